@@ -1,0 +1,95 @@
+#ifndef PC_CODEC_WRITER_H
+#define PC_CODEC_WRITER_H
+
+/*
+ * A growing buffer with a sticky error, and MessagePack written into it by msgpack-c's packing
+ * templates. After the first failure every write does nothing, so encoders read as straight
+ * lines and look at `status` once.
+ *
+ * The memory belongs to whoever supplied `grow`; the writer never frees it.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "limits.h"
+
+struct pc_writer;
+
+/*
+ * Makes room for at least `need` bytes in all: sets w->data and w->cap, keeps the first w->len bytes.
+ * Returns false when it cannot; the writer then becomes PC_NO_MEMORY.
+ */
+typedef bool (*pc_grow_fn)(struct pc_writer *w, size_t need);
+
+struct pc_writer {
+    uint8_t *data;
+    size_t len;
+    size_t cap;
+    size_t max; /* most bytes this writer may hold */
+    enum pc_status status;
+    pc_grow_fn grow;
+    void *owner; /* for grow */
+};
+
+/* Starts an empty writer over memory of the caller's (data may be NULL with cap 0). */
+void pc_writer_init(struct pc_writer *w, uint8_t *data, size_t cap, size_t max, pc_grow_fn grow, void *owner);
+
+/* A grow function over realloc(3); free w->data with free(3). */
+bool pc_grow_malloc(struct pc_writer *w, size_t need);
+
+/* Slow path of pc_writer_claim: grows geometrically or sets the status. Returns whether n bytes fit now. */
+bool pc_writer_reserve(struct pc_writer *w, size_t n);
+
+/* The one bounds check: a place for the next n bytes, already counted in len, or NULL once failed. */
+static inline uint8_t *pc_writer_claim(struct pc_writer *w, size_t n) {
+    if (__builtin_expect(w->cap - w->len < n || w->status != PC_OK, 0)) {
+        if (!pc_writer_reserve(w, n)) {
+            return NULL;
+        }
+    }
+    uint8_t *place = w->data + w->len;
+    w->len += n;
+    return place;
+}
+
+static inline void pc_writer_append(struct pc_writer *w, const void *bytes, size_t n) {
+    uint8_t *place = pc_writer_claim(w, n);
+    if (place != NULL) {
+        memcpy(place, bytes, n);
+    }
+}
+
+/* Scalars. */
+void pc_write_nil(struct pc_writer *w);
+void pc_write_bool(struct pc_writer *w, bool value);
+void pc_write_int(struct pc_writer *w, int64_t value);
+void pc_write_uint(struct pc_writer *w, uint64_t value);
+void pc_write_double(struct pc_writer *w, double value);
+
+/* Header and body. n must fit 32 bits, otherwise the writer becomes PC_TOO_BIG. */
+void pc_write_str(struct pc_writer *w, const void *utf8, size_t n);
+void pc_write_bin(struct pc_writer *w, const void *bytes, size_t n);
+void pc_write_ext(struct pc_writer *w, int8_t type, const void *bytes, size_t n);
+static inline void pc_write_cstr(struct pc_writer *w, const char *text) { pc_write_str(w, text, strlen(text)); }
+
+/* Headers only; the caller writes the body. */
+void pc_write_str_header(struct pc_writer *w, size_t n);
+void pc_write_bin_header(struct pc_writer *w, size_t n);
+void pc_write_array(struct pc_writer *w, size_t count);
+void pc_write_map(struct pc_writer *w, size_t count);
+
+/*
+ * An extension whose length is known only afterwards: begin returns a mark, end fills in the 32-bit
+ * header that begin left room for.
+ */
+size_t pc_write_ext_begin(struct pc_writer *w);
+void pc_write_ext_end(struct pc_writer *w, size_t mark, int8_t type);
+
+/* The same for a frame: room for the u32 length, and its value. */
+size_t pc_write_frame_begin(struct pc_writer *w);
+void pc_write_frame_end(struct pc_writer *w, size_t mark);
+
+#endif

@@ -1,0 +1,119 @@
+%% Private: the native functions, one to one with the table in c_src/nif/pitcrew_nif.c. No logic.
+%% docs/protocol.md section 3 has the state machine behind the channel functions.
+-module(pitcrew_nif).
+
+-export([encode/2, decode/2]).
+-export([listen/1, accept/2, close_listener/1]).
+-export([channel_give/2, channel_send/2, channel_recv/2, channel_flush/2, channel_close/1, channel_info/1]).
+-export([slots_new/2, slots_install/3, slots_remove/2, slots_set_waiting/2, slots_info/1]).
+-export([claim/1, claim_for/2, call/8, reply/2, checkin/1, abandon/2, verdict/2]).
+-export([live/0]).
+-on_load(load/0).
+
+-export_type([listener/0, channel/0, slots/0, codec_opts/0, codec_error/0]).
+
+-opaque listener() :: reference().
+-opaque channel() :: reference().
+-opaque slots() :: reference().
+
+%% `binaries': how an Erlang binary is written: as `str' (must be UTF-8; the default) or as `bytes'.
+%% `nil': the atom that stands for MessagePack's nil, `nil' by default; Erlang users may want `undefined'.
+-type codec_opts() :: #{binaries => str | bytes, nil => nil | undefined}.
+%% `path' is outermost first: list indices and map keys.
+-type codec_error() :: #{kind := encode_error | decode_error | too_big, message := binary(), path := [term()]}.
+
+load() ->
+    Library = filename:join(priv_dir(), "pitcrew_nif"),
+    erlang:load_nif(Library, 0).
+
+priv_dir() ->
+    case code:priv_dir(pitcrew) of
+        {error, bad_name} -> filename:join(filename:dirname(filename:dirname(code:which(?MODULE))), "priv");
+        Dir -> Dir
+    end.
+
+%% Codec. Both move to a dirty CPU scheduler by themselves when the work is large.
+-spec encode(term(), codec_opts()) -> {ok, binary()} | {error, codec_error()}.
+encode(_Term, _Opts) -> erlang:nif_error(not_loaded).
+-spec decode(binary(), codec_opts()) -> {ok, term()} | {error, codec_error()}.
+decode(_Binary, _Opts) -> erlang:nif_error(not_loaded).
+
+%% Listening. The descriptor closes when the calling process (its owner) ends.
+%% accept/2 arms a select when nobody is there: {select, Listener, Ref, ready_input} will come.
+%% Only peers with the uid of this VM are accepted; others are closed at once. An accepted channel belongs to the caller.
+-spec listen(file:filename_all()) -> {ok, listener()} | {error, file:posix()}.
+listen(_Path) -> erlang:nif_error(not_loaded).
+-spec accept(listener(), reference()) ->
+    {ok, channel(), #{pid := integer(), uid := integer()}} | again | {error, file:posix()}.
+accept(_Listener, _Ref) -> erlang:nif_error(not_loaded).
+-spec close_listener(listener()) -> ok.
+close_listener(_Listener) -> erlang:nif_error(not_loaded).
+
+%% Phase `control': only the controlling process may use these; anyone else gets {error, not_owner}.
+-spec channel_give(channel(), pid()) -> ok | {error, not_owner | noproc}.
+channel_give(_Channel, _NewOwner) -> erlang:nif_error(not_loaded).
+%% Sends a frame [Kind, Id | Rest]. What the socket does not take is kept; `pending' means that
+%% {select, Channel, undefined, ready_output} will come, to be answered with channel_flush/2.
+-spec channel_send(channel(), nonempty_list()) -> ok | pending | {error, codec_error() | closed | not_owner}.
+channel_send(_Channel, _Frame) -> erlang:nif_error(not_loaded).
+-spec channel_flush(channel(), undefined) -> ok | pending | {error, closed | not_owner}.
+channel_flush(_Channel, _Tag) -> erlang:nif_error(not_loaded).
+%% One frame, or `again' after arming {select, Channel, Ref, ready_input}.
+-spec channel_recv(channel(), reference()) ->
+    {ok, nonempty_list()} | again | {error, codec_error() | closed | not_owner}.
+channel_recv(_Channel, _Ref) -> erlang:nif_error(not_loaded).
+%% Idempotent; any phase; only by the controlling process. Its death does the same.
+-spec channel_close(channel()) -> ok | {error, not_owner}.
+channel_close(_Channel) -> erlang:nif_error(not_loaded).
+-spec channel_info(channel()) -> #{phase := atom(), flags := [atom()], bytes_in := integer(), bytes_out := integer(), calls := integer()}.
+channel_info(_Channel) -> erlang:nif_error(not_loaded).
+
+%% Slots: a fixed table, indices 0..Size-1. Pool is told {pitcrew_slots, Slots, freed} at a check-in while `waiting' is set.
+-spec slots_new(pos_integer(), pid()) -> slots().
+slots_new(_Size, _Pool) -> erlang:nif_error(not_loaded).
+%% Called by the channel's controlling process, which keeps control for close and verdict: the channel leaves `control' and becomes `free'.
+-spec slots_install(slots(), non_neg_integer(), channel()) -> ok | {error, not_owner | taken | closed}.
+slots_install(_Slots, _Index, _Channel) -> erlang:nif_error(not_loaded).
+-spec slots_remove(slots(), non_neg_integer()) -> ok.
+slots_remove(_Slots, _Index) -> erlang:nif_error(not_loaded).
+-spec slots_set_waiting(slots(), boolean()) -> ok.
+slots_set_waiting(_Slots, _Waiting) -> erlang:nif_error(not_loaded).
+-spec slots_info(slots()) -> #{size := integer(), installed := integer(), free := integer(), waiting := boolean()}.
+slots_info(_Slots) -> erlang:nif_error(not_loaded).
+
+%% `busy': nothing is free, or somebody waits already. claim_for/2 is the pool's, and does not look at `waiting'.
+-spec claim(slots()) -> {ok, channel(), Index :: non_neg_integer()} | busy.
+claim(_Slots) -> erlang:nif_error(not_loaded).
+-spec claim_for(slots(), pid()) -> {ok, channel(), Index :: non_neg_integer()} | busy | noproc.
+claim_for(_Slots, _Pid) -> erlang:nif_error(not_loaded).
+
+%% The owner's calls. Args is a list, Kwargs a map or nil, Meta a map or nil. After `{ok, Bytes}' messages tagged Ref come:
+%% {select, Channel, Ref, ready_input | ready_output}, each answered with reply/2, or
+%% {pitcrew_verdict, Ref, Reason}, after which only checkin/1 is left to do.
+%% {error, Map}: nothing was sent, the slot is still claimed. poisoned: only checkin/1 is left.
+-spec call(channel(), reference(), Tool :: binary(), Args :: list(), Kwargs :: map() | nil, Meta :: map() | nil,
+           codec_opts(), MaxFrame :: pos_integer()) ->
+    {ok, BytesOut :: non_neg_integer()} | {error, codec_error()} | poisoned.
+call(_Channel, _Ref, _Tool, _Args, _Kwargs, _Meta, _Opts, _MaxFrame) -> erlang:nif_error(not_loaded).
+%% `again': armed again. `lost': end of file or a broken frame; the verdict will come as a message.
+-spec reply(channel(), reference()) ->
+    {reply, PythonNs :: integer(), BytesIn :: integer(), term()}
+    | {fault, PythonNs :: integer(), BytesIn :: integer(), map()}
+    | {error, codec_error()}
+    | again | lost | poisoned.
+reply(_Channel, _Ref) -> erlang:nif_error(not_loaded).
+%% Gives the slot back. `verdict': it will not be used again, and one {pitcrew_verdict, Ref, _} is in the mailbox or on
+%% its way: receive it. `poisoned': it will not be used again, and no message comes.
+-spec checkin(channel()) -> ok | poisoned | verdict.
+checkin(_Channel) -> erlang:nif_error(not_loaded).
+%% Ends an outstanding call: no select message of Ref comes after this returns other than one already in the mailbox.
+-spec abandon(channel(), reference()) -> poisoned | verdict.
+abandon(_Channel, _Ref) -> erlang:nif_error(not_loaded).
+%% By the controlling process, once. The owner of an outstanding call is sent {pitcrew_verdict, Ref, Reason}.
+%% The controlling process itself is told {pitcrew_channel, Channel, cut | lost} by the machine.
+-spec verdict(channel(), Reason :: term()) -> ok | {error, not_owner}.
+verdict(_Channel, _Reason) -> erlang:nif_error(not_loaded).
+
+%% Native handles alive, for leak gates.
+-spec live() -> #{listeners := integer(), channels := integer(), slots := integer(), descriptors := integer(), bytes := integer()}.
+live() -> erlang:nif_error(not_loaded).
