@@ -6,7 +6,7 @@
 -export([listen/1, accept/2, close_listener/1]).
 -export([channel_give/2, channel_send/2, channel_recv/2, channel_flush/2, channel_close/1, channel_info/1]).
 -export([slots_new/2, slots_install/3, slots_remove/2, slots_set_waiting/2, slots_info/1]).
--export([claim/1, claim_for/2, call/8, reply/2, checkin/1, abandon/2, verdict/2]).
+-export([claim/1, claim_for/2, call/8, reply/3, checkin/1, abandon/2, verdict/2]).
 -export([live/0]).
 -on_load(load/0).
 
@@ -88,20 +88,23 @@ claim(_Slots) -> erlang:nif_error(not_loaded).
 claim_for(_Slots, _Pid) -> erlang:nif_error(not_loaded).
 
 %% The owner's calls. Args is a list, Kwargs a map or nil, Meta a map or nil. After `{ok, Bytes}' messages tagged Ref come:
-%% {select, Channel, Ref, ready_input | ready_output}, each answered with reply/2, or
-%% {pitcrew_verdict, Ref, Reason}, after which only checkin/1 is left to do.
-%% {error, Map}: nothing was sent, the slot is still claimed. poisoned: only checkin/1 is left.
+%% {select, Channel, Ref, ready_input | ready_output}, each answered with reply/3, or
+%% {pitcrew_verdict, Ref, Reason}, after which only checkin/1 is left to do (its result then says nothing new).
+%% `pending' instead of `ok': the frame is not out yet; reads and writes are both selected, so that when the call has ended
+%% one more {select, Channel, Ref, _} may lie in the mailbox: flush it (`after 0').
+%% {error, Map}: nothing was sent, the slot is still claimed. poisoned: nothing was sent; after checkin/1 claim another slot.
 -spec call(channel(), reference(), Tool :: binary(), Args :: list(), Kwargs :: map() | nil, Meta :: map() | nil,
            codec_opts(), MaxFrame :: pos_integer()) ->
-    {ok, BytesOut :: non_neg_integer()} | {error, codec_error()} | poisoned.
+    {ok | pending, BytesOut :: non_neg_integer()} | {error, codec_error()} | poisoned.
 call(_Channel, _Ref, _Tool, _Args, _Kwargs, _Meta, _Opts, _MaxFrame) -> erlang:nif_error(not_loaded).
 %% `again': armed again. `lost': end of file or a broken frame; the verdict will come as a message.
--spec reply(channel(), reference()) ->
+%% `poisoned': the verdict was passed meanwhile; its message is in the mailbox or on its way.
+-spec reply(channel(), reference(), codec_opts()) ->
     {reply, PythonNs :: integer(), BytesIn :: integer(), term()}
     | {fault, PythonNs :: integer(), BytesIn :: integer(), map()}
     | {error, codec_error()}
     | again | lost | poisoned.
-reply(_Channel, _Ref) -> erlang:nif_error(not_loaded).
+reply(_Channel, _Ref, _Opts) -> erlang:nif_error(not_loaded).
 %% Gives the slot back. `verdict': it will not be used again, and one {pitcrew_verdict, Ref, _} is in the mailbox or on
 %% its way: receive it. `poisoned': it will not be used again, and no message comes.
 -spec checkin(channel()) -> ok | poisoned | verdict.
@@ -115,5 +118,5 @@ abandon(_Channel, _Ref) -> erlang:nif_error(not_loaded).
 verdict(_Channel, _Reason) -> erlang:nif_error(not_loaded).
 
 %% Native handles alive, for leak gates.
--spec live() -> #{listeners := integer(), channels := integer(), slots := integer(), descriptors := integer(), bytes := integer()}.
+-spec live() -> #{listeners := integer(), channels := integer(), slots := integer(), descriptors := integer()}.
 live() -> erlang:nif_error(not_loaded).

@@ -17,6 +17,7 @@ enum pc_status {
     PC_TRUNCATED,   /* the input ends inside a value */
     PC_INVALID,     /* a byte that MessagePack does not use, or a payload that breaks its type's rule */
     PC_TOO_DEEP,    /* more than PC_MAX_DEPTH containers */
+    PC_BUDGET,      /* the work budget ran out: do it over where there is more time */
     PC_WRONG_TYPE,  /* a reader helper met another type than it was asked for */
 };
 

@@ -57,17 +57,17 @@ static inline uint8_t *pc_writer_claim(struct pc_writer *w, size_t n) {
 
 static inline void pc_writer_append(struct pc_writer *w, const void *bytes, size_t n) {
     uint8_t *place = pc_writer_claim(w, n);
-    if (place != NULL) {
+    if (place != NULL && n != 0) {
         memcpy(place, bytes, n);
     }
 }
 
-/* Scalars. */
-void pc_write_nil(struct pc_writer *w);
-void pc_write_bool(struct pc_writer *w, bool value);
-void pc_write_int(struct pc_writer *w, int64_t value);
-void pc_write_uint(struct pc_writer *w, uint64_t value);
-void pc_write_double(struct pc_writer *w, double value);
+/* Scalars. Inline, in pack.h. */
+static inline void pc_write_nil(struct pc_writer *w);
+static inline void pc_write_bool(struct pc_writer *w, bool value);
+static inline void pc_write_int(struct pc_writer *w, int64_t value);
+static inline void pc_write_uint(struct pc_writer *w, uint64_t value);
+static inline void pc_write_double(struct pc_writer *w, double value);
 
 /* Header and body. n must fit 32 bits, otherwise the writer becomes PC_TOO_BIG. */
 void pc_write_str(struct pc_writer *w, const void *utf8, size_t n);
@@ -75,11 +75,11 @@ void pc_write_bin(struct pc_writer *w, const void *bytes, size_t n);
 void pc_write_ext(struct pc_writer *w, int8_t type, const void *bytes, size_t n);
 static inline void pc_write_cstr(struct pc_writer *w, const char *text) { pc_write_str(w, text, strlen(text)); }
 
-/* Headers only; the caller writes the body. */
-void pc_write_str_header(struct pc_writer *w, size_t n);
-void pc_write_bin_header(struct pc_writer *w, size_t n);
-void pc_write_array(struct pc_writer *w, size_t count);
-void pc_write_map(struct pc_writer *w, size_t count);
+/* Headers only; the caller writes the body. Inline, in pack.h; the same bound on n and count. */
+static inline void pc_write_str_header(struct pc_writer *w, size_t n);
+static inline void pc_write_bin_header(struct pc_writer *w, size_t n);
+static inline void pc_write_array(struct pc_writer *w, size_t count);
+static inline void pc_write_map(struct pc_writer *w, size_t count);
 
 /*
  * An extension whose length is known only afterwards: begin returns a mark, end fills in the 32-bit
@@ -91,5 +91,7 @@ void pc_write_ext_end(struct pc_writer *w, size_t mark, int8_t type);
 /* The same for a frame: room for the u32 length, and its value. */
 size_t pc_write_frame_begin(struct pc_writer *w);
 void pc_write_frame_end(struct pc_writer *w, size_t mark);
+
+#include "pack.h"
 
 #endif

@@ -3,10 +3,14 @@
 
 /*
  * Calls that only Linux has. os_linux.c implements them; os_portable.c is the twin for other systems, where the
- * promise about daemons is weaker. All return 0 or a descriptor, or -errno. None allocates; all are async-signal-safe.
+ * promise about daemons is weaker. All return 0 (or what is said) or -errno.
  */
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
+
+/* ---- Async-signal-safe, without allocation: may run between fork and exec. */
 
 /* Have the kernel send `signal` to this process when the *thread* that forked it goes; -errno. */
 int pc_os_set_parent_death_signal(int signal);
@@ -18,10 +22,33 @@ int pc_os_become_subreaper(void);
 int pc_os_pidfd_open(pid_t pid);
 int pc_os_pidfd_signal(int pidfd, int signal);
 
+/* 1 if the process is a child of this one (a zombie too), 0 if it is not. */
+int pc_os_pidfd_is_child(int pidfd);
+
 /* Makes this process a better candidate for the out-of-memory killer by `adjustment` (0..1000). */
 int pc_os_raise_oom_score(int adjustment);
 
 /* Who is at the other end of a unix socket. */
 int pc_os_peer(int socket, pid_t *pid, uid_t *uid, gid_t *gid);
+
+/* ---- Looking at processes. These may allocate. */
+
+/* Called with each pid; return false to stop. */
+typedef bool (*pc_os_pid_fn)(pid_t pid, void *context);
+
+/* Every child of the calling thread, zombies too. Between two waits those pids cannot be reused. */
+int pc_os_each_child(pc_os_pid_fn visit, void *context);
+
+/* Every process that can be seen. What a pid names may have changed before `visit` looks at it. */
+int pc_os_each_process(pc_os_pid_fn visit, void *context);
+
+/* The effective user of a process. */
+int pc_os_process_uid(pid_t pid, uid_t *uid);
+
+/*
+ * Looks in the environment of a process for its first entry that begins with `prefix` ("NAME=") and copies what follows
+ * into value, with a NUL. -ENOENT: there is none (a zombie has no environment). -ENAMETOOLONG: it does not fit.
+ */
+int pc_os_process_env(pid_t pid, const char *prefix, char *value, size_t size);
 
 #endif

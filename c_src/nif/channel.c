@@ -1,0 +1,155 @@
+/*
+ * The resource behind a channel: its birth, what the machine's duties mean in the VM, and its end.
+ * Callbacks here may run on any scheduler; they flip state, send a message and return.
+ *
+ * The descriptor is closed in the stop callback (no select can be using it then), or by the destructor if
+ * nobody ever asked for a close; never anywhere else.
+ */
+#include "nif/channel.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "codec/limits.h"
+#include "nif/atoms.h"
+#include "nif/nif.h"
+
+static ErlNifResourceType *channel_type;
+
+static void send_term(ErlNifEnv *env, const ErlNifPid *to, ErlNifEnv *msg, ERL_NIF_TERM message) {
+    ErlNifPid pid = *to;
+    (void)enif_send(env, &pid, msg, message); /* a process that is gone needs no telling */
+    enif_free_env(msg);
+}
+
+static void hand_on(void *channel, void *env) {
+    struct pc_channel *c = channel;
+    pc_slots_hand_on(env, c->slots, c->index, c);
+}
+
+static void tell_worker(void *channel, void *env, enum pc_why why) {
+    struct pc_channel *c = channel;
+    ErlNifEnv *msg = enif_alloc_env();
+    send_term(env, &c->controller, msg,
+              enif_make_tuple3(msg, am_pitcrew_channel, enif_make_resource(msg, c), why == PC_CUT ? am_cut : am_lost));
+}
+
+static void tell_owner(void *channel, void *env) {
+    struct pc_channel *c = channel;
+    ErlNifEnv *msg = enif_alloc_env();
+    send_term(env, &c->owner, msg,
+              enif_make_tuple3(msg, am_pitcrew_verdict, enif_make_copy(msg, c->ref), enif_make_copy(msg, c->verdict)));
+}
+
+static void close_now(void *channel, void *env) {
+    struct pc_channel *c = channel;
+    (void)enif_select(env, c->fd, ERL_NIF_SELECT_STOP, c, NULL, am_undefined);
+}
+
+static const struct pc_machine_ops ops = {
+    .hand_on = hand_on, .tell_worker = tell_worker, .tell_owner = tell_owner, .close = close_now};
+
+struct pc_actor pc_channel_actor(ErlNifEnv *env) { return (struct pc_actor){.ops = &ops, .env = env}; }
+
+static void close_descriptor(ErlNifEnv *env, struct pc_channel *c) {
+    if (c->fd >= 0) {
+        close(c->fd);
+        c->fd = -1;
+        atomic_fetch_sub(&pc_nif_state(env)->descriptors, 1);
+    }
+}
+
+static void channel_stop(ErlNifEnv *env, void *object, ErlNifEvent fd, int direct) {
+    (void)fd, (void)direct;
+    close_descriptor(env, object);
+}
+
+static void channel_dtor(ErlNifEnv *env, void *object) {
+    struct pc_channel *c = object;
+    close_descriptor(env, c);
+    pc_inbox_destroy(&c->in);
+    pc_outbox_destroy(&c->out);
+    if (c->ref_env != NULL) {
+        enif_free_env(c->ref_env);
+    }
+    if (c->verdict_env != NULL) {
+        enif_free_env(c->verdict_env);
+    }
+    if (c->slots != NULL) {
+        pc_slots_release(c->slots);
+    }
+    atomic_fetch_sub(&pc_nif_state(env)->channels, 1);
+}
+
+static void channel_down(ErlNifEnv *env, void *object, ErlNifPid *pid, ErlNifMonitor *monitor) {
+    (void)monitor;
+    struct pc_channel *c = object;
+    if (enif_compare_pids(pid, &c->controller) != 0) {
+        pc_machine_owner_gone(&c->machine, pc_channel_actor(env));
+        return;
+    }
+    if (!pc_machine_judged(&c->machine)) {
+        c->verdict = am_noproc; /* atoms need no env */
+        pc_machine_verdict(&c->machine, pc_channel_actor(env));
+    }
+    pc_machine_close(&c->machine, pc_channel_actor(env));
+}
+
+int pc_channel_load(ErlNifEnv *env, ErlNifResourceFlags flags) {
+    ErlNifResourceTypeInit init = {.dtor = channel_dtor, .stop = channel_stop, .down = channel_down, .members = 3};
+    channel_type = enif_init_resource_type(env, "pitcrew_channel", &init, flags, NULL);
+    return channel_type == NULL ? -1 : 0;
+}
+
+ERL_NIF_TERM pc_channel_make(ErlNifEnv *env, int fd) {
+    struct pc_channel *c = enif_alloc_resource(channel_type, sizeof *c);
+    memset(c, 0, sizeof *c);
+    c->fd = fd;
+    c->max_frame = PC_MAX_FRAME;
+    atomic_fetch_add(&pc_nif_state(env)->channels, 1);
+    atomic_fetch_add(&pc_nif_state(env)->descriptors, 1);
+    pc_machine_init(&c->machine, c);
+    pc_inbox_init(&c->in);
+    pc_outbox_init(&c->out);
+    c->ref_env = enif_alloc_env();
+    enif_self(env, &c->controller);
+    ERL_NIF_TERM term = 0;
+    if (c->ref_env != NULL && enif_monitor_process(env, c, &c->controller, &c->controller_monitor) == 0) {
+        term = enif_make_resource(env, c);
+    }
+    enif_release_resource(c);
+    return term;
+}
+
+bool pc_channel_get(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_channel **channel) {
+    return enif_get_resource(env, term, channel_type, (void **)channel);
+}
+
+bool pc_channel_is_controller(ErlNifEnv *env, const struct pc_channel *channel) {
+    ErlNifPid self;
+    return enif_self(env, &self) != NULL && enif_compare_pids(&self, &channel->controller) == 0;
+}
+
+bool pc_channel_set_controller(ErlNifEnv *env, struct pc_channel *c, const ErlNifPid *pid) {
+    ErlNifMonitor monitor;
+    ErlNifMonitor old = c->controller_monitor;
+    ErlNifPid before = c->controller;
+    /* First, so that the callback of a new owner that dies at once knows it as the controller. */
+    c->controller = *pid;
+    if (enif_monitor_process(env, c, pid, &monitor) != 0) {
+        c->controller = before;
+        return false;
+    }
+    c->controller_monitor = monitor;
+    (void)enif_demonitor_process(env, c, &old);
+    return true;
+}
+
+bool pc_channel_select(ErlNifEnv *env, struct pc_channel *c, enum ErlNifSelectFlags mode, const ErlNifPid *pid,
+                       ERL_NIF_TERM ref) {
+    return enif_select(env, c->fd, mode, c, pid, ref) >= 0;
+}
+
+void pc_channel_unselect(ErlNifEnv *env, struct pc_channel *c, enum ErlNifSelectFlags mode) {
+    (void)enif_select(env, c->fd, (enum ErlNifSelectFlags)(mode | ERL_NIF_SELECT_CANCEL), c, NULL, am_undefined);
+}

@@ -1,0 +1,84 @@
+#ifndef PC_NIF_CHANNEL_H
+#define PC_NIF_CHANNEL_H
+
+/*
+ * One connection to a worker: the state machine of wire/machine.h bound to a socket, to Erlang's select,
+ * monitors and messages. Who may touch which field when is the machine's phase: whoever is inside
+ * owns everything below `machine`, except where a comment says otherwise.
+ */
+
+#include <erl_nif.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "wire/io.h"
+#include "wire/machine.h"
+
+struct pc_slots;
+
+struct pc_channel {
+    struct pc_machine machine;
+    int fd;
+
+    /* The worker's process (at first the keeper). Changed only by itself, in PC_CONTROL. */
+    ErlNifPid controller;
+    ErlNifMonitor controller_monitor;
+
+    /* The caller. Written while claiming, read until it has left. */
+    ErlNifPid owner;
+    ErlNifMonitor owner_monitor;
+
+    /* Reference of the outstanding call, in an env of its own; stays as it is while the call is outstanding. */
+    ErlNifEnv *ref_env;
+    ERL_NIF_TERM ref;
+    uint64_t call_id;
+    bool crossed; /* reads and writes were selected at once: one message too many may come */
+
+    /* Written once by the controller before it passes the verdict. */
+    ErlNifEnv *verdict_env;
+    ERL_NIF_TERM verdict;
+
+    struct pc_inbox in;
+    struct pc_outbox out;
+    size_t max_frame;
+
+    /* Set by install, kept for life. */
+    struct pc_slots *slots;
+    unsigned index;
+
+    uint64_t calls;
+};
+
+/* Opens the resource types of their file; 0 or -1. */
+int pc_channel_load(ErlNifEnv *env, ErlNifResourceFlags flags);
+int pc_slots_load(ErlNifEnv *env, ErlNifResourceFlags flags);
+int pc_listener_load(ErlNifEnv *env, ErlNifResourceFlags flags);
+
+/* Who acts on a channel's machine from this env. */
+struct pc_actor pc_channel_actor(ErlNifEnv *env);
+
+/* A channel over a connected non-blocking socket, which it takes; the calling process controls it. 0 when that process is gone or memory is out. */
+ERL_NIF_TERM pc_channel_make(ErlNifEnv *env, int fd);
+
+bool pc_channel_get(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_channel **channel);
+bool pc_channel_is_controller(ErlNifEnv *env, const struct pc_channel *channel);
+
+/* Moves to another controlling process; false when that one is not alive. */
+bool pc_channel_set_controller(ErlNifEnv *env, struct pc_channel *channel, const ErlNifPid *pid);
+
+/* Arms one select with {select, Channel, Ref, ready_input | ready_output} for `pid`; false on failure. */
+bool pc_channel_select(ErlNifEnv *env, struct pc_channel *channel, enum ErlNifSelectFlags mode, const ErlNifPid *pid,
+                       ERL_NIF_TERM ref);
+
+/* Takes a select back. */
+void pc_channel_unselect(ErlNifEnv *env, struct pc_channel *channel, enum ErlNifSelectFlags mode);
+
+/* Slots, for the channel's machine: the channel's slot is free; tells the pool if somebody waits. */
+void pc_slots_hand_on(ErlNifEnv *env, struct pc_slots *slots, unsigned index, struct pc_channel *channel);
+/* Takes a free slot off the table: a channel that the caller must release, or NULL. `queue_first` refuses when somebody waits. */
+struct pc_channel *pc_slots_take(struct pc_slots *slots, bool queue_first, unsigned *index);
+bool pc_slots_get(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_slots **slots);
+void pc_slots_release(struct pc_slots *slots);
+
+#endif

@@ -1,0 +1,191 @@
+/*
+ * What a channel's controlling process may do: the handshake, the side channel, install's counterpart close.
+ * All of it in PC_CONTROL, on a normal scheduler: handshake frames are small, and a frame that is not is refused work.
+ */
+#include "nif/nif.h"
+
+#include "nif/atoms.h"
+#include "nif/channel.h"
+#include "nif/term.h"
+
+enum { SHARE = 256 * 1024 };
+
+static const char *const phase_names[] = {"control", "free", "claimed", "writing", "waiting", "reading", "streaming"};
+static const char *const flag_names[] = {"inside", "broken", "gone", "verdict", "left", "closed"};
+
+static ERL_NIF_TERM error(ErlNifEnv *env, ERL_NIF_TERM reason) { return enif_make_tuple2(env, am_error, reason); }
+
+static struct pc_term_opts plain(void) { return (struct pc_term_opts){.binaries_as_bytes = false, .nil = am_nil}; }
+
+/* Goes inside for the controlling process; otherwise *refusal says why not. */
+static bool enter(ErlNifEnv *env, struct pc_channel *c, ERL_NIF_TERM *refusal) {
+    if (!pc_channel_is_controller(env, c)) {
+        *refusal = error(env, am_not_owner);
+        return false;
+    }
+    if (pc_machine_enter(&c->machine, PC_CONTROL) == 0) {
+        *refusal = error(env, am_closed);
+        return false;
+    }
+    return true;
+}
+
+static void leave(ErlNifEnv *env, struct pc_channel *c) {
+    pc_machine_leave(&c->machine, pc_channel_actor(env), PC_CONTROL, false);
+}
+
+ERL_NIF_TERM nif_channel_give(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_channel *c;
+    ErlNifPid pid;
+    ERL_NIF_TERM result;
+    if (!pc_channel_get(env, argv[0], &c) || !enif_get_local_pid(env, argv[1], &pid)) {
+        return enif_make_badarg(env);
+    }
+    if (!enter(env, c, &result)) {
+        return result;
+    }
+    result = pc_channel_set_controller(env, c, &pid) ? am_ok : error(env, am_noproc);
+    leave(env, c);
+    return result;
+}
+
+/* Sends what waits; inside. */
+static ERL_NIF_TERM flush(ErlNifEnv *env, struct pc_channel *c) {
+    switch (pc_outbox_flush(&c->out, c->fd)) {
+    case PC_IO_DONE: return am_ok;
+    case PC_IO_AGAIN:
+        if (pc_channel_select(env, c, ERL_NIF_SELECT_WRITE, &c->controller, am_undefined)) {
+            return am_pending;
+        }
+        return error(env, am_closed);
+    default: return error(env, am_closed);
+    }
+}
+
+static ERL_NIF_TERM send_frame(ErlNifEnv *env, struct pc_channel *c, ERL_NIF_TERM frame) {
+    struct pc_term_opts opts = plain();
+    struct pc_term_error err = {.status = PC_OK};
+    size_t mark = pc_outbox_begin(&c->out, c->max_frame);
+    if (pc_term_encode(env, &c->out.w, frame, &opts, NULL, &err) != PC_OK) {
+        pc_outbox_undo(&c->out, mark);
+        return error(env, pc_term_error_make(env, am_encode_error, &err));
+    }
+    if (pc_outbox_end(&c->out, mark) != PC_OK) {
+        return error(env, am_closed);
+    }
+    return flush(env, c);
+}
+
+ERL_NIF_TERM nif_channel_send(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_channel *c;
+    ERL_NIF_TERM result;
+    if (!pc_channel_get(env, argv[0], &c) || !enif_is_list(env, argv[1])) {
+        return enif_make_badarg(env);
+    }
+    if (!enter(env, c, &result)) {
+        return result;
+    }
+    result = send_frame(env, c, argv[1]);
+    leave(env, c);
+    return result;
+}
+
+ERL_NIF_TERM nif_channel_flush(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_channel *c;
+    ERL_NIF_TERM result;
+    if (!pc_channel_get(env, argv[0], &c)) {
+        return enif_make_badarg(env);
+    }
+    if (!enter(env, c, &result)) {
+        return result;
+    }
+    result = flush(env, c);
+    leave(env, c);
+    return result;
+}
+
+/* One frame as a term, or the news that there is none; inside. */
+static ERL_NIF_TERM recv_frame(ErlNifEnv *env, struct pc_channel *c, ERL_NIF_TERM ref) {
+    const uint8_t *payload = NULL;
+    size_t n = 0;
+    enum pc_io io = pc_inbox_read(&c->in, c->fd, c->max_frame, SHARE, &payload, &n);
+    if (io == PC_IO_AGAIN || io == PC_IO_MORE) {
+        return pc_channel_select(env, c, ERL_NIF_SELECT_READ, &c->controller, ref) ? am_again : error(env, am_closed);
+    }
+    if (io != PC_IO_DONE) {
+        return error(env, am_closed);
+    }
+    struct pc_reader r;
+    struct pc_term_opts opts = plain();
+    struct pc_term_error err = {.status = PC_OK};
+    ERL_NIF_TERM frame = am_nil;
+    pc_reader_init(&r, payload, n);
+    enum pc_status status = pc_term_decode(env, &r, &opts, &frame, &err);
+    pc_inbox_consume(&c->in);
+    if (status != PC_OK) {
+        return error(env, pc_term_error_make(env, am_decode_error, &err));
+    }
+    return enif_make_tuple2(env, am_ok, frame);
+}
+
+ERL_NIF_TERM nif_channel_recv(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_channel *c;
+    ERL_NIF_TERM result;
+    if (!pc_channel_get(env, argv[0], &c) || !enif_is_ref(env, argv[1])) {
+        return enif_make_badarg(env);
+    }
+    if (!enter(env, c, &result)) {
+        return result;
+    }
+    result = recv_frame(env, c, argv[1]);
+    leave(env, c);
+    return result;
+}
+
+ERL_NIF_TERM nif_channel_close(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_channel *c;
+    if (!pc_channel_get(env, argv[0], &c)) {
+        return enif_make_badarg(env);
+    }
+    if (!pc_channel_is_controller(env, c)) {
+        return error(env, am_not_owner);
+    }
+    if (!pc_machine_judged(&c->machine)) {
+        c->verdict = am_closed;
+        pc_machine_verdict(&c->machine, pc_channel_actor(env));
+    }
+    pc_machine_close(&c->machine, pc_channel_actor(env));
+    return am_ok;
+}
+
+ERL_NIF_TERM nif_channel_info(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_channel *c;
+    if (!pc_channel_get(env, argv[0], &c)) {
+        return enif_make_badarg(env);
+    }
+    uint32_t word = pc_machine_word(&c->machine);
+    ERL_NIF_TERM phase = am_undefined;
+    for (size_t i = 0; i < sizeof phase_names / sizeof phase_names[0]; i++) {
+        if ((word & UINT32_C(1) << i) != 0) {
+            phase = enif_make_atom(env, phase_names[i]);
+        }
+    }
+    ERL_NIF_TERM flags = enif_make_list(env, 0);
+    for (size_t i = 0; i < sizeof flag_names / sizeof flag_names[0]; i++) {
+        if ((word & (uint32_t)PC_INSIDE << i) != 0) {
+            flags = enif_make_list_cell(env, enif_make_atom(env, flag_names[i]), flags);
+        }
+    }
+    ERL_NIF_TERM keys[] = {am_phase, am_flags, am_bytes_in, am_bytes_out, am_calls};
+    ERL_NIF_TERM values[] = {phase, flags, enif_make_uint64(env, c->in.total), enif_make_uint64(env, c->out.total),
+                             enif_make_uint64(env, c->calls)};
+    ERL_NIF_TERM map;
+    (void)enif_make_map_from_arrays(env, keys, values, 5, &map);
+    return map;
+}

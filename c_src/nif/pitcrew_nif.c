@@ -1,0 +1,99 @@
+/*
+ * The NIF library's table and its load, upgrade and unload callbacks. No function of the API is here.
+ *
+ * A file that has a resource type opens it in a function `int pc_<noun>_load(ErlNifEnv *, ErlNifResourceFlags)`, called from
+ * types_load below with ERL_NIF_RT_CREATE at load and with ERL_NIF_RT_TAKEOVER as well at upgrade, so that
+ * handles made by older code go on living with the destructors of newer code.
+ */
+
+#include <string.h>
+
+#include "atoms.h"
+#include "channel.h"
+#include "nif.h"
+
+enum {
+    NORMAL = 0, /* a normal scheduler: bounded work, no lock that a dirty thread holds, no blocking call */
+};
+
+static ErlNifFunc functions[] = {
+    /* Encodes within a budget and reschedules itself on a dirty CPU scheduler beyond it. */
+    {"encode", 2, nif_encode, NORMAL},
+    /* Decodes small input; reschedules itself on a dirty CPU scheduler for more. */
+    {"decode", 2, nif_decode, NORMAL},
+    /* A few system calls that do not block. */
+    {"listen", 1, nif_listen, NORMAL},
+    {"accept", 2, nif_accept, NORMAL},
+    {"close_listener", 1, nif_close_listener, NORMAL},
+    /* Handshake and side-channel frames: small, and what the socket does not take is kept. */
+    {"channel_give", 2, nif_channel_give, NORMAL},
+    {"channel_send", 2, nif_channel_send, NORMAL},
+    {"channel_recv", 2, nif_channel_recv, NORMAL},
+    {"channel_flush", 2, nif_channel_flush, NORMAL},
+    {"channel_close", 1, nif_channel_close, NORMAL},
+    {"channel_info", 1, nif_channel_info, NORMAL},
+    /* A few instructions under the table's lock. Never on a dirty scheduler, which could be preempted holding it. */
+    {"slots_new", 2, nif_slots_new, NORMAL},
+    {"slots_install", 3, nif_slots_install, NORMAL},
+    {"slots_remove", 2, nif_slots_remove, NORMAL},
+    {"slots_set_waiting", 2, nif_slots_set_waiting, NORMAL},
+    {"slots_info", 1, nif_slots_info, NORMAL},
+    {"claim", 1, nif_claim, NORMAL},
+    {"claim_for", 2, nif_claim_for, NORMAL},
+    {"checkin", 1, nif_checkin, NORMAL},
+    {"abandon", 2, nif_abandon, NORMAL},
+    {"verdict", 2, nif_verdict, NORMAL},
+    /* Encode and write, read and decode: within a budget, beyond it they go on on a dirty CPU scheduler. */
+    {"call", 8, nif_call, NORMAL},
+    {"reply", 3, nif_reply, NORMAL},
+    {"live", 0, nif_live, NORMAL},
+};
+
+/* Opens every resource type; 0 or the first failure. */
+static int types_load(ErlNifEnv *env, ErlNifResourceFlags flags) {
+    if (pc_channel_load(env, flags) != 0 || pc_slots_load(env, flags) != 0 || pc_listener_load(env, flags) != 0) {
+        return -1;
+    }
+    return 0;
+}
+
+static int load(ErlNifEnv *env, void **priv, ERL_NIF_TERM info) {
+    (void)info;
+    struct pc_nif_state *state = enif_alloc(sizeof *state);
+    if (state == NULL) {
+        return -1;
+    }
+    memset(state, 0, sizeof *state);
+    atomic_store(&state->incarnations, 1);
+    pc_atoms_init(env);
+    if (types_load(env, ERL_NIF_RT_CREATE) != 0) {
+        enif_free(state);
+        return -1;
+    }
+    *priv = state;
+    return 0;
+}
+
+static int upgrade(ErlNifEnv *env, void **priv, void **old_priv, ERL_NIF_TERM info) {
+    (void)info;
+    struct pc_nif_state *state = *old_priv;
+    pc_atoms_init(env);
+    if (types_load(env, ERL_NIF_RT_CREATE | ERL_NIF_RT_TAKEOVER) != 0) {
+        return -1;
+    }
+    atomic_fetch_add(&state->incarnations, 1);
+    *priv = state;
+    return 0;
+}
+
+static void unload(ErlNifEnv *env, void *priv) {
+    (void)env;
+    struct pc_nif_state *state = priv;
+    bool last = atomic_fetch_sub(&state->incarnations, 1) == 1;
+    /* Destructors of handles that outlive the module still count down here, so with any alive the state stays. */
+    if (last && atomic_load(&state->listeners) + atomic_load(&state->channels) + atomic_load(&state->slots) == 0) {
+        enif_free(state);
+    }
+}
+
+ERL_NIF_INIT(pitcrew_nif, functions, load, NULL, upgrade, unload)

@@ -1,0 +1,223 @@
+/*
+ * A pool's table of slots: which channel serves which index, and a stack of the free ones. The lock is held for a few
+ * instructions, by normal schedulers and by callbacks; nobody blocks or sends while holding it.
+ *
+ * The table refers to its channels and they to it; the circle is opened by slots_remove, or when the pool's process ends.
+ */
+#include "nif/nif.h"
+
+#include "nif/atoms.h"
+#include "nif/channel.h"
+
+enum { MAX_SLOTS = 65536 };
+
+struct pc_slots {
+    ErlNifMutex *lock;
+    ErlNifPid pool;
+    ErlNifMonitor pool_monitor;
+    bool waiting;
+    bool over; /* the pool's process is gone */
+    unsigned size;
+    unsigned free_count;
+    unsigned *free_stack;
+    bool *is_free;
+    struct pc_channel **channels;
+};
+
+static ErlNifResourceType *slots_type;
+
+bool pc_slots_get(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_slots **slots) {
+    return enif_get_resource(env, term, slots_type, (void **)slots);
+}
+
+void pc_slots_release(struct pc_slots *slots) { enif_release_resource(slots); }
+
+static void slots_dtor(ErlNifEnv *env, void *object) {
+    struct pc_slots *s = object;
+    if (s->lock != NULL) {
+        enif_mutex_destroy(s->lock);
+    }
+    enif_free(s->free_stack);
+    enif_free(s->is_free);
+    enif_free(s->channels);
+    atomic_fetch_sub(&pc_nif_state(env)->slots, 1);
+}
+
+/* Under the lock: forgets an index; the channel to be released, or NULL. */
+static struct pc_channel *take_out(struct pc_slots *s, unsigned index) {
+    struct pc_channel *channel = s->channels[index];
+    s->channels[index] = NULL;
+    if (s->is_free[index]) {
+        unsigned i = 0;
+        while (s->free_stack[i] != index) {
+            i++;
+        }
+        s->free_count--;
+        memmove(&s->free_stack[i], &s->free_stack[i + 1], (s->free_count - i) * sizeof s->free_stack[0]);
+        s->is_free[index] = false;
+    }
+    return channel;
+}
+
+static void slots_down(ErlNifEnv *env, void *object, ErlNifPid *pid, ErlNifMonitor *monitor) {
+    (void)env, (void)pid, (void)monitor;
+    struct pc_slots *s = object;
+    enif_keep_resource(s); /* releasing the last channel may release us */
+    enif_mutex_lock(s->lock);
+    s->over = true;
+    enif_mutex_unlock(s->lock);
+    for (unsigned i = 0; i < s->size; i++) {
+        enif_mutex_lock(s->lock);
+        struct pc_channel *channel = take_out(s, i);
+        enif_mutex_unlock(s->lock);
+        if (channel != NULL) {
+            enif_release_resource(channel);
+        }
+    }
+    enif_release_resource(s);
+}
+
+int pc_slots_load(ErlNifEnv *env, ErlNifResourceFlags flags) {
+    ErlNifResourceTypeInit init = {.dtor = slots_dtor, .stop = NULL, .down = slots_down, .members = 3};
+    slots_type = enif_init_resource_type(env, "pitcrew_slots", &init, flags, NULL);
+    return slots_type == NULL ? -1 : 0;
+}
+
+struct pc_channel *pc_slots_take(struct pc_slots *s, bool queue_first, unsigned *index) {
+    struct pc_channel *channel = NULL;
+    enif_mutex_lock(s->lock);
+    if (s->free_count > 0 && !(queue_first && s->waiting)) {
+        *index = s->free_stack[--s->free_count];
+        s->is_free[*index] = false;
+        channel = s->channels[*index];
+        enif_keep_resource(channel);
+    }
+    enif_mutex_unlock(s->lock);
+    return channel;
+}
+
+void pc_slots_hand_on(ErlNifEnv *env, struct pc_slots *s, unsigned index, struct pc_channel *channel) {
+    bool tell = false;
+    enif_mutex_lock(s->lock);
+    if (s->channels[index] == channel && !s->is_free[index]) {
+        s->is_free[index] = true;
+        s->free_stack[s->free_count++] = index;
+        tell = s->waiting;
+    }
+    enif_mutex_unlock(s->lock);
+    if (tell) {
+        ErlNifEnv *message = enif_alloc_env();
+        ErlNifPid pool = s->pool;
+        (void)enif_send(env, &pool, message,
+                        enif_make_tuple3(message, am_pitcrew_slots, enif_make_resource(message, s), am_freed));
+        enif_free_env(message);
+    }
+}
+
+ERL_NIF_TERM nif_slots_new(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    unsigned size;
+    ErlNifPid pool;
+    if (!enif_get_uint(env, argv[0], &size) || size == 0 || size > MAX_SLOTS || !enif_get_local_pid(env, argv[1], &pool)) {
+        return enif_make_badarg(env);
+    }
+    struct pc_slots *s = enif_alloc_resource(slots_type, sizeof *s);
+    memset(s, 0, sizeof *s);
+    atomic_fetch_add(&pc_nif_state(env)->slots, 1);
+    s->lock = enif_mutex_create("pitcrew_slots");
+    s->pool = pool;
+    s->size = size;
+    s->free_stack = enif_alloc(size * sizeof s->free_stack[0]);
+    s->is_free = enif_alloc(size * sizeof s->is_free[0]);
+    s->channels = enif_alloc(size * sizeof s->channels[0]);
+    memset(s->is_free, 0, size * sizeof s->is_free[0]);
+    memset(s->channels, 0, size * sizeof s->channels[0]);
+    ERL_NIF_TERM term = enif_make_resource(env, s);
+    int gone = enif_monitor_process(env, s, &pool, &s->pool_monitor);
+    enif_release_resource(s);
+    return gone != 0 ? enif_make_badarg(env) : term;
+}
+
+ERL_NIF_TERM nif_slots_install(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_slots *s;
+    unsigned index;
+    struct pc_channel *c;
+    if (!pc_slots_get(env, argv[0], &s) || !enif_get_uint(env, argv[1], &index) || index >= s->size ||
+        !pc_channel_get(env, argv[2], &c)) {
+        return enif_make_badarg(env);
+    }
+    if (!pc_channel_is_controller(env, c)) {
+        return enif_make_tuple2(env, am_error, am_not_owner);
+    }
+    if (c->slots != NULL || pc_machine_enter(&c->machine, PC_CONTROL) == 0) {
+        return enif_make_tuple2(env, am_error, am_closed);
+    }
+    enif_mutex_lock(s->lock);
+    bool taken = s->channels[index] != NULL;
+    bool over = s->over;
+    if (!taken && !over) {
+        s->channels[index] = c;
+        enif_keep_resource(c);
+    }
+    enif_mutex_unlock(s->lock);
+    if (taken || over) {
+        pc_machine_leave(&c->machine, pc_channel_actor(env), PC_CONTROL, false);
+        return enif_make_tuple2(env, am_error, taken ? am_taken : am_closed);
+    }
+    enif_keep_resource(s);
+    c->slots = s;
+    c->index = index;
+    pc_machine_leave(&c->machine, pc_channel_actor(env), PC_FREE, false);
+    return am_ok;
+}
+
+ERL_NIF_TERM nif_slots_remove(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_slots *s;
+    unsigned index;
+    if (!pc_slots_get(env, argv[0], &s) || !enif_get_uint(env, argv[1], &index) || index >= s->size) {
+        return enif_make_badarg(env);
+    }
+    enif_mutex_lock(s->lock);
+    struct pc_channel *channel = take_out(s, index);
+    enif_mutex_unlock(s->lock);
+    if (channel != NULL) {
+        enif_release_resource(channel);
+    }
+    return am_ok;
+}
+
+ERL_NIF_TERM nif_slots_set_waiting(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_slots *s;
+    if (!pc_slots_get(env, argv[0], &s) || !enif_is_atom(env, argv[1])) {
+        return enif_make_badarg(env);
+    }
+    enif_mutex_lock(s->lock);
+    s->waiting = enif_is_identical(argv[1], am_true);
+    enif_mutex_unlock(s->lock);
+    return am_ok;
+}
+
+ERL_NIF_TERM nif_slots_info(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_slots *s;
+    if (!pc_slots_get(env, argv[0], &s)) {
+        return enif_make_badarg(env);
+    }
+    enif_mutex_lock(s->lock);
+    unsigned installed = 0;
+    for (unsigned i = 0; i < s->size; i++) {
+        installed += s->channels[i] != NULL;
+    }
+    unsigned free_count = s->free_count;
+    bool waiting = s->waiting;
+    enif_mutex_unlock(s->lock);
+    ERL_NIF_TERM keys[] = {am_size, am_installed, am_free, am_waiting};
+    ERL_NIF_TERM values[] = {enif_make_uint(env, s->size), enif_make_uint(env, installed), enif_make_uint(env, free_count),
+                             waiting ? am_true : am_false};
+    ERL_NIF_TERM map;
+    (void)enif_make_map_from_arrays(env, keys, values, 4, &map);
+    return map;
+}

@@ -1,0 +1,399 @@
+%% The NIF's channel with a worker played by this test: the state machine of docs/protocol.md section 3 in a real VM,
+%% over a real socket, without Python.
+-module(pitcrew_channel_tests).
+-include_lib("eunit/include/eunit.hrl").
+
+-define(OPTS, #{}).
+-define(CALL, 3).
+-define(REPLY, 4).
+-define(ERROR, 5).
+
+channel_test_() ->
+    %% Each in a process of its own: a handle's rights belong to the process that made it, and its mailbox is looked at.
+    [{atom_to_list(Name), fun() -> in_a_room(Fun) end}
+      || {Name, Fun} <- [
+          {a_call_goes_round, fun a_call_goes_round/1},
+          {an_error_frame_is_a_fault, fun an_error_frame_is_a_fault/1},
+          {an_unencodable_argument_keeps_the_slot, fun an_unencodable_argument_keeps_the_slot/1},
+          {a_frame_in_single_bytes, fun a_frame_in_single_bytes/1},
+          {large_frames_both_ways, fun large_frames_both_ways/1},
+          {a_late_answer_is_dropped, fun a_late_answer_is_dropped/1},
+          {a_future_answer_is_a_violation, fun a_future_answer_is_a_violation/1},
+          {an_unknown_kind_is_refused_and_the_call_goes_on, fun an_unknown_kind_is_refused_and_the_call_goes_on/1},
+          {undecodable_value_leaves_the_channel_usable, fun undecodable_value_leaves_the_channel_usable/1},
+          {end_of_file_waits_for_the_verdict, fun end_of_file_waits_for_the_verdict/1},
+          {the_verdict_comes_without_end_of_file, fun the_verdict_comes_without_end_of_file/1},
+          {abandon_cuts_the_call, fun abandon_cuts_the_call/1},
+          {abandon_after_a_verdict_says_so, fun abandon_after_a_verdict_says_so/1},
+          {caller_death_with_a_call_cuts, fun caller_death_with_a_call_cuts/1},
+          {caller_death_without_a_call_frees, fun caller_death_without_a_call_frees/1},
+          {claim_for_the_dead, fun claim_for_the_dead/1},
+          {only_the_owner_may_call, fun only_the_owner_may_call/1},
+          {only_the_controller_may_close, fun only_the_controller_may_close/1},
+          {the_queue_is_not_overtaken, fun the_queue_is_not_overtaken/1},
+          {a_peer_that_is_gone_before_the_call, fun a_peer_that_is_gone_before_the_call/1},
+          {controller_death_is_a_verdict, fun controller_death_is_a_verdict/1}
+      ]].
+
+in_a_room(Fun) ->
+    case in_another_process(fun() ->
+        Room = setup(),
+        exit(try {result, Fun(Room)}
+             catch Class:Reason:Trace -> {raised, Class, Reason, Trace}
+             after cleanup(Room)
+             end)
+    end) of
+        {result, _} -> ok;
+        {raised, Class, Reason, Trace} -> erlang:raise(Class, Reason, Trace)
+    end.
+
+setup() ->
+    Dir = filename:join("/tmp", "pitcrew-test-" ++ integer_to_list(erlang:unique_integer([positive])) ++ os:getpid()),
+    ok = file:make_dir(Dir),
+    Path = filename:join(Dir, "s"),
+    {ok, Listener} = pitcrew_nif:listen(Path),
+    Worker = connect(Path),
+    {ok, Channel, #{pid := _, uid := _}} = accept(Listener),
+    Slots = pitcrew_nif:slots_new(1, self()),
+    ok = pitcrew_nif:slots_install(Slots, 0, Channel),
+    #{dir => Dir, path => Path, listener => Listener, worker => Worker, channel => Channel, slots => Slots}.
+
+cleanup(#{dir := Dir, path := Path, listener := Listener, worker := Worker, channel := Channel, slots := Slots}) ->
+    gen_tcp:close(Worker),
+    pitcrew_nif:slots_remove(Slots, 0),
+    pitcrew_nif:channel_close(Channel),
+    pitcrew_nif:close_listener(Listener),
+    file:delete(Path),
+    file:del_dir(Dir).
+
+%% Every native handle of a test is gone when the process that held it is.
+leak_test() ->
+    Before = pitcrew_nif:live(),
+    {_, Ref} = spawn_monitor(fun() ->
+        S = setup(),
+        a_call_goes_round(S),
+        cleanup(S)
+    end),
+    receive {'DOWN', Ref, process, _, Reason} -> ?assertEqual(normal, Reason) end,
+    wait_until(fun() -> pitcrew_nif:live() =:= Before end).
+
+%% A process that dies with everything open leaves nothing either.
+leak_of_the_killed_test() ->
+    Before = pitcrew_nif:live(),
+    Self = self(),
+    {Pid, Ref} = spawn_monitor(fun() ->
+        S = #{slots := Slots} = setup(),
+        {ok, Channel, 0} = pitcrew_nif:claim(Slots),
+        {ok, _} = pitcrew_nif:call(Channel, make_ref(), <<"t">>, [], nil, nil, ?OPTS, 1000),
+        Self ! {ready, maps:get(dir, S)},
+        receive never -> ok end
+    end),
+    Dir = receive {ready, D} -> D end,
+    exit(Pid, kill),
+    receive {'DOWN', Ref, process, _, _} -> ok end,
+    wait_until(fun() -> pitcrew_nif:live() =:= Before end),
+    file:delete(filename:join(Dir, "s")),
+    file:del_dir(Dir).
+
+connect(Path) ->
+    {ok, Socket} = gen_tcp:connect({local, Path}, 0, [binary, {packet, raw}, {active, false}]),
+    Socket.
+
+accept(Listener) ->
+    Ref = make_ref(),
+    case pitcrew_nif:accept(Listener, Ref) of
+        again -> receive {select, Listener, Ref, ready_input} -> accept(Listener) end;
+        Accepted -> Accepted
+    end.
+
+%% ---- the worker's side
+
+worker_recv(Socket) ->
+    {ok, <<Length:32>>} = gen_tcp:recv(Socket, 4, 5000),
+    {ok, Payload} = gen_tcp:recv(Socket, Length, 5000),
+    {ok, Frame} = pitcrew_nif:decode(Payload, ?OPTS),
+    Frame.
+
+frame(Frame) ->
+    {ok, Payload} = pitcrew_nif:encode(Frame, ?OPTS),
+    <<(byte_size(Payload)):32, Payload/binary>>.
+
+worker_send(Socket, Frame) -> ok = gen_tcp:send(Socket, frame(Frame)).
+
+%% ---- the caller's side
+
+claim(Slots) ->
+    {ok, Channel, 0} = pitcrew_nif:claim(Slots),
+    Channel.
+
+call(Channel, Ref, Args) -> pitcrew_nif:call(Channel, Ref, <<"tool">>, Args, nil, nil, ?OPTS, 1 bsl 30).
+
+await(Channel, Ref) ->
+    receive
+        {select, Channel, Ref, _} ->
+            case pitcrew_nif:reply(Channel, Ref, ?OPTS) of
+                again -> await(Channel, Ref);
+                lost -> await(Channel, Ref);
+                Result -> Result
+            end;
+        {pitcrew_verdict, Ref, Reason} -> {verdict, Reason}
+    after 5000 -> timeout
+    end.
+
+told(Channel) -> receive {pitcrew_channel, Channel, Why} -> Why after 5000 -> nothing end.
+
+nothing_in_the_mailbox() -> ?assertEqual([], element(2, process_info(self(), messages))).
+
+%% ---- tests
+
+a_call_goes_round(#{slots := Slots, worker := Worker}) ->
+    Channel = claim(Slots),
+    ?assertEqual(busy, pitcrew_nif:claim(Slots)),
+    Ref = make_ref(),
+    {ok, Bytes} = call(Channel, Ref, [1, <<"two">>, {3, atom}]),
+    [?CALL, Id, <<"tool">>, [1, <<"two">>, {3, atom}], nil, nil] = worker_recv(Worker),
+    ?assert(Bytes > 10),
+    worker_send(Worker, [?REPLY, Id, 1234, #{<<"a">> => [1.5]}]),
+    ?assertMatch({reply, 1234, _, #{<<"a">> := [1.5]}}, await(Channel, Ref)),
+    ?assertEqual(ok, pitcrew_nif:checkin(Channel)),
+    ?assertMatch(#{free := 1, installed := 1, size := 1}, pitcrew_nif:slots_info(Slots)),
+    nothing_in_the_mailbox().
+
+an_error_frame_is_a_fault(#{slots := Slots, worker := Worker}) ->
+    Channel = claim(Slots),
+    Ref = make_ref(),
+    {ok, _} = call(Channel, Ref, []),
+    [?CALL, Id | _] = worker_recv(Worker),
+    worker_send(Worker, [?ERROR, Id, 7, #{<<"kind">> => <<"tool_error">>}, <<"more, from a later version">>]),
+    ?assertMatch({fault, 7, _, #{<<"kind">> := <<"tool_error">>}}, await(Channel, Ref)),
+    ?assertEqual(ok, pitcrew_nif:checkin(Channel)).
+
+an_unencodable_argument_keeps_the_slot(#{slots := Slots}) ->
+    Channel = claim(Slots),
+    {error, #{kind := encode_error, path := Path}} = call(Channel, make_ref(), [1, #{<<"x">> => [self()]}]),
+    ?assertEqual([args, 1, <<"x">>, 0], Path),
+    {error, #{kind := too_big}} =
+        pitcrew_nif:call(Channel, make_ref(), <<"t">>, [binary:copy(<<"x">>, 1000)], nil, nil, ?OPTS, 100),
+    ?assertEqual(ok, pitcrew_nif:checkin(Channel)),
+    Channel = claim(Slots),
+    ok = pitcrew_nif:checkin(Channel).
+
+a_frame_in_single_bytes(#{slots := Slots, worker := Worker}) ->
+    Channel = claim(Slots),
+    Ref = make_ref(),
+    {ok, _} = call(Channel, Ref, []),
+    [?CALL, Id | _] = worker_recv(Worker),
+    Caller = self(),
+    spawn_link(fun() ->
+        [ok = gen_tcp:send(Worker, <<B>>) || <<B>> <= frame([?REPLY, Id, 0, <<"done">>])],
+        Caller ! sent
+    end),
+    ?assertMatch({reply, 0, _, <<"done">>}, await(Channel, Ref)),
+    receive sent -> ok end,
+    ok = pitcrew_nif:checkin(Channel),
+    nothing_in_the_mailbox().
+
+large_frames_both_ways(#{slots := Slots, worker := Worker}) ->
+    Channel = claim(Slots),
+    Ref = make_ref(),
+    Large = binary:copy(<<"0123456789abcdef">>, 1 bsl 20),
+    Caller = self(),
+    Echo = spawn_link(fun() ->
+        receive go -> ok end,
+        [?CALL, Id, _, [Argument] | _] = worker_recv(Worker),
+        worker_send(Worker, [?REPLY, Id, 0, Argument]),
+        Caller ! echoed
+    end),
+    ok = gen_tcp:controlling_process(Worker, Echo),
+    {pending, Bytes} = call(Channel, Ref, [Large]),
+    ?assert(Bytes > byte_size(Large)),
+    Echo ! go,
+    {reply, 0, _, Large} = await(Channel, Ref),
+    ok = pitcrew_nif:checkin(Channel),
+    receive echoed -> ok end,
+    receive {select, _, Ref, _} -> ok after 0 -> ok end,
+    nothing_in_the_mailbox().
+
+a_late_answer_is_dropped(#{slots := Slots, worker := Worker}) ->
+    Channel = claim(Slots),
+    Ref = make_ref(),
+    {ok, _} = call(Channel, Ref, []),
+    [?CALL, Id | _] = worker_recv(Worker),
+    worker_send(Worker, [?REPLY, Id, 0, first]),
+    {reply, 0, _, first} = await(Channel, Ref),
+    Ref2 = make_ref(),
+    {ok, _} = call(Channel, Ref2, []),
+    [?CALL, Id2 | _] = worker_recv(Worker),
+    ok = gen_tcp:send(Worker, [frame([?REPLY, Id, 0, again]), frame([?REPLY, Id2, 0, second])]),
+    ?assertMatch({reply, 0, _, second}, await(Channel, Ref2)),
+    ok = pitcrew_nif:checkin(Channel).
+
+a_future_answer_is_a_violation(#{slots := Slots, worker := Worker}) ->
+    Channel = claim(Slots),
+    Ref = make_ref(),
+    {ok, _} = call(Channel, Ref, []),
+    [?CALL, Id | _] = worker_recv(Worker),
+    worker_send(Worker, [?REPLY, Id + 1, 0, guess]),
+    receive {select, Channel, Ref, _} -> ok end,
+    lost = pitcrew_nif:reply(Channel, Ref, ?OPTS),
+    ?assertEqual(lost, told(Channel)).
+
+an_unknown_kind_is_refused_and_the_call_goes_on(#{slots := Slots, worker := Worker}) ->
+    Channel = claim(Slots),
+    Ref = make_ref(),
+    {ok, _} = call(Channel, Ref, []),
+    [?CALL, Id | _] = worker_recv(Worker),
+    ok = gen_tcp:send(Worker, [frame([99, Id, <<"what">>]), frame([?REPLY, Id, 0, fine])]),
+    %% The refusal is queued when the reply is already there: an answer before our bytes are out would be a violation.
+    ?assertMatch({reply, 0, _, fine}, await(Channel, Ref)),
+    ?assertMatch([?ERROR, Id, 0, #{<<"kind">> := <<"unknown_kind">>}], worker_recv(Worker)),
+    ok = pitcrew_nif:checkin(Channel).
+
+undecodable_value_leaves_the_channel_usable(#{slots := Slots, worker := Worker}) ->
+    Channel = claim(Slots),
+    Ref = make_ref(),
+    {ok, _} = call(Channel, Ref, []),
+    [?CALL, Id | _] = worker_recv(Worker),
+    Bad = <<16#94, ?REPLY, Id, 0, 16#c1>>,
+    ok = gen_tcp:send(Worker, <<(byte_size(Bad)):32, Bad/binary>>),
+    ?assertMatch({error, #{kind := decode_error}}, await(Channel, Ref)),
+    ok = pitcrew_nif:checkin(Channel),
+    ok = pitcrew_nif:checkin(claim(Slots)).
+
+end_of_file_waits_for_the_verdict(#{slots := Slots, worker := Worker}) ->
+    Channel = claim(Slots),
+    Ref = make_ref(),
+    {ok, _} = call(Channel, Ref, []),
+    gen_tcp:close(Worker),
+    receive {select, Channel, Ref, ready_input} -> ok end,
+    ?assertEqual(lost, pitcrew_nif:reply(Channel, Ref, ?OPTS)),
+    ?assertEqual(lost, told(Channel)),
+    ok = pitcrew_nif:verdict(Channel, {exit, {signal, sigkill}}),
+    ?assertEqual({verdict, {exit, {signal, sigkill}}}, await(Channel, Ref)),
+    _ = pitcrew_nif:checkin(Channel),
+    ?assertEqual(busy, pitcrew_nif:claim(Slots)),
+    nothing_in_the_mailbox().
+
+the_verdict_comes_without_end_of_file(#{slots := Slots, channel := Channel}) ->
+    Channel = claim(Slots),
+    Ref = make_ref(),
+    {ok, _} = call(Channel, Ref, []),
+    ok = pitcrew_nif:verdict(Channel, gone),
+    ok = pitcrew_nif:verdict(Channel, twice),
+    ok = pitcrew_nif:channel_close(Channel),
+    ?assertEqual({verdict, gone}, await(Channel, Ref)),
+    nothing_in_the_mailbox().
+
+abandon_cuts_the_call(#{slots := Slots}) ->
+    Channel = claim(Slots),
+    Ref = make_ref(),
+    {ok, _} = call(Channel, Ref, []),
+    ?assertEqual(poisoned, pitcrew_nif:abandon(Channel, Ref)),
+    ?assertEqual(cut, told(Channel)),
+    ok = pitcrew_nif:verdict(Channel, late),
+    ?assertEqual(busy, pitcrew_nif:claim(Slots)),
+    nothing_in_the_mailbox().
+
+abandon_after_a_verdict_says_so(#{slots := Slots}) ->
+    Channel = claim(Slots),
+    Ref = make_ref(),
+    {ok, _} = call(Channel, Ref, []),
+    ok = pitcrew_nif:verdict(Channel, first),
+    ?assertEqual(verdict, pitcrew_nif:abandon(Channel, Ref)),
+    receive {pitcrew_verdict, Ref, first} -> ok after 5000 -> error(no_verdict) end,
+    nothing_in_the_mailbox().
+
+in_another_process(Fun) ->
+    {Pid, Monitor} = spawn_monitor(Fun),
+    receive {'DOWN', Monitor, process, Pid, Reason} -> Reason end.
+
+caller_death_with_a_call_cuts(#{slots := Slots, channel := Channel}) ->
+    died = in_another_process(fun() ->
+        C = claim(Slots),
+        {ok, _} = call(C, make_ref(), []),
+        exit(died)
+    end),
+    ?assertEqual(cut, told(Channel)),
+    ?assertEqual(busy, pitcrew_nif:claim(Slots)).
+
+caller_death_without_a_call_frees(#{slots := Slots}) ->
+    died = in_another_process(fun() -> claim(Slots), exit(died) end),
+    wait_until(fun() -> maps:get(free, pitcrew_nif:slots_info(Slots)) =:= 1 end),
+    nothing_in_the_mailbox().
+
+claim_for_the_dead(#{slots := Slots}) ->
+    {Pid, Monitor} = spawn_monitor(fun() -> ok end),
+    receive {'DOWN', Monitor, process, Pid, _} -> ok end,
+    ?assertEqual(noproc, pitcrew_nif:claim_for(Slots, Pid)),
+    ?assertMatch(#{free := 1}, pitcrew_nif:slots_info(Slots)).
+
+only_the_owner_may_call(#{slots := Slots}) ->
+    Channel = claim(Slots),
+    badarg = in_another_process(fun() -> exit(try call(Channel, make_ref(), []) catch error:E -> E end) end),
+    badarg = in_another_process(fun() -> exit(try pitcrew_nif:checkin(Channel) catch error:E -> E end) end),
+    ok = pitcrew_nif:checkin(Channel).
+
+only_the_controller_may_close(#{channel := Channel}) ->
+    Self = self(),
+    normal = in_another_process(fun() ->
+        Self ! {results, pitcrew_nif:channel_close(Channel), pitcrew_nif:verdict(Channel, x), pitcrew_nif:channel_recv(Channel, make_ref())}
+    end),
+    Error = {error, not_owner},
+    receive {results, A, B, C} -> ?assertEqual([Error, Error, Error], [A, B, C]) end.
+
+the_queue_is_not_overtaken(#{slots := Slots}) ->
+    Channel = claim(Slots),
+    ok = pitcrew_nif:slots_set_waiting(Slots, true),
+    ok = pitcrew_nif:checkin(Channel),
+    receive {pitcrew_slots, Slots, freed} -> ok after 5000 -> error(not_told) end,
+    ?assertEqual(busy, pitcrew_nif:claim(Slots)),
+    {ok, Channel, 0} = pitcrew_nif:claim_for(Slots, self()),
+    ok = pitcrew_nif:slots_set_waiting(Slots, false),
+    ok = pitcrew_nif:checkin(Channel),
+    nothing_in_the_mailbox().
+
+a_peer_that_is_gone_before_the_call(#{slots := Slots, worker := Worker}) ->
+    Channel = claim(Slots),
+    gen_tcp:close(Worker),
+    ?assertEqual(poisoned, call(Channel, make_ref(), [])),
+    ?assertEqual(lost, told(Channel)),
+    ?assertEqual(poisoned, pitcrew_nif:checkin(Channel)),
+    nothing_in_the_mailbox().
+
+controller_death_is_a_verdict(#{listener := Listener, path := Path}) ->
+    Worker = connect(Path),
+    {ok, Channel, _} = accept(Listener),
+    Self = self(),
+    Slots = pitcrew_nif:slots_new(1, self()),
+    {Controller, Monitor} = spawn_monitor(fun() ->
+        receive yours -> ok end,
+        ok = pitcrew_nif:slots_install(Slots, 0, Channel),
+        Self ! installed,
+        receive stop -> ok end
+    end),
+    ok = pitcrew_nif:channel_give(Channel, Controller),
+    {error, not_owner} = pitcrew_nif:channel_close(Channel),
+    Controller ! yours,
+    receive installed -> ok end,
+    {ok, Channel, 0} = pitcrew_nif:claim(Slots),
+    Ref = make_ref(),
+    {ok, _} = call(Channel, Ref, []),
+    Controller ! stop,
+    receive {'DOWN', Monitor, process, _, _} -> ok end,
+    ?assertEqual({verdict, noproc}, await(Channel, Ref)),
+    %% The controller's death closed the descriptor too.
+    [?CALL | _] = worker_recv(Worker),
+    ?assertEqual({error, closed}, gen_tcp:recv(Worker, 1, 5000)),
+    pitcrew_nif:slots_remove(Slots, 0),
+    nothing_in_the_mailbox().
+
+wait_until(Condition) -> wait_until(Condition, erlang:monotonic_time(millisecond) + 5000).
+wait_until(Condition, Deadline) ->
+    erlang:garbage_collect(),
+    case Condition() of
+        true -> ok;
+        false ->
+            ?assert(erlang:monotonic_time(millisecond) < Deadline),
+            erlang:yield(),
+            wait_until(Condition, Deadline)
+    end.
