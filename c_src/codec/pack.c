@@ -9,6 +9,7 @@
 enum {
     EXT32 = 0xc9,
     EXT32_HEADER = 6,
+    ARRAY16_HEADER = 3,
     FRAME_HEADER = 4,
 };
 
@@ -103,6 +104,31 @@ void pc_write_ext(struct pc_writer *w, int8_t type, const void *bytes, size_t n)
         aside_end(&a, w);
         pc_writer_append(w, bytes, n);
     }
+}
+
+size_t pc_write_array_begin(struct pc_writer *w) {
+    size_t mark = w->len;
+    (void)pc_writer_claim(w, ARRAY16_HEADER);
+    return mark;
+}
+
+bool pc_write_array_end(struct pc_writer *w, size_t mark, size_t count) {
+    struct aside a;
+    if (w->status != PC_OK || !fits_u32(w, count)) {
+        return false;
+    }
+    msgpack_pack_array(aside_begin(&a), count);
+    size_t header = a.w.len;
+    size_t body = w->len - mark - ARRAY16_HEADER;
+    if (header > ARRAY16_HEADER && pc_writer_claim(w, header - ARRAY16_HEADER) == NULL) {
+        return false;
+    }
+    w->len = mark + header + body;
+    if (header != ARRAY16_HEADER) {
+        memmove(w->data + mark + header, w->data + mark + ARRAY16_HEADER, body);
+    }
+    memcpy(w->data + mark, a.bytes, header);
+    return header != ARRAY16_HEADER;
 }
 
 size_t pc_write_ext_begin(struct pc_writer *w) {

@@ -17,12 +17,19 @@ static inline bool claim(struct pc_reader *r, size_t n, const uint8_t **place) {
     return true;
 }
 
+/* `width` is 1, 2, 4 or 8. The compiler makes one load and a byte swap of each case. */
 static inline uint64_t load_be(const uint8_t *p, size_t width) {
-    uint64_t value = 0;
-    for (size_t i = 0; i < width; i++) {
-        value = value << 8 | p[i];
+    uint32_t high = (uint32_t)p[0];
+    switch (width) {
+    case 1:
+        return high;
+    case 2:
+        return high << 8 | p[1];
+    case 4:
+        return pc_frame_length(p);
+    default:
+        return (uint64_t)pc_frame_length(p) << 32 | pc_frame_length(p + 4);
     }
-    return value;
 }
 
 static enum pc_status read_length(struct pc_reader *r, size_t width, uint32_t *length) {
@@ -191,7 +198,7 @@ static enum pc_status read_token(struct pc_reader *r, struct pc_token *t) {
     return read_long_form(r, t, head);
 }
 
-enum pc_status pc_reader_next(struct pc_reader *r, struct pc_token *t) {
+enum pc_status pc_reader_next_slow(struct pc_reader *r, struct pc_token *t) {
     const uint8_t *start = r->p;
     enum pc_status status = read_token(r, t);
     if (status != PC_OK) {

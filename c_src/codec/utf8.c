@@ -1,6 +1,6 @@
 /*
- * UTF-8 by RFC 3629. Text is mostly ASCII, so eight bytes are tested at once; anything else goes through one sequence at
- * a time. Reads no byte past the end.
+ * UTF-8 by RFC 3629. Text is mostly ASCII, so blocks of bytes are tested at once; anything else goes through one sequence
+ * at a time. Reads no byte past the end.
  */
 
 #include <string.h>
@@ -33,17 +33,30 @@ static size_t sequence_length(const uint8_t *p, size_t n) {
     return overlong || above ? 0 : 4;
 }
 
+static inline uint64_t load(const uint8_t *p) {
+    uint64_t word;
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+
+/* The end of the ASCII that begins at p, or a place up to a block before it. */
+static const uint8_t *skip_ascii_blocks(const uint8_t *p, const uint8_t *end) {
+    while (end - p >= 32 && ((load(p) | load(p + 8) | load(p + 16) | load(p + 24)) & HIGH_BITS) == 0) {
+        p += 32;
+    }
+    while (end - p >= 8 && (load(p) & HIGH_BITS) == 0) {
+        p += 8;
+    }
+    return p;
+}
+
 bool pc_utf8_valid(const void *bytes, size_t n) {
     const uint8_t *p = bytes;
     const uint8_t *end = p + n;
     while (p < end) {
-        while (end - p >= 8) {
-            uint64_t word;
-            memcpy(&word, p, sizeof word);
-            if ((word & HIGH_BITS) != 0) {
-                break;
-            }
-            p += 8;
+        p = skip_ascii_blocks(p, end);
+        if (n >= 8 && end - p < 8 && (load(end - 8) & HIGH_BITS) == 0) {
+            return true; /* the last block may overlap the one before */
         }
         while (p < end && *p < 0x80) {
             p++;

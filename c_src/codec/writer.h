@@ -62,6 +62,24 @@ static inline void pc_writer_append(struct pc_writer *w, const void *bytes, size
     }
 }
 
+/* Appends again the n bytes that stand at `at`; both lie below len. */
+static inline void pc_writer_repeat(struct pc_writer *w, size_t at, size_t n) {
+    struct {
+        uint8_t bytes[32];
+    } block;
+    if (n <= sizeof block && w->cap - w->len >= sizeof block && w->status == PC_OK) {
+        /* One fixed copy is faster than a call for the bytes that are needed. */
+        memcpy(&block, w->data + at, sizeof block);
+        memcpy(w->data + w->len, &block, sizeof block);
+        w->len += n;
+        return;
+    }
+    uint8_t *place = pc_writer_claim(w, n);
+    if (place != NULL) {
+        memcpy(place, w->data + at, n);
+    }
+}
+
 /* Scalars. Inline, in pack.h. */
 static inline void pc_write_nil(struct pc_writer *w);
 static inline void pc_write_bool(struct pc_writer *w, bool value);
@@ -80,6 +98,13 @@ static inline void pc_write_str_header(struct pc_writer *w, size_t n);
 static inline void pc_write_bin_header(struct pc_writer *w, size_t n);
 static inline void pc_write_array(struct pc_writer *w, size_t count);
 static inline void pc_write_map(struct pc_writer *w, size_t count);
+
+/*
+ * An array whose count is known only afterwards. begin leaves room for the header of 16 to 65535 elements; end writes the
+ * one that fits, and moves what was written since if that has another width: then it returns true.
+ */
+size_t pc_write_array_begin(struct pc_writer *w);
+bool pc_write_array_end(struct pc_writer *w, size_t mark, size_t count);
 
 /*
  * An extension whose length is known only afterwards: begin returns a mark, end fills in the 32-bit

@@ -25,11 +25,11 @@ struct pc_nif_state {
 };
 
 /*
- * Work that is done inline. A unit is about one term or 64 bytes, 10 to 50 ns; a full budget stays well below the
+ * Work that is done inline. A unit is about one term or 32 bytes, 10 to 60 ns; a full budget stays below the
  * millisecond that a NIF may take. What needs more starts over on a dirty CPU scheduler.
  */
 #define PC_INLINE_UNITS 16000
-/* Input that is decoded inline, in bytes. */
+/* Input that is decoded inline, in bytes, if the units suffice. */
 #define PC_INLINE_BYTES (64 * 1024)
 
 /* Tells the scheduler about units of work done; at most a whole time slice is taken. Only on a normal scheduler. */

@@ -178,11 +178,11 @@ ERL_NIF_TERM nif_call(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
 
 /* ---- reply ---- */
 
-enum frame_kind { FRAME_RESULT, FRAME_SKIP, FRAME_UNKNOWN, FRAME_BAD };
+enum frame_kind { FRAME_RESULT, FRAME_SKIP, FRAME_UNKNOWN, FRAME_BAD, FRAME_BUDGET };
 
 /* Decodes the frame's value into *result when the frame is this call's end. */
 static enum frame_kind decode_frame(ErlNifEnv *env, const struct pc_channel *c, const struct pc_term_opts *opts,
-                                          const uint8_t *payload, size_t n, ERL_NIF_TERM *result) {
+                                    const uint8_t *payload, size_t n, int64_t *budget, ERL_NIF_TERM *result) {
     struct pc_reader r;
     uint32_t count;
     int64_t kind;
@@ -203,7 +203,11 @@ static enum frame_kind decode_frame(ErlNifEnv *env, const struct pc_channel *c, 
     }
     struct pc_term_error err = {.status = PC_OK, .path = enif_make_list(env, 0)};
     ERL_NIF_TERM value;
-    if (pc_term_decode(env, &r, opts, &value, &err) != PC_OK) {
+    enum pc_status status = pc_term_decode_within(env, &r, opts, budget, &value, &err);
+    if (status == PC_BUDGET) {
+        return FRAME_BUDGET;
+    }
+    if (status != PC_OK) {
         *result = enif_make_tuple2(env, am_error, pc_term_error_make(env, am_decode_error, &err));
         return FRAME_RESULT;
     }
@@ -248,7 +252,60 @@ static ERL_NIF_TERM wait_on(ErlNifEnv *env, struct pc_channel *c, const ErlNifPi
 
 static ERL_NIF_TERM reply_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 
-static ERL_NIF_TERM reply(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[], bool dirty) {
+/* The call has ended with a result; inside. */
+static ERL_NIF_TERM conclude(ErlNifEnv *env, struct pc_channel *c, uint32_t phase, ERL_NIF_TERM result) {
+    if (pc_outbox_pending(&c->out) > 0) {
+        return lost(env, c, phase); /* an answer to a question that is not out yet */
+    }
+    if (c->crossed) {
+        pc_channel_unselect(env, c, ERL_NIF_SELECT_READ | ERL_NIF_SELECT_WRITE);
+    }
+    pc_machine_leave(&c->machine, pc_channel_actor(env), PC_CLAIMED, false);
+    return result;
+}
+
+/* Sends and reads what there is; with a budget, false when the rest is work for a dirty scheduler. Inside; leaves, but then. */
+static bool advance(ErlNifEnv *env, struct pc_channel *c, const ErlNifPid *self, ERL_NIF_TERM ref,
+                    const struct pc_term_opts *opts, uint32_t phase, int64_t *budget, ERL_NIF_TERM *answer) {
+    for (;;) {
+        if (pc_outbox_flush(&c->out, c->fd) == PC_IO_EOF) {
+            *answer = lost(env, c, phase);
+            return true;
+        }
+        const uint8_t *payload = NULL;
+        size_t n = 0;
+        enum pc_io io = pc_inbox_read(&c->in, c->fd, c->max_frame, budget != NULL ? SHARE : SIZE_MAX, &payload, &n);
+        if (io == PC_IO_AGAIN) {
+            *answer = wait_on(env, c, self, ref);
+            return true;
+        }
+        if (io == PC_IO_MORE || (io == PC_IO_DONE && budget != NULL && n > PC_INLINE_BYTES)) {
+            return false;
+        }
+        if (io != PC_IO_DONE) {
+            *answer = lost(env, c, phase);
+            return true;
+        }
+        ERL_NIF_TERM result = am_lost;
+        switch (decode_frame(env, c, opts, payload, n, budget, &result)) {
+        case FRAME_RESULT:
+            pc_inbox_consume(&c->in);
+            *answer = conclude(env, c, phase, result);
+            return true;
+        case FRAME_SKIP: pc_inbox_consume(&c->in); break;
+        case FRAME_UNKNOWN:
+            pc_inbox_consume(&c->in);
+            refuse_kind(c);
+            break;
+        case FRAME_BAD: *answer = lost(env, c, phase); return true;
+        case FRAME_BUDGET: return false; /* the frame stays where it is */
+        }
+    }
+}
+
+static ERL_NIF_TERM reply_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
+
+static ERL_NIF_TERM reply(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[], int64_t *budget) {
     struct pc_channel *c;
     ErlNifPid self;
     struct pc_term_opts opts;
@@ -260,48 +317,22 @@ static ERL_NIF_TERM reply(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[], b
     if (phase == 0) {
         return am_poisoned;
     }
-    for (;;) {
-        if (pc_outbox_flush(&c->out, c->fd) == PC_IO_EOF) {
-            return lost(env, c, phase);
-        }
-        const uint8_t *payload = NULL;
-        size_t n = 0;
-        enum pc_io io = pc_inbox_read(&c->in, c->fd, c->max_frame, dirty ? SIZE_MAX : SHARE, &payload, &n);
-        if (io == PC_IO_AGAIN) {
-            return wait_on(env, c, &self, argv[1]);
-        }
-        if (!dirty && (io == PC_IO_MORE || (io == PC_IO_DONE && n > PC_INLINE_BYTES))) {
-            pc_machine_leave(&c->machine, pc_channel_actor(env), PC_READING, false);
-            return enif_schedule_nif(env, "reply", ERL_NIF_DIRTY_JOB_CPU_BOUND, reply_dirty, argc, argv);
-        }
-        if (io != PC_IO_DONE) {
-            return lost(env, c, phase);
-        }
-        ERL_NIF_TERM result = am_lost;
-        enum frame_kind what = decode_frame(env, c, &opts, payload, n, &result);
-        pc_inbox_consume(&c->in);
-        if (what == FRAME_BAD || (what == FRAME_RESULT && pc_outbox_pending(&c->out) > 0)) {
-            return lost(env, c, phase); /* undecipherable, or an answer to a question that is not out yet */
-        }
-        if (what == FRAME_RESULT) {
-            if (c->crossed) {
-                pc_channel_unselect(env, c, ERL_NIF_SELECT_READ | ERL_NIF_SELECT_WRITE);
-            }
-            pc_machine_leave(&c->machine, pc_channel_actor(env), PC_CLAIMED, false);
-            if (!dirty) {
-                pc_nif_consume(env, (int64_t)(n / 16));
-            }
-            return result;
-        }
-        if (what == FRAME_UNKNOWN) {
-            refuse_kind(c);
-        }
+    ERL_NIF_TERM answer;
+    if (advance(env, c, &self, argv[1], &opts, phase, budget, &answer)) {
+        return answer;
     }
+    pc_machine_leave(&c->machine, pc_channel_actor(env), PC_READING, false);
+    return enif_schedule_nif(env, "reply", ERL_NIF_DIRTY_JOB_CPU_BOUND, reply_dirty, argc, argv);
 }
 
-static ERL_NIF_TERM reply_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) { return reply(env, argc, argv, true); }
+static ERL_NIF_TERM reply_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) { return reply(env, argc, argv, NULL); }
 
-ERL_NIF_TERM nif_reply(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) { return reply(env, argc, argv, false); }
+ERL_NIF_TERM nif_reply(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    int64_t budget = PC_INLINE_UNITS;
+    ERL_NIF_TERM answer = reply(env, argc, argv, &budget);
+    pc_nif_consume(env, PC_INLINE_UNITS - budget);
+    return answer;
+}
 
 /* ---- the end of a claim ---- */
 

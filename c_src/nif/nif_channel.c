@@ -18,16 +18,20 @@ static ERL_NIF_TERM error(ErlNifEnv *env, ERL_NIF_TERM reason) { return enif_mak
 static struct pc_term_opts plain(void) { return (struct pc_term_opts){.binaries_as_bytes = false, .nil = am_nil}; }
 
 /* Goes inside for the controlling process; otherwise *refusal says why not. */
-static bool enter(ErlNifEnv *env, struct pc_channel *c, ERL_NIF_TERM *refusal) {
+static bool enter_from(ErlNifEnv *env, struct pc_channel *c, uint32_t phases, ERL_NIF_TERM *refusal) {
     if (!pc_channel_is_controller(env, c)) {
         *refusal = error(env, am_not_owner);
         return false;
     }
-    if (pc_machine_enter(&c->machine, PC_CONTROL) == 0) {
+    if (pc_machine_enter(&c->machine, phases) == 0) {
         *refusal = error(env, am_closed);
         return false;
     }
     return true;
+}
+
+static bool enter(ErlNifEnv *env, struct pc_channel *c, ERL_NIF_TERM *refusal) {
+    return enter_from(env, c, PC_CONTROL, refusal);
 }
 
 static void leave(ErlNifEnv *env, struct pc_channel *c) {
@@ -84,7 +88,8 @@ ERL_NIF_TERM nif_channel_send(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
     if (!pc_channel_get(env, argv[0], &c) || !enif_is_list(env, argv[1])) {
         return enif_make_badarg(env);
     }
-    if (!enter(env, c, &result)) {
+    /* From PC_FREE as well: a worker that nobody has claimed can be told to shut down; nobody claims it any more. */
+    if (!enter_from(env, c, PC_CONTROL | PC_FREE, &result)) {
         return result;
     }
     result = send_frame(env, c, argv[1]);

@@ -14,7 +14,6 @@
 enum {
     LOCAL_BYTES = 1024,
     UNITS_PER_PERCENT = PC_INLINE_UNITS / 50, /* a full budget is about half a time slice */
-    BYTES_PER_PERCENT = PC_INLINE_BYTES / 50,
 };
 
 void pc_nif_consume(ErlNifEnv *env, int64_t units) {
@@ -68,7 +67,8 @@ static bool output_take(ErlNifEnv *env, struct output *out, size_t n, ERL_NIF_TE
 }
 
 /* The answer of encode/2; with a budget, false when it ran out. */
-static bool encode(ErlNifEnv *env, ERL_NIF_TERM term, const struct pc_term_opts *opts, int64_t *budget, ERL_NIF_TERM *answer) {
+static bool encode(ErlNifEnv *env, ERL_NIF_TERM term, const struct pc_term_opts *opts, int64_t *budget,
+                   ERL_NIF_TERM *answer) {
     struct output out;
     struct pc_writer w;
     struct pc_term_error err;
@@ -110,39 +110,48 @@ ERL_NIF_TERM nif_encode(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     return finished ? answer : enif_schedule_nif(env, "encode", ERL_NIF_DIRTY_JOB_CPU_BOUND, encode_dirty, argc, argv);
 }
 
-static ERL_NIF_TERM decode(ErlNifEnv *env, const ErlNifBinary *bin, const struct pc_term_opts *opts) {
+/* The answer of decode/2; with a budget, false when it ran out. */
+static bool decode(ErlNifEnv *env, const ErlNifBinary *bin, const struct pc_term_opts *opts, int64_t *budget,
+                   ERL_NIF_TERM *answer) {
     struct pc_reader r;
     struct pc_term_error err;
     ERL_NIF_TERM term;
     pc_reader_init(&r, bin->data, bin->size);
-    enum pc_status status = pc_term_decode(env, &r, opts, &term, &err);
+    enum pc_status status = pc_term_decode_within(env, &r, opts, budget, &term, &err);
     if (status == PC_OK && pc_reader_left(&r) > 0) {
         status = PC_INVALID;
-        err = (struct pc_term_error){
-            .status = status, .message = "there are bytes after the value", .path = enif_make_list_from_array(env, NULL, 0)};
+        err = (struct pc_term_error){.status = status,
+                                     .message = "there are bytes after the value",
+                                     .path = enif_make_list_from_array(env, NULL, 0)};
     }
-    return status == PC_OK ? enif_make_tuple2(env, am_ok, term) : make_error(env, am_decode_error, &err);
+    if (status == PC_OK) {
+        *answer = enif_make_tuple2(env, am_ok, term);
+    } else if (status != PC_BUDGET) {
+        *answer = make_error(env, am_decode_error, &err);
+    }
+    return status != PC_BUDGET;
 }
 
 static ERL_NIF_TERM decode_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     struct pc_term_opts opts;
     ErlNifBinary bin;
-    if (argc != 2 || !enif_inspect_binary(env, argv[0], &bin) || !pc_term_opts_read(env, argv[1], &opts)) {
+    ERL_NIF_TERM answer;
+    if (argc != 2 || !enif_inspect_binary(env, argv[0], &bin) || !pc_term_opts_read(env, argv[1], &opts) ||
+        !decode(env, &bin, &opts, NULL, &answer)) {
         return enif_make_badarg(env);
     }
-    return decode(env, &bin, &opts);
+    return answer;
 }
 
 ERL_NIF_TERM nif_decode(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     struct pc_term_opts opts;
     ErlNifBinary bin;
+    ERL_NIF_TERM answer;
     if (!enif_inspect_binary(env, argv[0], &bin) || !pc_term_opts_read(env, argv[1], &opts)) {
         return enif_make_badarg(env);
     }
-    if (bin.size > PC_INLINE_BYTES) {
-        return enif_schedule_nif(env, "decode", ERL_NIF_DIRTY_JOB_CPU_BOUND, decode_dirty, argc, argv);
-    }
-    ERL_NIF_TERM answer = decode(env, &bin, &opts);
-    pc_nif_consume(env, (int64_t)bin.size / BYTES_PER_PERCENT * UNITS_PER_PERCENT);
-    return answer;
+    int64_t budget = PC_INLINE_UNITS;
+    bool finished = bin.size <= PC_INLINE_BYTES && decode(env, &bin, &opts, &budget, &answer);
+    pc_nif_consume(env, PC_INLINE_UNITS - budget);
+    return finished ? answer : enif_schedule_nif(env, "decode", ERL_NIF_DIRTY_JOB_CPU_BOUND, decode_dirty, argc, argv);
 }

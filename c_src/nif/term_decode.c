@@ -6,82 +6,20 @@
  * left to fill them (`owed`), so a count on the wire takes memory only in proportion to the input.
  */
 
-#include <math.h>
 #include <string.h>
 
 #include "atoms.h"
 #include "codec/ext.h"
-#include "term_private.h"
+#include "term_decoder.h"
 
 enum {
-    LOCAL_TERMS = 128,
-    KEY_SLOTS = 32,
-    MOST_KEY_BYTES = 64,
     MOST_ARITY = (1 << 24) - 1,
+    BIGINT_COST = 10, /* in units */
+    LARGE_MAP = 32,   /* above it a map is a hash tree */
+    PAIR_COST = 3,    /* for each pair of a large map */
 };
 
-/* A key that was met before: maps in a list repeat theirs, and one term can serve all. */
-struct known_key {
-    const uint8_t *data;
-    uint32_t n;
-    enum pc_type type;
-    ERL_NIF_TERM term;
-};
-
-struct decoder {
-    ErlNifEnv *env;
-    struct pc_reader *r;
-    const struct pc_term_opts *opts;
-    struct pc_term_error *err;
-    unsigned depth;
-    uint64_t owed; /* elements that open containers still wait for in this reader */
-    ERL_NIF_TERM *terms;
-    size_t top;
-    size_t cap;
-    uint32_t keys_used; /* one bit for each slot */
-    struct known_key keys[KEY_SLOTS];
-    ERL_NIF_TERM local[LOCAL_TERMS];
-};
-
-static enum pc_status decode_value(struct decoder *d, ERL_NIF_TERM *term);
-
-static enum pc_status failed(struct decoder *d, enum pc_status status) {
-    return pc_term_fail(d->env, d->err, status, "%s", pc_status_text(status));
-}
-
-/* Reserves m places on the stack for a container; *base is the first. */
-static enum pc_status open_container(struct decoder *d, uint64_t m, size_t *base) {
-    if (d->depth == PC_MAX_DEPTH) {
-        return pc_term_fail(d->env, d->err, PC_TOO_DEEP, "nested more than %d levels deep", PC_MAX_DEPTH);
-    }
-    if (m + d->owed > pc_reader_left(d->r)) {
-        return failed(d, PC_TRUNCATED);
-    }
-    size_t need = d->top + (size_t)m;
-    if (need > d->cap) {
-        size_t cap = need > 2 * d->cap ? need : 2 * d->cap;
-        ERL_NIF_TERM *terms = enif_alloc(cap * sizeof *terms);
-        if (terms == NULL) {
-            return failed(d, PC_NO_MEMORY);
-        }
-        memcpy(terms, d->terms, d->top * sizeof *terms);
-        if (d->terms != d->local) {
-            enif_free(d->terms);
-        }
-        d->terms = terms;
-        d->cap = cap;
-    }
-    *base = d->top;
-    d->top = need;
-    d->owed += m;
-    d->depth++;
-    return PC_OK;
-}
-
-static void close_container(struct decoder *d, size_t base) {
-    d->top = base;
-    d->depth--;
-}
+static inline enum pc_status decode_value(struct decoder *d, ERL_NIF_TERM *term);
 
 bool pc_term_make_binary(ErlNifEnv *env, const void *bytes, size_t n, ERL_NIF_TERM *term) {
     unsigned char *place = enif_make_new_binary(env, n, term);
@@ -92,38 +30,14 @@ bool pc_term_make_binary(ErlNifEnv *env, const void *bytes, size_t n, ERL_NIF_TE
     return true;
 }
 
-static enum pc_status decode_str(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term) {
-    if (!pc_utf8_valid(t->data, t->len)) {
-        return pc_term_fail(d->env, d->err, PC_INVALID, "a str that is not valid UTF-8");
-    }
-    return pc_term_make_binary(d->env, t->data, t->len, term) ? PC_OK : failed(d, PC_NO_MEMORY);
-}
-
-static enum pc_status decode_atom(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term) {
-    if (!pc_term_read_atom(d->env, t->data, t->len, term)) {
-        return pc_term_fail(d->env, d->err, PC_INVALID, "an atom whose text is not valid UTF-8");
-    }
-    return PC_OK;
-}
-
-static ERL_NIF_TERM make_float(struct decoder *d, double value) {
-    if (__builtin_expect(isfinite(value), 1)) {
-        return enif_make_double(d->env, value);
-    }
-    if (isnan(value)) {
-        return am_nan;
-    }
-    return value > 0 ? am_infinity : am_neg_infinity;
-}
-
-/* Fills m reserved places; on failure *index is where. */
+/* Fills m reserved places. */
 static enum pc_status decode_elements(struct decoder *d, size_t base, size_t m) {
     for (size_t i = 0; i < m; i++) {
         ERL_NIF_TERM term;
         d->owed--;
         enum pc_status status = decode_value(d, &term);
         if (status != PC_OK) {
-            return pc_term_unwind(d->env, d->err, enif_make_uint64(d->env, i));
+            return unwind(d, status, enif_make_uint64(d->env, i));
         }
         d->terms[base + i] = term; /* only now: the stack may have moved */
     }
@@ -151,7 +65,8 @@ static enum pc_status decode_tuple_elements(struct decoder *d, ERL_NIF_TERM *ter
         return failed(d, status);
     }
     if (t.type != PC_ARRAY || t.len > MOST_ARITY) {
-        return pc_term_fail(d->env, d->err, PC_INVALID, "a tuple whose payload is not an array of at most %d elements", MOST_ARITY);
+        return pc_term_fail(d->env, d->err, PC_INVALID, "a tuple whose payload is not an array of at most %d elements",
+                            MOST_ARITY);
     }
     status = open_container(d, t.len, &base);
     if (status == PC_OK) {
@@ -188,8 +103,9 @@ static enum pc_status decode_tuple(struct decoder *d, const struct pc_token *t, 
 static enum pc_status decode_ext(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term) {
     switch (t->ext) {
     case PC_EXT_ATOM:
-        return decode_atom(d, t, term);
+        return decode_repeated(d, t, term);
     case PC_EXT_BIGINT:
+        d->units -= BIGINT_COST + t->len / BYTES_PER_UNIT;
         if (!pc_term_read_bigint(d->env, t->data, t->len, term)) {
             return pc_term_fail(d->env, d->err, PC_INVALID, "a big integer that is not well formed, or too large");
         }
@@ -201,16 +117,6 @@ static enum pc_status decode_ext(struct decoder *d, const struct pc_token *t, ER
     }
 }
 
-static bool is_text(const struct pc_token *t) { return t->type == PC_STR || (t->type == PC_EXT && t->ext == PC_EXT_ATOM); }
-
-static size_t key_slot(const struct pc_token *t) {
-    uint32_t hash = t->len;
-    if (t->len > 0) {
-        hash += t->data[0] + UINT32_C(7) * t->data[t->len / 2] + UINT32_C(13) * t->data[t->len - 1];
-    }
-    return hash % KEY_SLOTS;
-}
-
 static enum pc_status decode_token(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term);
 
 static enum pc_status decode_key(struct decoder *d, ERL_NIF_TERM *term) {
@@ -219,22 +125,10 @@ static enum pc_status decode_key(struct decoder *d, ERL_NIF_TERM *term) {
     if (status != PC_OK) {
         return failed(d, status);
     }
-    if (!is_text(&t) || t.len > MOST_KEY_BYTES) {
-        return decode_token(d, &t, term);
+    if (t.type == PC_STR && t.len <= MOST_KNOWN_BYTES) {
+        return decode_repeated(d, &t, term);
     }
-    size_t slot = key_slot(&t);
-    struct known_key *known = &d->keys[slot];
-    uint32_t bit = UINT32_C(1) << slot;
-    if ((d->keys_used & bit) != 0 && known->n == t.len && known->type == t.type && memcmp(known->data, t.data, t.len) == 0) {
-        *term = known->term;
-        return PC_OK;
-    }
-    status = decode_token(d, &t, term);
-    if (status == PC_OK) {
-        *known = (struct known_key){.data = t.data, .n = t.len, .type = t.type, .term = *term};
-        d->keys_used |= bit;
-    }
-    return status;
+    return decode_token(d, &t, term);
 }
 
 /* Keys stand in the first n of the reserved places, values in the others, as enif_make_map_from_arrays wants them. */
@@ -250,7 +144,7 @@ static enum pc_status decode_pairs(struct decoder *d, size_t base, size_t n) {
         d->owed--;
         status = decode_value(d, &value);
         if (status != PC_OK) {
-            return pc_term_unwind(d->env, d->err, key);
+            return unwind(d, status, key);
         }
         d->terms[base + i] = key;
         d->terms[base + n + i] = value;
@@ -267,6 +161,12 @@ static enum pc_status decode_map(struct decoder *d, uint32_t n, ERL_NIF_TERM *te
     if (status != PC_OK) {
         return status;
     }
+    if (n > LARGE_MAP) {
+        d->units -= PAIR_COST * (int64_t)n;
+        if (d->units < 0) {
+            return PC_BUDGET;
+        }
+    }
     if (!pc_term_make_map(d->env, d->terms + base, d->terms + base + n, n, term)) {
         return failed(d, PC_NO_MEMORY);
     }
@@ -275,6 +175,9 @@ static enum pc_status decode_map(struct decoder *d, uint32_t n, ERL_NIF_TERM *te
 }
 
 static enum pc_status decode_token(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term) {
+    if (--d->units < 0) {
+        return PC_BUDGET;
+    }
     switch (t->type) {
     case PC_NIL:
         *term = d->opts->nil;
@@ -292,8 +195,10 @@ static enum pc_status decode_token(struct decoder *d, const struct pc_token *t, 
         *term = make_float(d, t->f);
         return PC_OK;
     case PC_STR:
+        d->units -= t->len / BYTES_PER_UNIT;
         return decode_str(d, t, term);
     case PC_BIN:
+        d->units -= t->len / BYTES_PER_UNIT;
         return pc_term_make_binary(d->env, t->data, t->len, term) ? PC_OK : failed(d, PC_NO_MEMORY);
     case PC_ARRAY:
         return decode_list(d, t->len, term);
@@ -305,28 +210,45 @@ static enum pc_status decode_token(struct decoder *d, const struct pc_token *t, 
     return failed(d, PC_INVALID);
 }
 
-static enum pc_status decode_value(struct decoder *d, ERL_NIF_TERM *term) {
+static inline enum pc_status decode_value(struct decoder *d, ERL_NIF_TERM *term) {
     struct pc_token t;
     enum pc_status status = pc_reader_next(d->r, &t);
-    return status == PC_OK ? decode_token(d, &t, term) : failed(d, status);
+    if (status != PC_OK) {
+        return failed(d, status);
+    }
+    if (t.type == PC_INT) {
+        d->units--; /* too little work to ask whether any are left */
+        *term = enif_make_int64(d->env, t.i);
+        return PC_OK;
+    }
+    return decode_token(d, &t, term);
 }
 
-enum pc_status pc_term_decode(ErlNifEnv *env, struct pc_reader *r, const struct pc_term_opts *opts, ERL_NIF_TERM *term,
-                              struct pc_term_error *err) {
+enum pc_status pc_term_decode_within(ErlNifEnv *env, struct pc_reader *r, const struct pc_term_opts *opts,
+                                     int64_t *budget, ERL_NIF_TERM *term, struct pc_term_error *err) {
     struct decoder d;
     d.env = env;
     d.r = r;
     d.opts = opts;
     d.err = err;
+    d.units = budget != NULL ? *budget : INT64_MAX;
     d.depth = 0;
     d.owed = 0;
     d.terms = d.local;
     d.top = 0;
     d.cap = LOCAL_TERMS;
-    d.keys_used = 0;
+    d.known_used = 0;
     enum pc_status status = decode_value(&d, term);
     if (d.terms != d.local) {
         enif_free(d.terms);
     }
+    if (budget != NULL) {
+        *budget = d.units;
+    }
     return status;
+}
+
+enum pc_status pc_term_decode(ErlNifEnv *env, struct pc_reader *r, const struct pc_term_opts *opts, ERL_NIF_TERM *term,
+                              struct pc_term_error *err) {
+    return pc_term_decode_within(env, r, opts, NULL, term, err);
 }

@@ -6,163 +6,63 @@
  * across a write: it moves.
  */
 
-#include <inttypes.h>
-#include <math.h>
-#include <string.h>
-
 #include "atoms.h"
 #include "codec/ext.h"
-#include "term_private.h"
+#include "term_encoder.h"
 
 enum {
-    ATOM_SLOTS = 32,
-    BYTES_PER_UNIT = 64,
-};
-
-/* Where an atom's bytes already stand in the output: map keys repeat, and the atom table is slow. */
-struct atom_place {
-    ERL_NIF_TERM atom;
-    size_t at;
-    size_t n;
-};
-
-struct encoder {
-    ErlNifEnv *env;
-    struct pc_writer *w;
-    const struct pc_term_opts *opts;
-    struct pc_term_error *err;
-    int64_t units;
-    unsigned depth;
-    uint32_t atoms_used; /* one bit for each slot */
-    struct atom_place atoms[ATOM_SLOTS];
+    SHORT_LIST = 16,
+    LARGE_MAP = 32,
 };
 
 static enum pc_status encode_term(struct encoder *e, ERL_NIF_TERM term);
+static enum pc_status encode_typed(struct encoder *e, ERL_NIF_TERM term, ErlNifTermType type);
 
-static enum pc_status unsupported(struct encoder *e, const char *what) {
-    return pc_term_fail(e->env, e->err, PC_INVALID, "%s cannot be encoded", what);
-}
-
-static enum pc_status no_memory(struct encoder *e) {
-    return pc_term_fail(e->env, e->err, PC_NO_MEMORY, "%s", pc_status_text(PC_NO_MEMORY));
-}
-
-/* PC_BUDGET is no error, only a change of place: it needs no path. */
-static enum pc_status unwind(struct encoder *e, enum pc_status status, ERL_NIF_TERM step) {
-    return status == PC_BUDGET ? status : pc_term_unwind(e->env, e->err, step);
-}
-
-static enum pc_status enter(struct encoder *e) {
-    if (e->depth == PC_MAX_DEPTH) {
-        return pc_term_fail(e->env, e->err, PC_TOO_DEEP, "nested more than %d levels deep", PC_MAX_DEPTH);
+/* Whether the list ends within SHORT_LIST - 1 elements; *count is how many were seen. */
+static bool is_short(struct encoder *e, ERL_NIF_TERM list, size_t *count) {
+    ERL_NIF_TERM head;
+    *count = 0;
+    while (*count < SHORT_LIST && enif_get_list_cell(e->env, list, &head, &list)) {
+        ++*count;
     }
-    e->depth++;
-    return PC_OK;
+    return *count < SHORT_LIST;
 }
 
-/* Every way out of a leaf: the writer's error, if it has one, becomes ours. */
-static inline enum pc_status written(struct encoder *e) {
-    if (__builtin_expect(e->w->status == PC_OK, 1)) {
-        return PC_OK;
-    }
-    if (e->w->status == PC_TOO_BIG) {
-        return pc_term_fail(e->env, e->err, PC_TOO_BIG, "larger than the limit of %zu bytes", e->w->max);
-    }
-    return no_memory(e);
-}
-
-static enum pc_status encode_text_atom(struct encoder *e, ERL_NIF_TERM atom) {
-    size_t slot = (atom >> 6) % ATOM_SLOTS; /* the low bits of an immediate are its tag */
-    struct atom_place *place = &e->atoms[slot];
-    uint32_t bit = UINT32_C(1) << slot;
-    if ((e->atoms_used & bit) != 0 && place->atom == atom) {
-        uint8_t *copy = pc_writer_claim(e->w, place->n);
-        if (copy != NULL) {
-            memcpy(copy, e->w->data + place->at, place->n);
-        }
-        return written(e);
-    }
-    size_t at = e->w->len;
-    if (!pc_term_write_atom(e->env, e->w, atom)) {
-        return no_memory(e);
-    }
-    *place = (struct atom_place){.atom = atom, .at = at, .n = e->w->len - at};
-    e->atoms_used |= bit;
-    return written(e);
-}
-
-static enum pc_status encode_atom(struct encoder *e, ERL_NIF_TERM atom) {
-    if (atom == e->opts->nil) {
-        pc_write_nil(e->w);
-    } else if (atom == am_true || atom == am_false) {
-        pc_write_bool(e->w, atom == am_true);
-    } else if (atom == am_nan) {
-        pc_write_double(e->w, (double)NAN);
-    } else if (atom == am_infinity) {
-        pc_write_double(e->w, (double)INFINITY);
-    } else if (atom == am_neg_infinity) {
-        pc_write_double(e->w, -(double)INFINITY);
-    } else {
-        return encode_text_atom(e, atom);
-    }
-    return written(e);
-}
-
-static enum pc_status encode_integer(struct encoder *e, ERL_NIF_TERM term) {
+/*
+ * Elements of one list are mostly of one type, so the type of the one before is tried first: that saves a call of the VM
+ * for each number.
+ */
+static enum pc_status encode_element(struct encoder *e, ERL_NIF_TERM term, ErlNifTermType *last) {
     ErlNifSInt64 i;
-    ErlNifUInt64 u;
-    if (enif_get_int64(e->env, term, &i)) {
-        pc_write_int(e->w, i);
-    } else if (enif_get_uint64(e->env, term, &u)) {
-        pc_write_uint(e->w, u);
-    } else {
-        size_t before = e->w->len;
-        if (!pc_term_write_bigint(e->env, e->w, term)) {
-            return no_memory(e);
-        }
-        e->units -= (int64_t)((e->w->len - before) / BYTES_PER_UNIT);
-    }
-    return written(e);
-}
-
-static enum pc_status encode_float(struct encoder *e, ERL_NIF_TERM term) {
-    double value;
-    (void)enif_get_double(e->env, term, &value);
-    pc_write_double(e->w, value);
-    return written(e);
-}
-
-static enum pc_status encode_binary(struct encoder *e, ERL_NIF_TERM term, bool as_bytes) {
+    double f;
     ErlNifBinary bin;
-    if (!enif_inspect_binary(e->env, term, &bin)) {
-        return unsupported(e, "a bitstring that is no binary");
-    }
-    e->units -= (int64_t)(bin.size / BYTES_PER_UNIT);
-    if (e->units < 0) {
+    if (--e->units < 0) {
         return PC_BUDGET;
     }
-    if (as_bytes) {
-        pc_write_bin_header(e->w, bin.size);
-    } else if (pc_utf8_valid(bin.data, bin.size)) {
-        pc_write_str_header(e->w, bin.size);
-    } else {
-        return pc_term_fail(e->env, e->err, PC_INVALID,
-                            "a binary that is not valid UTF-8; wrap it with Pitcrew.bytes/1 (pitcrew:bytes/1 in Erlang) "
-                            "or use the option binaries: bytes");
+    if (*last == ERL_NIF_TERM_TYPE_INTEGER && enif_get_int64(e->env, term, &i)) {
+        pc_write_int(e->w, i);
+        return written(e);
     }
-    pc_writer_append(e->w, bin.data, bin.size);
-    return written(e);
+    if (*last == ERL_NIF_TERM_TYPE_FLOAT && enif_get_double(e->env, term, &f)) {
+        pc_write_double(e->w, f);
+        return written(e);
+    }
+    if (*last == ERL_NIF_TERM_TYPE_BITSTRING && enif_inspect_binary(e->env, term, &bin)) {
+        return encode_bytes(e, &bin, e->opts->binaries_as_bytes);
+    }
+    *last = enif_term_type(e->env, term);
+    return encode_typed(e, term, *last);
 }
 
-/* An element of the output costs a unit, so a list that is longer than the budget need not be walked to its end. */
-static enum pc_status count_list(struct encoder *e, ERL_NIF_TERM list, size_t *count) {
+/* *count is how many elements there were; the rest, if it is no empty list, makes the list improper. */
+static enum pc_status encode_elements(struct encoder *e, ERL_NIF_TERM list, size_t *count) {
+    ErlNifTermType last = ERL_NIF_TERM_TYPE_LIST;
     ERL_NIF_TERM head;
     size_t n = 0;
-    int64_t bound = e->units;
-    while (enif_get_list_cell(e->env, list, &head, &list)) {
-        n++;
-        if (--bound < 0) {
-            return PC_BUDGET;
+    for (; enif_get_list_cell(e->env, list, &head, &list); n++) {
+        enum pc_status status = encode_element(e, head, &last);
+        if (status != PC_OK) {
+            return unwind(e, status, enif_make_uint64(e->env, n));
         }
     }
     *count = n;
@@ -171,22 +71,23 @@ static enum pc_status count_list(struct encoder *e, ERL_NIF_TERM list, size_t *c
 
 static enum pc_status encode_list(struct encoder *e, ERL_NIF_TERM list) {
     size_t n;
-    enum pc_status status = count_list(e, list, &n);
+    size_t mark = 0;
+    enum pc_status status = enter(e);
     if (status != PC_OK) {
         return status;
     }
-    status = enter(e);
+    bool counted = is_short(e, list, &n);
+    if (counted) {
+        pc_write_array(e->w, n);
+    } else {
+        mark = pc_write_array_begin(e->w);
+    }
+    status = encode_elements(e, list, &n);
     if (status != PC_OK) {
         return status;
     }
-    pc_write_array(e->w, n);
-    ERL_NIF_TERM head;
-    for (size_t i = 0; i < n; i++) {
-        (void)enif_get_list_cell(e->env, list, &head, &list);
-        status = encode_term(e, head);
-        if (status != PC_OK) {
-            return unwind(e, status, enif_make_uint64(e->env, i));
-        }
+    if (!counted && pc_write_array_end(e->w, mark, n)) {
+        e->places_used = 0; /* they have moved */
     }
     e->depth--;
     return written(e);
@@ -218,7 +119,8 @@ static enum pc_status refuse_struct(struct encoder *e, ERL_NIF_TERM name) {
     if (enif_snprintf(text, sizeof text, "%T", name) < 0) {
         text[0] = '\0';
     }
-    return pc_term_fail(e->env, e->err, PC_INVALID, "the struct %s cannot be encoded; make it a map, list or binary first", text);
+    return pc_term_fail(e->env, e->err, PC_INVALID,
+                        "the struct %s cannot be encoded; make it a map, list or binary first", text);
 }
 
 static enum pc_status encode_struct(struct encoder *e, ERL_NIF_TERM map, ERL_NIF_TERM name) {
@@ -232,7 +134,21 @@ static enum pc_status encode_struct(struct encoder *e, ERL_NIF_TERM map, ERL_NIF
     return encode_binary(e, data, true);
 }
 
-static enum pc_status encode_pairs(struct encoder *e, ErlNifMapIterator *it, ERL_NIF_TERM *struct_name) {
+static enum pc_status encode_key(struct encoder *e, ERL_NIF_TERM key) {
+    size_t slot = slot_of(key);
+    size_t at = e->w->len;
+    if (repeat(e, key, slot)) {
+        e->units--;
+        return written(e);
+    }
+    enum pc_status status = encode_term(e, key);
+    if (status == PC_OK) {
+        remember(e, key, slot, at);
+    }
+    return status;
+}
+
+static enum pc_status encode_pairs(struct encoder *e, ErlNifMapIterator *it, size_t n, ERL_NIF_TERM *struct_name) {
     ERL_NIF_TERM key;
     ERL_NIF_TERM value;
     while (enif_map_iterator_get_pair(e->env, it, &key, &value)) {
@@ -240,7 +156,8 @@ static enum pc_status encode_pairs(struct encoder *e, ErlNifMapIterator *it, ERL
             *struct_name = value;
             return PC_OK;
         }
-        enum pc_status status = encode_term(e, key);
+        /* The keys of a large map are data, and would only push the others out. */
+        enum pc_status status = n > LARGE_MAP ? encode_term(e, key) : encode_key(e, key);
         if (status == PC_OK) {
             status = encode_term(e, value);
         }
@@ -266,7 +183,7 @@ static enum pc_status encode_map(struct encoder *e, ERL_NIF_TERM map) {
         return no_memory(e);
     }
     ERL_NIF_TERM struct_name = 0;
-    status = encode_pairs(e, &it, &struct_name);
+    status = encode_pairs(e, &it, n, &struct_name);
     enif_map_iterator_destroy(e->env, &it);
     /* The key of a struct may come last, or after a field that failed: the struct is the better story. */
     if (status != PC_OK && status != PC_BUDGET) {
@@ -276,18 +193,15 @@ static enum pc_status encode_map(struct encoder *e, ERL_NIF_TERM map) {
     if (struct_name != 0) {
         if (e->w->status == PC_OK) {
             e->w->len = mark;
-            e->atoms_used = 0; /* some may have stood behind the mark */
+            e->places_used = 0; /* some may have stood behind the mark */
         }
         return encode_struct(e, map, struct_name);
     }
     return status == PC_OK ? written(e) : status;
 }
 
-static enum pc_status encode_term(struct encoder *e, ERL_NIF_TERM term) {
-    if (--e->units < 0) {
-        return PC_BUDGET;
-    }
-    switch (enif_term_type(e->env, term)) {
+static enum pc_status encode_typed(struct encoder *e, ERL_NIF_TERM term, ErlNifTermType type) {
+    switch (type) {
     case ERL_NIF_TERM_TYPE_ATOM:
         return encode_atom(e, term);
     case ERL_NIF_TERM_TYPE_INTEGER:
@@ -315,6 +229,13 @@ static enum pc_status encode_term(struct encoder *e, ERL_NIF_TERM term) {
     }
 }
 
+static enum pc_status encode_term(struct encoder *e, ERL_NIF_TERM term) {
+    if (--e->units < 0) {
+        return PC_BUDGET;
+    }
+    return encode_typed(e, term, enif_term_type(e->env, term));
+}
+
 enum pc_status pc_term_encode(ErlNifEnv *env, struct pc_writer *w, ERL_NIF_TERM term, const struct pc_term_opts *opts,
                               int64_t *budget, struct pc_term_error *err) {
     struct encoder e;
@@ -324,7 +245,7 @@ enum pc_status pc_term_encode(ErlNifEnv *env, struct pc_writer *w, ERL_NIF_TERM 
     e.err = err;
     e.units = budget != NULL ? *budget : INT64_MAX;
     e.depth = 0;
-    e.atoms_used = 0;
+    e.places_used = 0;
     enum pc_status status = encode_term(&e, term);
     if (budget != NULL) {
         *budget = e.units;
