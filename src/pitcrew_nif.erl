@@ -54,6 +54,7 @@ close_listener(_Listener) -> erlang:nif_error(not_loaded).
 channel_give(_Channel, _NewOwner) -> erlang:nif_error(not_loaded).
 %% Sends a frame [Kind, Id | Rest]. What the socket does not take is kept; `pending' means that
 %% {select, Channel, undefined, ready_output} will come, to be answered with channel_flush/2.
+%% A channel that lies `free' goes back to `control' with this, so that nobody can claim it any more; a claimed one is `closed'.
 -spec channel_send(channel(), nonempty_list()) -> ok | pending | {error, codec_error() | closed | not_owner}.
 channel_send(_Channel, _Frame) -> erlang:nif_error(not_loaded).
 -spec channel_flush(channel(), undefined) -> ok | pending | {error, closed | not_owner}.

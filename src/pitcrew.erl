@@ -1,0 +1,77 @@
+%% @doc Calls Python tools in a pool of workers.
+%%
+%% ```
+%% {ok, _} = pitcrew_pool:start_link(#{name => py, tools => ["my_tools"]}),
+%% {ok, 3} = pitcrew:call(py, add, [1, 2]).
+%% '''
+-module(pitcrew).
+
+-export([call/2, call/3, call/4, bytes/1, tools/1, info/1]).
+-export_type([pool/0, tool/0, args/0, call_options/0, bytes/0]).
+
+%% The name of a pool, or the pid that {@link pitcrew_pool:start_link/1} returned.
+-type pool() :: atom() | pid().
+-type tool() :: binary() | atom().
+%% Positional arguments, keyword arguments, or both.
+-type args() :: list() | map() | {list(), map()}.
+%% `timeout' covers everything: waiting for a worker, the call, and every retry.
+%% `retry' counts only for tools that are declared idempotent, and only after the worker died.
+-type call_options() ::
+    #{
+        timeout => timeout(),
+        checkout_timeout => timeout(),
+        retry => non_neg_integer(),
+        binaries => str | bytes,
+        nil => nil | undefined
+    }
+    | [{atom(), term()}].
+-opaque bytes() :: #{'__struct__' := 'Elixir.Pitcrew.Bytes', data := binary()}.
+
+%% @equiv call(Pool, Tool, [], [])
+-spec call(pool(), tool()) -> {ok, term()} | {error, pitcrew_error:t()}.
+call(Pool, Tool) -> pitcrew_call:run(Pool, Tool, [], []).
+
+%% @equiv call(Pool, Tool, Args, [])
+-spec call(pool(), tool(), args()) -> {ok, term()} | {error, pitcrew_error:t()}.
+call(Pool, Tool, Args) -> pitcrew_call:run(Pool, Tool, Args, []).
+
+%% @doc Calls a tool and waits for its result.
+%%
+%% ```
+%% {ok, 3} = pitcrew:call(py, add, [1, 2]),
+%% {ok, 3} = pitcrew:call(py, add, #{a => 1, b => 2}),
+%% {ok, 3} = pitcrew:call(py, add, {[1], #{b => 2}}, #{timeout => 1000}),
+%% {error, #{kind := tool_error, type := <<"TypeError">>}} = pitcrew:call(py, add, [1, <<"x">>]).
+%% '''
+%%
+%% Times are in milliseconds. Never raises because of what Python does, and leaves nothing in the mailbox of the caller.
+-spec call(pool(), tool(), args(), call_options()) -> {ok, term()} | {error, pitcrew_error:t()}.
+call(Pool, Tool, Args, Options) -> pitcrew_call:run(Pool, Tool, Args, Options).
+
+%% @doc Marks a binary that is to arrive in Python as `bytes', whatever the option `binaries' says.
+%%
+%% ```
+%% {ok, 3} = pitcrew:call(py, len, [pitcrew:bytes(<<0, 255, 0>>)]).
+%% '''
+-spec bytes(binary()) -> bytes().
+bytes(Data) when is_binary(Data) -> #{'__struct__' => 'Elixir.Pitcrew.Bytes', data => Data}.
+
+%% @doc The tools of a pool: what Python's decorators and signatures say.
+%%
+%% Each is a map with `name', `doc', `module', `params' (maps with `name', `kind', `required', `annotation'), `idempotent' and
+%% `kind'. Raises the {@link pitcrew_error:t()} when there is no such pool.
+-spec tools(pool()) -> [map()].
+tools(Pool) -> ask(Pool, tools).
+
+%% @doc The state of a pool: `name', `size', `free', `queued', `start' (`fork' or `spawn'), `zygote', `guard' and `port' (operating-system
+%% pids), `workers' (maps with `id', `os_pid', `state', `calls').
+%%
+%% Raises the {@link pitcrew_error:t()} when there is no such pool.
+-spec info(pool()) -> map().
+info(Pool) -> ask(Pool, info).
+
+ask(Pool, What) ->
+    case pitcrew_pools:find(Pool) of
+        {ok, Entry} -> pitcrew_pool_server:ask(Entry, What);
+        absent -> erlang:error(pitcrew_call:no_pool(Pool), [Pool])
+    end.

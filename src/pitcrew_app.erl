@@ -1,0 +1,13 @@
+%% The application: one supervisor that owns the tables; pools live in the trees of those who start them.
+-module(pitcrew_app).
+-behaviour(application).
+
+-export([start/2, stop/1]).
+
+-spec start(application:start_type(), term()) -> {ok, pid()} | {error, term()}.
+start(_Type, _Args) ->
+    _ = pitcrew_telemetry:choose(),
+    pitcrew_sup:start_link().
+
+-spec stop(term()) -> ok.
+stop(_State) -> ok.

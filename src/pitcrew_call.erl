@@ -1,0 +1,266 @@
+%% The path of one call, all of it in the caller's process: claim a slot, send, wait, read, give the slot back.
+%%
+%% Invariants: every claim is followed by exactly one checkin or abandon, whatever happens in between; nothing of a
+%% call stays in the caller's mailbox; no deadline is later than the caller's own.
+-module(pitcrew_call).
+
+-export([run/4, no_pool/1]).
+
+-include("pitcrew_pool.hrl").
+
+-record(job, {
+    pool :: #pool{},
+    tool :: binary(),
+    args :: list(),
+    kwargs :: map() | nil,
+    codec :: pitcrew_nif:codec_opts(),
+    %% Monotonic milliseconds.
+    deadline :: integer() | infinity,
+    %% Milliseconds, as given: for messages, and per attempt.
+    timeout :: timeout(),
+    checkout_timeout :: timeout(),
+    retries :: non_neg_integer(),
+    %% What telemetry is told. Times in native units, summed over the attempts.
+    queue = 0 :: integer(),
+    python = 0 :: integer(),
+    bytes_in = 0 :: non_neg_integer(),
+    bytes_out = 0 :: non_neg_integer(),
+    %% How often it was tried again because a worker died.
+    retried = 0 :: non_neg_integer(),
+    worker = nil :: pos_integer() | nil
+}).
+
+-type result() :: {ok, term()} | {error, pitcrew_error:t()}.
+
+-spec run(pitcrew:pool(), pitcrew:tool(), pitcrew:args(), pitcrew:call_options()) -> result().
+run(Name, Tool, Args, Options) ->
+    Started = erlang:monotonic_time(),
+    case pitcrew_pools:find(Name) of
+        {ok, Pool} ->
+            Id = tool_id(Tool),
+            started(Pool, Id, Started),
+            {Result, Job} =
+                case prepare(Pool, Id, Args, Options, Started) of
+                    {ok, New} -> attempt(New);
+                    {error, _} = Error -> {Error, nil}
+                end,
+            finished(Pool, Id, Started, Result, Job);
+        absent ->
+            {error, no_pool(Name)}
+    end.
+
+-spec no_pool(term()) -> pitcrew_error:t().
+no_pool(Name) -> pitcrew_error:new(no_pool, "there is no pool ~tp, or it is not ready yet", [Name]).
+
+tool_id(Tool) when is_binary(Tool) -> Tool;
+tool_id(Tool) when is_atom(Tool) -> atom_to_binary(Tool);
+tool_id(Tool) -> unicode:characters_to_binary(io_lib:format("~tp", [Tool])).
+
+prepare(#pool{defaults = Defaults} = Pool, Tool, Args, Options, Started) ->
+    case pitcrew_options:call(Options, Defaults) of
+        {ok, #{timeout := Timeout, checkout_timeout := Checkout, retry := Retry, codec := Codec}} ->
+            Job = #job{
+                pool = Pool,
+                tool = Tool,
+                args = [],
+                kwargs = nil,
+                codec = Codec,
+                deadline = later(erlang:convert_time_unit(Started, native, millisecond), Timeout),
+                timeout = Timeout,
+                checkout_timeout = Checkout,
+                retries = Retry
+            },
+            arguments(Args, Job);
+        {error, _} = Error ->
+            Error
+    end.
+
+arguments(Args, Job) when is_list(Args) -> {ok, Job#job{args = Args}};
+arguments(Args, Job) when is_map(Args), not is_map_key('__struct__', Args) -> {ok, Job#job{kwargs = Args}};
+arguments({Args, Kwargs}, Job) when is_list(Args), is_map(Kwargs), not is_map_key('__struct__', Kwargs) ->
+    {ok, Job#job{args = Args, kwargs = Kwargs}};
+arguments(Other, _) ->
+    Format = "arguments are a list (positional), a map (by name) or both as {List, Map}; given was ~0tP",
+    {error, pitcrew_error:new(bad_arguments, Format, [Other, 8])}.
+
+%% One attempt: a slot, an exchange, and what follows from its outcome.
+attempt(Job) ->
+    Before = erlang:monotonic_time(),
+    Claim = claim(Job),
+    Waited = Job#job{queue = Job#job.queue + erlang:monotonic_time() - Before},
+    case Claim of
+        {ok, Channel, Index} ->
+            Held = Waited#job{worker = pitcrew_pools:worker_pid(Job#job.pool, Index)},
+            conclude(exchange(Channel, Held), Held);
+        {error, _} = Error ->
+            {Error, Waited}
+    end.
+
+claim(#job{pool = #pool{slots = Slots}} = Job) ->
+    case pitcrew_nif:claim(Slots) of
+        busy -> wait_for_slot(Job);
+        Claimed -> Claimed
+    end.
+
+wait_for_slot(#job{pool = #pool{server = Server}, deadline = Deadline, checkout_timeout = Timeout} = Job) ->
+    %% `infinity' is greater than every number.
+    Until = min(Deadline, later(erlang:monotonic_time(millisecond), Timeout)),
+    case pitcrew_pool_server:checkout(Server, Until) of
+        timeout when Until =:= Deadline ->
+            {error, timeout_error(Job, "while it waited for a free worker")};
+        timeout ->
+            {error, pitcrew_error:new(checkout_timeout, "no worker became free within ~b ms", [Timeout])};
+        down ->
+            {error, pitcrew_error:new(pool_down, "the pool went down while the call waited for a worker")};
+        Claimed ->
+            Claimed
+    end.
+
+%% From here to the end of the exchange the slot is ours.
+exchange(Channel, #job{deadline = Deadline, codec = Codec} = Job) ->
+    Ref = make_ref(),
+    case send(Channel, Ref, Job) of
+        {sent, BytesOut} -> {sent, BytesOut, await(Channel, Ref, Codec, Deadline)};
+        Unsent -> Unsent
+    end.
+
+send(Channel, Ref, #job{tool = Tool, args = Args, kwargs = Kwargs, codec = Codec, pool = #pool{max_frame = Max}}) ->
+    try pitcrew_nif:call(Channel, Ref, Tool, Args, Kwargs, nil, Codec, Max) of
+        {Progress, BytesOut} when Progress =:= ok; Progress =:= pending ->
+            {sent, BytesOut};
+        Unsent ->
+            _ = pitcrew_nif:checkin(Channel),
+            Unsent
+    catch
+        Class:Reason:Stack ->
+            _ = pitcrew_nif:checkin(Channel),
+            erlang:raise(Class, Reason, Stack)
+    end.
+
+await(Channel, Ref, Codec, Deadline) ->
+    receive
+        {select, _, Ref, _} ->
+            case pitcrew_nif:reply(Channel, Ref, Codec) of
+                again -> await(Channel, Ref, Codec, Deadline);
+                lost -> await_verdict(Channel, Ref, Deadline);
+                poisoned -> await_verdict(Channel, Ref, Deadline);
+                Answer -> leave(Channel, Ref, Answer)
+            end;
+        {pitcrew_verdict, Ref, Reason} ->
+            _ = pitcrew_nif:checkin(Channel),
+            flush(Ref),
+            {exit, Reason}
+    after left(Deadline) -> abandon(Channel, Ref)
+    end.
+
+%% The channel is no use any more; the worker's process knows and will say how the worker ended.
+await_verdict(Channel, Ref, Deadline) ->
+    receive
+        {pitcrew_verdict, Ref, Reason} ->
+            _ = pitcrew_nif:checkin(Channel),
+            flush(Ref),
+            {exit, Reason}
+    after left(Deadline) -> abandon(Channel, Ref)
+    end.
+
+leave(Channel, Ref, Answer) ->
+    case pitcrew_nif:checkin(Channel) of
+        verdict -> _ = take_verdict(Ref);
+        _ -> ok
+    end,
+    flush(Ref),
+    Answer.
+
+abandon(Channel, Ref) ->
+    Outcome =
+        case pitcrew_nif:abandon(Channel, Ref) of
+            verdict -> {exit, take_verdict(Ref)};
+            poisoned -> timeout
+        end,
+    flush(Ref),
+    Outcome.
+
+take_verdict(Ref) ->
+    receive
+        {pitcrew_verdict, Ref, Reason} -> Reason
+    end.
+
+%% Selects are over: what is in the mailbox now is all there will be.
+flush(Ref) ->
+    receive
+        {select, _, Ref, _} -> flush(Ref)
+    after 0 -> ok
+    end.
+
+conclude({sent, BytesOut, Answer}, Job) ->
+    answered(Answer, Job#job{bytes_out = Job#job.bytes_out + BytesOut});
+conclude(poisoned, Job) ->
+    %% The worker was condemned between the claim and the first byte: nothing happened, so another one may do it.
+    case left(Job#job.deadline) of
+        0 -> {{error, timeout_error(Job, "before a worker could take it")}, Job};
+        _ -> attempt(Job)
+    end;
+conclude({error, Refused}, Job) ->
+    {{error, pitcrew_error:from_codec(Refused)}, Job}.
+
+answered({reply, PythonNs, BytesIn, Term}, Job) ->
+    {{ok, Term}, count(PythonNs, BytesIn, Job)};
+answered({fault, PythonNs, BytesIn, Fault}, Job) ->
+    {{error, pitcrew_error:from_fault(Fault)}, count(PythonNs, BytesIn, Job)};
+answered({error, Unreadable}, Job) ->
+    {{error, pitcrew_error:from_codec(Unreadable)}, Job};
+answered(timeout, Job) ->
+    {{error, timeout_error(Job, "and its worker was stopped")}, Job};
+answered({exit, pool_down}, Job) ->
+    {{error, pitcrew_error:new(pool_down, "the pool went down during the call")}, Job};
+answered({exit, Reason}, Job) ->
+    case may_retry(Job) of
+        true -> attempt(Job#job{retries = Job#job.retries - 1, retried = Job#job.retried + 1});
+        false -> {{error, pitcrew_error:from_exit(Reason, [" during the call of ", Job#job.tool])}, Job}
+    end.
+
+may_retry(#job{retries = 0}) -> false;
+may_retry(#job{tool = Tool, pool = #pool{idempotent = Idempotent}, deadline = Deadline}) ->
+    is_map_key(Tool, Idempotent) andalso left(Deadline) > 0.
+
+count(PythonNs, BytesIn, #job{python = Python, bytes_in = Bytes} = Job) ->
+    Job#job{
+        python = Python + erlang:convert_time_unit(PythonNs, nanosecond, native),
+        bytes_in = Bytes + BytesIn
+    }.
+
+timeout_error(#job{tool = Tool, timeout = Timeout}, What) ->
+    pitcrew_error:new(timeout, "the call of ~ts took longer than ~b ms, ~ts", [Tool, Timeout, What]).
+
+later(_, infinity) -> infinity;
+later(Now, Ms) -> Now + Ms.
+
+left(infinity) -> infinity;
+left(Deadline) -> max(0, Deadline - erlang:monotonic_time(millisecond)).
+
+%% Telemetry.
+started(#pool{name = Name, events = {Start, _, _}}, Tool, Started) ->
+    Times = #{system_time => erlang:system_time(), monotonic_time => Started},
+    pitcrew_telemetry:execute(Start, Times, #{pool => Name, tool_id => Tool, protocol => msgpack}).
+
+finished(#pool{name = Name, events = {_, Stop, Exception}}, Tool, Started, Result, Job) ->
+    Measured = measured(erlang:monotonic_time() - Started, Job),
+    Worker = worker(Job),
+    Metadata = #{pool => Name, tool_id => Tool, protocol => msgpack, worker => Worker},
+    case Result of
+        {ok, _} ->
+            pitcrew_telemetry:execute(Stop, Measured, Metadata#{result => ok}),
+            Result;
+        {error, Plain} ->
+            #{kind := Kind} = Error = pitcrew_error:add(Plain, #{tool => Tool, pool => Name, worker => Worker}),
+            pitcrew_telemetry:execute(Exception, Measured, Metadata#{result => Kind, error => Error}),
+            {error, Error}
+    end.
+
+measured(Duration, nil) ->
+    #{duration => Duration, queue => 0, python => 0, bytes_in => 0, bytes_out => 0, retries => 0};
+measured(Duration, #job{queue = Queue, python = Python, bytes_in = In, bytes_out = Out, retried = Retries}) ->
+    #{duration => Duration, queue => Queue, python => Python, bytes_in => In, bytes_out => Out, retries => Retries}.
+
+worker(nil) -> nil;
+worker(#job{worker = Worker}) -> Worker.

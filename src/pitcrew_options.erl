@@ -1,0 +1,269 @@
+%% Options of pools and of calls, checked against one table. What comes out has every key, in one form; what is
+%% wrong is an error that says what was given and what is allowed.
+-module(pitcrew_options).
+
+-export([pool/1, call/2, names/1]).
+-export_type([pool/0, call/0]).
+
+-type pool() :: #{
+    name := atom(),
+    tools := [binary()],
+    python := binary(),
+    size := pos_integer(),
+    env := #{binary() => binary() | nil},
+    cd := binary() | nil,
+    timeout := timeout(),
+    checkout_timeout := timeout(),
+    start_timeout := timeout(),
+    retry := non_neg_integer(),
+    start := auto | fork | spawn,
+    grace := non_neg_integer(),
+    thread_limits := pos_integer() | none,
+    runtime_dir := binary() | nil,
+    telemetry_prefix := [atom(), ...],
+    binaries := str | bytes,
+    nil := nil | undefined,
+    max_frame := pos_integer()
+}.
+-type call() :: #{
+    timeout := timeout(),
+    checkout_timeout := timeout(),
+    retry := non_neg_integer(),
+    codec := pitcrew_nif:codec_opts()
+}.
+-type error() :: {error, pitcrew_error:t()}.
+
+%% Name, type, and the default: a value, a fun, or `required'.
+pool_table() ->
+    [
+        {name, name, required},
+        {tools, modules, {value, []}},
+        {python, text, fun default_python/0},
+        {size, {integer, 1, 65536}, fun() -> erlang:system_info(schedulers_online) end},
+        {env, env, {value, #{}}},
+        {cd, optional_text, {value, nil}},
+        {timeout, timeout, {value, 30_000}},
+        {checkout_timeout, timeout, {value, 5_000}},
+        {start_timeout, timeout, {value, 30_000}},
+        {retry, {integer, 0, 1000}, {value, 0}},
+        {start, {one_of, [auto, fork, spawn]}, {value, auto}},
+        {grace, {integer, 0, 60_000}, {value, 300}},
+        {thread_limits, {integer_or, 1, 4096, none}, {value, 1}},
+        {runtime_dir, optional_text, {value, nil}},
+        {telemetry_prefix, prefix, {value, [pitcrew]}},
+        {binaries, {one_of, [str, bytes]}, {value, str}},
+        {nil, {one_of, [nil, undefined]}, {value, nil}},
+        {max_frame, {integer, 1024, 1 bsl 30}, {value, 1 bsl 30}}
+    ].
+
+call_table() ->
+    Names = [timeout, checkout_timeout, retry, binaries, nil],
+    [Row || {Name, _, _} = Row <- pool_table(), lists:member(Name, Names)].
+
+aliases() -> #{pool_size => size}.
+
+%% @doc The names of the options of a pool or of a call.
+-spec names(pool | call) -> [atom()].
+names(pool) -> [Name || {Name, _, _} <- pool_table()];
+names(call) -> [Name || {Name, _, _} <- call_table()].
+
+%% @doc Checks the options of a pool and fills in the defaults.
+-spec pool(map() | [{atom(), term()}]) -> {ok, pool()} | error().
+pool(Options) ->
+    Table = pool_table(),
+    try
+        Given = read(Options, Table, #{}),
+        {ok, maps:from_list([{Name, default(Name, Default, Given)} || {Name, _, Default} <- Table])}
+    catch
+        throw:{invalid, Message} -> invalid(Message)
+    end.
+
+%% @doc Checks the options of a call and lays them over the pool's.
+-spec call(map() | [{atom(), term()}], call()) -> {ok, call()} | error().
+call([], Defaults) ->
+    {ok, Defaults};
+call(Options, Defaults) when Options =:= #{} ->
+    {ok, Defaults};
+call(Options, #{codec := Codec} = Defaults) ->
+    try
+        Given = read(Options, call_table(), #{}),
+        Own = maps:with([timeout, checkout_timeout, retry], Given),
+        {ok, (maps:merge(Defaults, Own))#{codec => maps:merge(Codec, maps:with([binaries, nil], Given))}}
+    catch
+        throw:{invalid, Message} -> invalid(Message)
+    end.
+
+invalid(Message) -> {error, pitcrew_error:new(invalid_option, Message)}.
+
+read(Options, Table, Seen) when is_map(Options) ->
+    read(maps:to_list(Options), Table, Seen);
+read([], _, Seen) ->
+    Seen;
+read([{Key, Value} | Rest], Table, Seen) ->
+    Name = maps:get(Key, aliases(), Key),
+    case lists:keyfind(Name, 1, Table) of
+        {Name, _, _} when is_map_key(Name, Seen) ->
+            fail("option ~ts is given twice", [show(Key)]);
+        {Name, Type, _} ->
+            read(Rest, Table, Seen#{Name => checked(Key, Type, Value)});
+        false ->
+            fail("unknown option ~ts~ts; the options are ~ts", [show(Key), suggestion(Key, Table), names_text(Table)])
+    end;
+read([Flag | Rest], Table, Seen) when is_atom(Flag) ->
+    read([{Flag, true} | Rest], Table, Seen);
+read([Other | _], _, _) ->
+    fail("options are pairs of a name and a value, not ~ts", [show(Other)]);
+read(Other, _, _) ->
+    fail("options are a map or a list of pairs, not ~ts", [show(Other)]).
+
+default(Name, Default, Given) ->
+    case Given of
+        #{Name := Value} -> Value;
+        #{} when Default =:= required -> fail("option ~ts is required", [show(Name)]);
+        #{} when is_function(Default) -> Default();
+        #{} -> element(2, Default)
+    end.
+
+default_python() ->
+    case os:getenv("PITCREW_PYTHON", "") of
+        "" -> <<"python3">>;
+        Path -> unicode:characters_to_binary(Path)
+    end.
+
+checked(Key, Type, Value) ->
+    case check(Type, Value) of
+        {ok, Clean} -> Clean;
+        error -> fail("option ~ts must be ~ts; given was ~ts", [show(Key), allowed(Type), show(Value)]);
+        {error, Why} -> fail("option ~ts must be ~ts; ~ts", [show(Key), allowed(Type), Why])
+    end.
+
+%% {ok, Value in its one form} | error | {error, what is wrong}
+check(name, Name) when is_atom(Name), Name =/= undefined, Name =/= nil, Name =/= true, Name =/= false -> {ok, Name};
+check({integer, Min, Max}, N) when is_integer(N), N >= Min, N =< Max -> {ok, N};
+check({integer_or, _, _, Word}, Word) -> {ok, Word};
+check({integer_or, Min, Max, _}, N) -> check({integer, Min, Max}, N);
+check(timeout, infinity) -> {ok, infinity};
+check(timeout, N) -> check({integer, 0, 16#ffffffff}, N);
+check({one_of, Values}, Value) -> member(Value, Values);
+check(prefix, [_ | _] = Prefix) -> all(Prefix, fun is_atom/1);
+check(modules, [_ | _] = Modules) -> modules(Modules);
+check(modules, []) -> {ok, []};
+check(env, Env) when is_map(Env) -> env(maps:to_list(Env), #{});
+check(env, Env) when is_list(Env) -> env(Env, #{});
+check(text, Text) -> text(Text);
+check(optional_text, Text) when Text =:= nil; Text =:= undefined -> {ok, nil};
+check(optional_text, Text) -> text(Text);
+check(_, _) -> error.
+
+member(Value, Values) ->
+    case lists:member(Value, Values) of
+        true -> {ok, Value};
+        false -> error
+    end.
+
+all(List, Test) ->
+    case is_list(List) andalso length(List) >= 0 andalso lists:all(Test, List) of
+        true -> {ok, List};
+        false -> error
+    end.
+
+%% A path or a command: text that is not empty and holds no zero byte, which no system call would take.
+text(Text) when is_binary(Text); is_list(Text) ->
+    try unicode:characters_to_binary(Text) of
+        <<_, _/binary>> = Binary ->
+            case binary:match(Binary, <<0>>) of
+                nomatch -> {ok, Binary};
+                _ -> error
+            end;
+        _ ->
+            error
+    catch
+        error:badarg -> error
+    end;
+text(_) ->
+    error.
+
+modules([C | _] = Text) when is_integer(C) ->
+    {error, io_lib:format("given was the text ~tp, so write [~tp]", [Text, Text])};
+modules(Modules) ->
+    Names = [module(Module) || Module <- Modules],
+    case lists:member(error, Names) of
+        true -> error;
+        false -> {ok, Names}
+    end.
+
+module(Module) when is_atom(Module) -> module(atom_to_binary(Module));
+module(Module) ->
+    case text(Module) of
+        {ok, Name} -> Name;
+        error -> error
+    end.
+
+env([], Env) ->
+    {ok, Env};
+env([{Name, Value} | Rest], Env) ->
+    case {module(Name), env_value(Value)} of
+        {error, _} ->
+            {error, io_lib:format("~ts cannot be the name of a variable", [show(Name)])};
+        {_, error} ->
+            {error, io_lib:format("the value of ~ts was ~ts", [show(Name), show(Value)])};
+        {Key, {ok, Clean}} ->
+            case binary:match(Key, <<"=">>) of
+                nomatch -> env(Rest, Env#{Key => Clean});
+                _ -> {error, io_lib:format("~ts cannot be the name of a variable", [show(Name)])}
+            end
+    end;
+env(_, _) ->
+    error.
+
+env_value(Unset) when Unset =:= nil; Unset =:= false; Unset =:= undefined -> {ok, nil};
+env_value(Empty) when Empty =:= ""; Empty =:= <<>> -> {ok, <<>>};
+env_value(Text) -> text(Text).
+
+allowed(name) -> "an atom that is not nil, undefined or a boolean";
+allowed({integer, Min, Max}) -> io_lib:format("an integer from ~b to ~b", [Min, Max]);
+allowed({integer_or, Min, Max, Word}) -> io_lib:format("an integer from ~b to ~b, or ~tp", [Min, Max, Word]);
+allowed(timeout) -> "a number of milliseconds or infinity";
+allowed({one_of, Values}) -> ["one of ", lists:join(", ", [show(Value) || Value <- Values])];
+allowed(prefix) -> "a list of atoms with at least one element";
+allowed(modules) -> "a list of names of Python modules (binaries, strings or atoms)";
+allowed(env) -> "a map or a list of pairs from names to texts, or to nil, which removes the variable";
+allowed(text) -> "a text (binary or string) that is not empty";
+allowed(optional_text) -> "a text (binary or string) that is not empty, or nil".
+
+names_text(Table) -> lists:join(", ", [atom_to_list(Name) || {Name, _, _} <- Table]).
+
+suggestion(Key, Table) when is_atom(Key); is_binary(Key) ->
+    Given = unicode:characters_to_list(io_lib:format("~ts", [Key])),
+    Near = [
+        {Distance, Name}
+     || Name <- maps:keys(aliases()) ++ [Name || {Name, _, _} <- Table],
+        Distance <- [distance(Given, atom_to_list(Name))],
+        Distance =< 1 + length(Given) div 4
+    ],
+    case lists:sort(Near) of
+        [{0, Name} | _] -> [" (the name is an atom: ", atom_to_list(Name), ")"];
+        [{_, Name} | _] -> [" (did you mean ", atom_to_list(Name), "?)"];
+        [] -> ""
+    end;
+suggestion(_, _) ->
+    "".
+
+%% Levenshtein's distance, one row of the table at a time.
+distance(A, B) ->
+    Row = lists:foldl(fun(C, Row) -> next_row(C, B, Row) end, lists:seq(0, length(B)), A),
+    lists:last(Row).
+
+next_row(C, B, [First | _] = Row) -> [First + 1 | next_row(C, B, Row, First + 1)].
+
+next_row(_, [], [_], _) ->
+    [];
+next_row(C, [D | B], [Diagonal | [Above | _] = Row], Left) ->
+    Cost = if C =:= D -> 0; true -> 1 end,
+    Cell = lists:min([Above + 1, Left + 1, Diagonal + Cost]),
+    [Cell | next_row(C, B, Row, Cell)].
+
+show(Value) -> io_lib:format("~0tp", [Value]).
+
+-spec fail(io:format(), [term()]) -> no_return().
+fail(Format, Args) -> throw({invalid, unicode:characters_to_binary(io_lib:format(Format, Args))}).

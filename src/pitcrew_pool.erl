@@ -1,0 +1,109 @@
+%% @doc Pools of Python workers, for a supervision tree or on their own.
+%%
+%% ```
+%% {ok, Pid} = pitcrew_pool:start_link(#{name => py, tools => ["my_tools"], size => 4}),
+%% {ok, 3} = pitcrew:call(py, add, [1, 2]),
+%% ok = pitcrew_pool:stop(py).
+%% '''
+%%
+%% In a supervisor: `pitcrew_pool:child_spec(#{name => py, tools => ["my_tools"]})'.
+-module(pitcrew_pool).
+
+-export([start_link/1, child_spec/1, stop/1]).
+-export_type([options/0]).
+
+%% `name' (an atom) is required.
+%%
+%% <ul>
+%% <li>`tools': names of the Python modules that hold the tools</li>
+%% <li>`python': path or command of the interpreter; by default the variable PITCREW_PYTHON, or `python3'</li>
+%% <li>`size' (also `pool_size'): number of workers; by default one for each scheduler</li>
+%% <li>`env': variables for Python; `nil' or `false' removes one</li>
+%% <li>`cd': the folder that Python runs in</li>
+%% <li>`timeout' (30000), `checkout_timeout' (5000), `retry' (0): see {@link pitcrew:call/4}</li>
+%% <li>`start_timeout' (30000): until every worker must be ready</li>
+%% <li>`start': `fork' the workers from one process that has imported everything, `spawn' an interpreter for each,
+%%   or `auto': fork unless the imports left threads behind</li>
+%% <li>`grace' (300): milliseconds that a worker has for an orderly end</li>
+%% <li>`thread_limits' (1): threads that OpenMP, OpenBLAS, MKL and their like may use in a worker, or `none'</li>
+%% <li>`runtime_dir': where the pool's private directory with its socket is made</li>
+%% <li>`telemetry_prefix' (`[pitcrew]')</li>
+%% <li>`binaries': whether a binary arrives in Python as `str' (default) or as `bytes'</li>
+%% <li>`nil': the atom that stands for None, `nil' (default) or `undefined'</li>
+%% <li>`max_frame' (1 GiB): bytes of the largest call or result</li>
+%% </ul>
+-type options() :: map() | [{atom(), term()}].
+
+%% @doc Starts a pool and returns when all its workers are ready. When it cannot start, nothing is left behind and the error
+%% says what to do.
+-spec start_link(options()) -> {ok, pid()} | {error, pitcrew_error:t() | {already_started, pid()}}.
+start_link(Given) ->
+    case pitcrew_options:pool(Given) of
+        {ok, Options} -> start(Options, whereis(pitcrew_sup));
+        {error, _} = Error -> Error
+    end.
+
+start(#{name := Name}, undefined) ->
+    Message = "the application pitcrew is not running: add it to the applications of yours, or call application:ensure_all_started(pitcrew)",
+    {error, pitcrew_error:add(pitcrew_error:new(start_error, Message), #{pool => Name})};
+start(#{name := Name} = Options, _) ->
+    case pitcrew_pool_sup:start_link(Options) of
+        {ok, Sup} ->
+            case await(Sup) of
+                ok ->
+                    {ok, Sup};
+                {error, Error} ->
+                    end_supervisor(Sup),
+                    {error, pitcrew_error:add(Error, #{pool => Name})}
+            end;
+        {error, {already_started, _}} = Error ->
+            Error;
+        {error, Reason} ->
+            Error = pitcrew_error:new(start_error, "the pool's processes could not be started: ~tp", [Reason]),
+            {error, Error#{pool => Name}}
+    end.
+
+await(Sup) ->
+    try
+        pitcrew_pool_server:await(pitcrew_pool_sup:server(Sup))
+    catch
+        exit:{Reason, _} -> {error, pitcrew_error:new(start_error, "the pool ended while it started: ~tp", [Reason])}
+    end.
+
+%% Its parent is the calling process, whose exit signal it obeys although the link is cut.
+end_supervisor(Sup) ->
+    Monitor = monitor(process, Sup),
+    unlink(Sup),
+    exit(Sup, shutdown),
+    receive
+        {'DOWN', Monitor, process, _, _} -> ok
+    end,
+    receive
+        {'EXIT', Sup, _} -> ok
+    after 0 -> ok
+    end.
+
+%% @doc For a supervisor. `id' is the pool's name.
+-spec child_spec(options()) -> supervisor:child_spec().
+child_spec(Options) ->
+    #{
+        id => child_id(Options),
+        start => {?MODULE, start_link, [Options]},
+        type => supervisor,
+        shutdown => infinity
+    }.
+
+child_id(#{name := Name}) -> Name;
+child_id(Options) when is_list(Options) -> proplists:get_value(name, Options, ?MODULE);
+child_id(_) -> ?MODULE.
+
+%% @doc Stops a pool and returns when all its processes are gone, in and outside of the VM. Calls that run get an error. A supervisor
+%% would start it again: there, terminate the child instead.
+-spec stop(atom() | pid()) -> ok | {error, pitcrew_error:t()}.
+stop(Pool) ->
+    try
+        gen_server:stop(Pool, normal, infinity)
+    catch
+        exit:noproc -> {error, pitcrew_call:no_pool(Pool)};
+        exit:{noproc, _} -> {error, pitcrew_call:no_pool(Pool)}
+    end.

@@ -1,0 +1,15 @@
+%% What a caller needs to know of a pool. Read from a table on every call, so it is kept small.
+-record(pool, {
+    name :: atom(),
+    sup :: pid(),
+    server :: pid(),
+    slots :: pitcrew_nif:slots(),
+    %% Operating-system pids by slot; a worker's own process writes its before the slot can be claimed.
+    os_pids :: atomics:atomics_ref(),
+    %% The tools that may be run again.
+    idempotent :: #{binary() => []},
+    %% Prefix ++ [call, start | stop | exception], made once.
+    events :: {[atom(), ...], [atom(), ...], [atom(), ...]},
+    max_frame :: pos_integer(),
+    defaults :: pitcrew_options:call()
+}).

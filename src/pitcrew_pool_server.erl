@@ -1,0 +1,308 @@
+%% A pool's server: keeps every slot filled, and hands slots to callers who found none free.
+%%
+%% It never waits for anybody: workers, the keeper and callers send messages, and the clock is one timer. A caller who is
+%% handed a slot is its owner before it hears of it (claim_for), so nothing is lost when it dies meanwhile.
+-module(pitcrew_pool_server).
+-behaviour(gen_server).
+
+-export([start_link/2, await/1, checkout/2, ask/2]).
+-export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+
+-include_lib("kernel/include/logger.hrl").
+-include("pitcrew_pool.hrl").
+
+-record(state, {
+    sup :: pid(),
+    options :: pitcrew_options:pool(),
+    keeper :: pid(),
+    workers :: pid(),
+    slots :: pitcrew_nif:slots(),
+    os_pids :: atomics:atomics_ref(),
+    crew :: pitcrew_crew:crew(),
+    channels = #{} :: #{pitcrew_crew:index() => pitcrew_nif:channel()},
+    %% The workers' processes, one incarnation of a worker each.
+    pids = #{} :: #{pid() => {Monitor :: reference(), pitcrew_crew:index()}},
+    queue = pitcrew_queue:new() :: pitcrew_queue:queue(),
+    timer = none :: none | {reference(), integer()},
+    %% What the keeper says about Python; `down' while there is no zygote to fork from.
+    python = down :: down | map(),
+    %% The workers of the first start share one deadline.
+    start_by :: integer() | infinity,
+    phase = starting :: starting | running,
+    starters = [] :: [gen_server:from()],
+    failure = none :: none | pitcrew_error:t(),
+    tools = [] :: [pitcrew_manifest:tool()]
+}).
+
+-spec start_link(pid(), pitcrew_options:pool()) -> {ok, pid()} | {error, term()}.
+start_link(Sup, Options) -> gen_server:start_link(?MODULE, {Sup, Options}, []).
+
+%% @doc Waits until every worker is ready, or the first one cannot be.
+-spec await(pid()) -> ok | {error, pitcrew_error:t()}.
+await(Server) -> gen_server:call(Server, await, infinity).
+
+%% @doc Waits for a slot until a deadline in monotonic milliseconds, which the server watches.
+-spec checkout(pid(), integer() | infinity) -> {ok, pitcrew_nif:channel(), pitcrew_crew:index()} | timeout | down.
+checkout(Server, Until) ->
+    Ref = erlang:monitor(process, Server, [{alias, reply_demonitor}]),
+    Server ! {pitcrew_checkout, Ref, self(), Until},
+    receive
+        {Ref, Answer} -> Answer;
+        {'DOWN', Ref, process, _, _} -> down
+    end.
+
+%% @doc Answers the questions of {@link pitcrew}; raises the error when the pool has just gone.
+-spec ask(pitcrew_pools:entry(), tools | info) -> term().
+ask(#pool{name = Name, server = Server}, What) ->
+    try
+        gen_server:call(Server, What)
+    catch
+        exit:_ -> erlang:error(pitcrew_error:new(pool_down, "pool ~tp does not answer", [Name]))
+    end.
+
+-spec init({pid(), pitcrew_options:pool()}) -> {ok, #state{}, {continue, subscribe}}.
+init({Sup, #{size := Size, start_timeout := Timeout} = Options}) ->
+    process_flag(trap_exit, true),
+    logger:set_process_metadata(#{pool => maps:get(name, Options)}),
+    pitcrew_pools:join(Sup, server),
+    State = #state{
+        sup = Sup,
+        options = Options,
+        keeper = pitcrew_pools:member(Sup, keeper),
+        workers = pitcrew_pools:member(Sup, workers),
+        slots = pitcrew_nif:slots_new(Size, self()),
+        os_pids = atomics:new(Size, [{signed, true}]),
+        crew = pitcrew_crew:new(Size),
+        start_by = deadline(Timeout)
+    },
+    {ok, State, {continue, subscribe}}.
+
+handle_continue(subscribe, State) ->
+    ok = pitcrew_keeper:subscribe(State#state.keeper),
+    {noreply, State}.
+
+handle_call(await, _, #state{phase = running} = State) ->
+    {reply, ok, State};
+handle_call(await, _, #state{failure = #{} = Error} = State) ->
+    {reply, {error, Error}, State};
+handle_call(await, From, #state{starters = Starters} = State) ->
+    {noreply, State#state{starters = [From | Starters]}};
+handle_call(tools, _, State) ->
+    {reply, State#state.tools, State};
+handle_call(info, _, State) ->
+    {reply, info(State), State};
+handle_call(_, _, State) ->
+    {reply, {error, unknown}, State}.
+
+handle_cast(_, State) -> {noreply, State}.
+
+handle_info({pitcrew_slots, _, freed}, State) ->
+    {noreply, dispatch(State)};
+handle_info({pitcrew_checkout, Ref, Pid, Until}, State) ->
+    {noreply, enqueue(Ref, Pid, Until, State)};
+handle_info({timeout, Timer, expire}, #state{timer = {Timer, _}} = State) ->
+    {noreply, expire(State#state{timer = none})};
+handle_info({timeout, _, {rested, Index}}, #state{crew = Crew} = State) ->
+    {noreply, refill(State#state{crew = pitcrew_crew:rested(Index, Crew)})};
+handle_info({pitcrew_worker, Pid, News}, #state{pids = Pids} = State) when is_map_key(Pid, Pids) ->
+    {noreply, worker(News, Pid, State)};
+handle_info({pitcrew_keeper, News}, State) ->
+    {noreply, keeper(News, State)};
+handle_info({'DOWN', Monitor, process, Pid, Reason}, #state{pids = Pids, queue = Queue} = State) ->
+    case Pids of
+        #{Pid := {Monitor, _}} -> {noreply, worker({stopped, Reason, 0}, Pid, State)};
+        #{} -> {noreply, left(pitcrew_queue:remove(Monitor, Queue), State)}
+    end;
+handle_info(_, State) ->
+    {noreply, State}.
+
+terminate(_, #state{sup = Sup, options = #{name := Name}}) -> pitcrew_pools:withdraw(Name, Sup).
+
+%% ---- Callers who wait
+
+enqueue(Ref, Pid, Until, #state{queue = Queue, slots = Slots} = State) ->
+    case pitcrew_queue:is_empty(Queue) of
+        true -> ok = pitcrew_nif:slots_set_waiting(Slots, true);
+        false -> ok
+    end,
+    %% A slot that came free before the table knew of this caller is found by the dispatch.
+    Queued = pitcrew_queue:in(monitor(process, Pid), Until, {Pid, Ref}, Queue),
+    dispatch(State#state{queue = Queued}).
+
+dispatch(#state{queue = Queue, slots = Slots} = State) ->
+    case pitcrew_queue:out(Queue) of
+        {Monitor, {Pid, Ref}, Rest} ->
+            case pitcrew_nif:claim_for(Slots, Pid) of
+                busy ->
+                    set_timer(State);
+                noproc ->
+                    demonitor(Monitor, [flush]),
+                    dispatch(State#state{queue = Rest});
+                {ok, _, _} = Claimed ->
+                    demonitor(Monitor, [flush]),
+                    Ref ! {Ref, Claimed},
+                    dispatch(State#state{queue = Rest})
+            end;
+        empty ->
+            ok = pitcrew_nif:slots_set_waiting(Slots, false),
+            set_timer(State)
+    end.
+
+expire(#state{queue = Queue} = State) ->
+    {Expired, Rest} = pitcrew_queue:expire(erlang:monotonic_time(millisecond), Queue),
+    lists:foreach(
+        fun({Monitor, {_, Ref}}) ->
+            demonitor(Monitor, [flush]),
+            Ref ! {Ref, timeout}
+        end,
+        Expired
+    ),
+    dispatch(State#state{queue = Rest}).
+
+left({_, Rest}, State) -> dispatch(State#state{queue = Rest});
+left(absent, State) -> State.
+
+%% One timer, never later than the earliest deadline. One that is too early costs a message; moving it at every turn costs more.
+set_timer(#state{timer = Timer, queue = Queue} = State) ->
+    case {pitcrew_queue:next_deadline(Queue), Timer} of
+        {infinity, _} ->
+            State;
+        {Deadline, {_, Armed}} when Armed =< Deadline ->
+            State;
+        {Deadline, {Old, _}} ->
+            _ = erlang:cancel_timer(Old, [{async, true}, {info, false}]),
+            arm(Deadline, State);
+        {Deadline, none} ->
+            arm(Deadline, State)
+    end.
+
+arm(Deadline, State) ->
+    State#state{timer = {erlang:start_timer(Deadline, self(), expire, [{abs, true}]), Deadline}}.
+
+%% ---- Workers
+
+keeper({up, Python}, State) ->
+    refill(State#state{python = Python});
+keeper(down, State) ->
+    State#state{python = down};
+keeper({failed, Error}, State) ->
+    failed(Error, State#state{python = down}).
+
+refill(#state{python = down} = State) -> State;
+refill(#state{crew = Crew} = State) -> lists:foldl(fun start_worker/2, State, pitcrew_crew:empty(Crew)).
+
+start_worker(Index, #state{crew = Crew, pids = Pids, options = Options} = State) ->
+    Start = #{
+        index => Index,
+        server => self(),
+        keeper => State#state.keeper,
+        slots => State#state.slots,
+        os_pids => State#state.os_pids,
+        options => Options,
+        start_by => start_by(State)
+    },
+    {ok, Pid} = pitcrew_worker_sup:start_worker(State#state.workers, Start),
+    State#state{crew = pitcrew_crew:started(Index, Crew), pids = Pids#{Pid => {monitor(process, Pid), Index}}}.
+
+start_by(#state{phase = starting, start_by = Deadline}) -> Deadline;
+start_by(#state{options = #{start_timeout := Timeout}}) -> deadline(Timeout).
+
+deadline(infinity) -> infinity;
+deadline(Timeout) -> erlang:monotonic_time(millisecond) + Timeout.
+
+worker({ready, OsPid, Channel, Tools}, Pid, #state{crew = Crew, channels = Channels, pids = Pids} = State) ->
+    #{Pid := {_, Index}} = Pids,
+    Ready = State#state{
+        crew = pitcrew_crew:ready(Index, OsPid, erlang:monotonic_time(millisecond), Crew),
+        channels = Channels#{Index => Channel},
+        tools = Tools
+    },
+    dispatch(open(Ready));
+worker({stopped, Reason, Calls}, Pid, State) ->
+    {{Monitor, Index}, Pids} = maps:take(Pid, State#state.pids),
+    demonitor(Monitor, [flush]),
+    ok = pitcrew_nif:slots_remove(State#state.slots, Index),
+    {Next, Crew} = pitcrew_crew:stopped(Index, {Calls, erlang:monotonic_time(millisecond)}, State#state.crew),
+    Emptied = State#state{
+        crew = Crew,
+        channels = maps:remove(Index, State#state.channels),
+        pids = Pids
+    },
+    Told = start_failure(Reason, Emptied),
+    case Next of
+        restart ->
+            refill(Told);
+        {rest, Delay} ->
+            _ = erlang:start_timer(Delay, self(), {rested, Index}),
+            Told
+    end.
+
+start_failure({start_failed, Error}, State) -> failed(Error, State);
+start_failure(_, State) -> State.
+
+%% Whoever starts the pool is told and gives up; a pool that ran before goes on trying. What its starter will be told is not logged.
+failed(Error, #state{phase = starting, starters = [], failure = none} = State) ->
+    State#state{failure = Error};
+failed(Error, #state{phase = starting, starters = [_ | _] = Starters} = State) ->
+    [gen_server:reply(Starter, {error, Error}) || Starter <- Starters],
+    State#state{starters = [], failure = Error};
+failed(Error, #state{options = #{name := Name}} = State) ->
+    ?LOG_ERROR("pool ~tp cannot start a worker and will try again: ~ts", [Name, pitcrew_error:format(Error)]),
+    State#state{failure = Error}.
+
+%% The pool is there for callers once every worker has been ready.
+open(#state{phase = starting, crew = Crew, options = #{size := Size}} = State) ->
+    case pitcrew_crew:count(ready, Crew) of
+        Size ->
+            ok = pitcrew_pools:put(entry(State)),
+            [gen_server:reply(Starter, ok) || Starter <- State#state.starters],
+            State#state{phase = running, starters = [], failure = none};
+        _ ->
+            State
+    end;
+open(State) ->
+    State#state{failure = none}.
+
+entry(#state{options = #{telemetry_prefix := Prefix} = Options} = State) ->
+    #pool{
+        name = maps:get(name, Options),
+        sup = State#state.sup,
+        server = self(),
+        slots = State#state.slots,
+        os_pids = State#state.os_pids,
+        idempotent = pitcrew_manifest:idempotent(State#state.tools),
+        events = {Prefix ++ [call, start], Prefix ++ [call, stop], Prefix ++ [call, exception]},
+        max_frame = maps:get(max_frame, Options),
+        defaults = (maps:with([timeout, checkout_timeout, retry], Options))#{
+            codec => maps:with([binaries, nil], Options)
+        }
+    }.
+
+%% ---- For people
+
+info(#state{options = #{name := Name, size := Size}, slots = Slots, queue = Queue, python = Python} = State) ->
+    #{free := Free} = pitcrew_nif:slots_info(Slots),
+    Facts =
+        case Python of
+            down -> #{start => nil, zygote => nil, guard => nil, port => nil};
+            #{} -> Python
+        end,
+    Facts#{
+        name => Name,
+        size => Size,
+        free => Free,
+        queued => pitcrew_queue:size(Queue),
+        workers => [worker_info(Worker, State) || Worker <- pitcrew_crew:list(State#state.crew)]
+    }.
+
+worker_info(#{id := Index} = Worker, #state{channels = Channels}) ->
+    case Channels of
+        #{Index := Channel} ->
+            #{phase := Phase, calls := Calls} = pitcrew_nif:channel_info(Channel),
+            Worker#{state := busy_or(Phase), calls => Calls};
+        #{} ->
+            Worker#{calls => 0}
+    end.
+
+busy_or(free) -> idle;
+busy_or(_) -> busy.

@@ -1,0 +1,65 @@
+%% The pools that run, by name and by supervisor, in a table that callers read without asking a process.
+%%
+%% A pool's server puts it in once all workers are ready; whichever of the pool's processes ends last takes it out. A
+%% caller that reads it a moment too late finds slots that nobody can claim and a server that does not answer.
+-module(pitcrew_pools).
+
+-export([new_table/0, put/1, withdraw/2, find/1, worker_pid/2]).
+-export([join/2, member/2, forget/2]).
+-export_type([entry/0, role/0]).
+
+-include("pitcrew_pool.hrl").
+
+-type entry() :: #pool{}.
+-type role() :: keeper | workers | server.
+
+-define(TABLE, ?MODULE).
+
+%% The table belongs to whoever calls this.
+-spec new_table() -> ok.
+new_table() ->
+    ?TABLE = ets:new(?TABLE, [named_table, public, set, {read_concurrency, true}]),
+    ok.
+
+-spec put(entry()) -> ok.
+put(#pool{name = Name, sup = Sup} = Pool) ->
+    true = ets:insert(?TABLE, [{Name, Pool}, {Sup, Pool}]),
+    ok.
+
+%% @doc Takes a pool out: no caller finds it any more.
+-spec withdraw(atom(), pid()) -> ok.
+withdraw(Name, Sup) ->
+    %% The name may be another pool's by now.
+    _ = [ets:delete_object(?TABLE, Row) || {_, #pool{sup = Owner}} = Row <- ets:lookup(?TABLE, Name), Owner =:= Sup],
+    true = ets:delete(?TABLE, Sup),
+    ok.
+
+%% @doc Makes the calling process known to its siblings under the same supervisor, whose pids change with restarts.
+-spec join(pid(), role()) -> ok.
+join(Sup, Role) ->
+    true = ets:insert(?TABLE, {{Sup, Role}, self()}),
+    ok.
+
+%% @doc Who joined last in a role.
+-spec member(pid(), role()) -> pid().
+member(Sup, Role) -> ets:lookup_element(?TABLE, {Sup, Role}, 2).
+
+%% @doc Takes out the pool and whoever joined.
+-spec forget(atom(), pid()) -> ok.
+forget(Name, Sup) ->
+    ok = withdraw(Name, Sup),
+    lists:foreach(fun(Role) -> ets:delete(?TABLE, {Sup, Role}) end, [keeper, workers, server]).
+
+-spec find(atom() | pid()) -> {ok, entry()} | absent.
+find(Key) ->
+    try ets:lookup(?TABLE, Key) of
+        [{_, Pool}] -> {ok, Pool};
+        [] -> absent
+    catch
+        %% The application is not running, so no pool is.
+        error:badarg -> absent
+    end.
+
+%% @doc The operating-system pid of the worker in a slot that the caller has claimed.
+-spec worker_pid(entry(), non_neg_integer()) -> pos_integer().
+worker_pid(#pool{os_pids = Pids}, Index) -> atomics:get(Pids, Index + 1).

@@ -1,0 +1,77 @@
+%% How Python is started: command line, environment, folder (docs/protocol.md, section 6). Reads the VM's own
+%% environment and nothing else.
+-module(pitcrew_python).
+
+-export([zygote/2, priv/1]).
+
+%% Read by numeric libraries when they load, so they must be there before the first import.
+-define(THREAD_VARIABLES, [
+    <<"OMP_NUM_THREADS">>,
+    <<"OPENBLAS_NUM_THREADS">>,
+    <<"MKL_NUM_THREADS">>,
+    <<"NUMEXPR_NUM_THREADS">>,
+    <<"VECLIB_MAXIMUM_THREADS">>,
+    <<"BLIS_NUM_THREADS">>
+]).
+
+%% @doc Argv, changes to the environment, and the folder.
+-spec zygote(pitcrew_options:pool(), Instance :: binary()) ->
+    {[binary()], #{binary() => binary() | nil}, Cd :: binary() | nil}.
+zygote(#{python := Python, start := Start, tools := Tools, env := Env, cd := Cd} = Options, Instance) ->
+    Argv = [
+        interpreter(Python),
+        <<"-m">>,
+        <<"pitcrew">>,
+        <<"--start">>,
+        atom_to_binary(Start)
+        | lists:append([[<<"--tools">>, Tool] || Tool <- Tools])
+    ],
+    Ours = #{
+        <<"PYTHONPATH">> => python_path(Env),
+        <<"PITCREW_INSTANCE">> => <<Instance/binary, "-00000000">>
+    },
+    {Argv, maps:merge(maps:merge(thread_limits(Options), Env), Ours), folder(Cd)}.
+
+%% A path is relative to the folder of the VM, not to `cd'. A virtual environment is known by the link to its
+%% interpreter, so links stay. A command without a slash is looked up where Python's own environment says.
+interpreter(Python) ->
+    case binary:match(Python, <<"/">>) of
+        nomatch -> Python;
+        _ -> filename:absname(Python)
+    end.
+
+folder(nil) -> nil;
+folder(Cd) -> filename:absname(Cd).
+
+python_path(Env) ->
+    Own = unicode:characters_to_binary(priv("python")),
+    case value(<<"PYTHONPATH">>, Env) of
+        Users when Users =:= nil; Users =:= <<>> -> Own;
+        Users -> <<Own/binary, ":", Users/binary>>
+    end.
+
+thread_limits(#{thread_limits := none}) -> #{};
+thread_limits(#{thread_limits := Limit, env := Env}) ->
+    maps:from_list([{Name, integer_to_binary(Limit)} || Name <- ?THREAD_VARIABLES, value(Name, Env) =:= nil]).
+
+%% What Python would see without us.
+value(Name, Env) ->
+    case Env of
+        #{Name := Value} ->
+            Value;
+        #{} ->
+            case os:getenv(unicode:characters_to_list(Name)) of
+                false -> nil;
+                Value -> unicode:characters_to_binary(Value)
+            end
+    end.
+
+%% @doc A file of priv, where the application or, during development, this module lies.
+-spec priv(string()) -> file:filename().
+priv(Name) ->
+    Dir =
+        case code:priv_dir(pitcrew) of
+            {error, bad_name} -> filename:join(filename:dirname(filename:dirname(code:which(?MODULE))), "priv");
+            Found -> Found
+        end,
+    filename:join(filename:absname(Dir), Name).

@@ -1,0 +1,272 @@
+%% One worker process, from the request for a fork to the exit report: one incarnation, never reused.
+%%
+%%   starting   asked for; its channels connect, it says `ready'
+%%   ready      its call channel is a slot of the pool
+%%   ending     it has been told to go, or killed; the exit report is on its way
+%%
+%% It owns both channels and passes the verdict on the call channel when it learns how the worker ended. Interrupts,
+%% heartbeats and limits have their place in `ready', between a reason and the kill.
+-module(pitcrew_worker).
+-behaviour(gen_statem).
+
+-export([start_link/1]).
+-export([init/1, callback_mode/0, starting/3, ready/3, ending/3, terminate/3]).
+-export_type([start/0]).
+
+-include_lib("kernel/include/logger.hrl").
+
+-type start() :: #{
+    index := non_neg_integer(),
+    server := pid(),
+    keeper := pid(),
+    slots := pitcrew_nif:slots(),
+    os_pids := atomics:atomics_ref(),
+    options := pitcrew_options:pool(),
+    %% Monotonic milliseconds.
+    start_by := integer() | infinity
+}.
+
+-record(worker, {
+    start :: start(),
+    asked_at :: integer(),
+    ready_at :: integer() | undefined,
+    os_pid = nil :: pos_integer() | nil,
+    call :: pitcrew_nif:channel() | undefined,
+    side :: pitcrew_nif:channel() | undefined,
+    call_ref = make_ref() :: reference(),
+    side_ref = make_ref() :: reference(),
+    %% The manifest, once the worker said `ready'.
+    tools :: [pitcrew_manifest:tool()] | undefined,
+    failure = none :: none | pitcrew_error:t()
+}).
+
+-define(HELLO, 1).
+-define(READY, 2).
+-define(ERROR, 5).
+-define(SHUTDOWN, 9).
+-define(PROTOCOL, 1).
+-define(MAX_DEPTH, 512).
+%% A worker whose channel broke is about to exit; one that does not is killed.
+-define(LOST_MS, 1_000).
+%% After a SIGKILL only the kernel can be late; then the port, which is stopped next, waits on.
+-define(KILLED_MS, 2_000).
+
+-spec start_link(start()) -> {ok, pid()} | {error, term()}.
+start_link(Start) -> gen_statem:start_link(?MODULE, Start, []).
+
+callback_mode() -> state_functions.
+
+init(#{server := Server, keeper := Keeper, index := Index, options := #{name := Name}, start_by := Deadline} = Start) ->
+    process_flag(trap_exit, true),
+    logger:set_process_metadata(#{pool => Name, slot => Index}),
+    _ = monitor(process, Server),
+    ok = pitcrew_keeper:fork(Keeper),
+    Worker = #worker{start = Start, asked_at = erlang:monotonic_time()},
+    {ok, starting, Worker, deadline(Deadline)}.
+
+deadline(infinity) -> [];
+deadline(Deadline) -> [{state_timeout, Deadline, too_late, [{abs, true}]}].
+
+%% ---- starting
+
+starting(info, {pitcrew_keeper, {forked, OsPid}}, Worker) ->
+    maybe_ready(Worker#worker{os_pid = OsPid});
+starting(info, {pitcrew_keeper, {channel, call, Channel}}, #worker{start = #{options := #{max_frame := Max}}} = Worker) ->
+    Limits = #{<<"protocol">> => ?PROTOCOL, <<"max_frame">> => Max, <<"max_depth">> => ?MAX_DEPTH},
+    _ = pitcrew_nif:channel_send(Channel, [?HELLO, 0, Limits]),
+    handshake(Worker#worker{call = Channel});
+starting(info, {select, Channel, undefined, ready_output}, #worker{call = Channel}) ->
+    _ = pitcrew_nif:channel_flush(Channel, undefined),
+    keep_state_and_data;
+starting(info, {select, Channel, Ref, ready_input}, #worker{call = Channel, call_ref = Ref} = Worker) ->
+    handshake(Worker);
+starting(state_timeout, too_late, Worker) ->
+    Error = pitcrew_error:new(start_error, "a worker was not ready in time (option start_timeout)"),
+    kill(Worker#worker{failure = Error});
+starting(Type, Event, Worker) ->
+    any_state(starting, Type, Event, Worker).
+
+%% Reads what the worker says on the call channel: that it is ready, or why not. An end of file is explained by the exit report.
+handshake(#worker{call = Channel, call_ref = Ref} = Worker) ->
+    case pitcrew_nif:channel_recv(Channel, Ref) of
+        again ->
+            {keep_state, Worker};
+        {ok, [?READY, _, #{<<"protocol">> := ?PROTOCOL} = Ready | _]} ->
+            Tools = pitcrew_manifest:from_wire(maps:get(<<"tools">>, Ready, [])),
+            maybe_ready(Worker#worker{tools = Tools});
+        {ok, [?READY | _]} ->
+            Error = pitcrew_error:new(start_error, "the worker speaks another version of the protocol: build pitcrew._core again"),
+            kill(Worker#worker{failure = Error});
+        {ok, [?ERROR, 0, _, Report | _]} when is_map(Report) ->
+            {keep_state, Worker#worker{failure = pitcrew_error:from_start_report(Report)}};
+        {ok, [Kind, Id | _]} ->
+            _ = refuse_kind(Channel, Kind, Id),
+            handshake(Worker);
+        {error, #{message := Message}} ->
+            Error = pitcrew_error:new(protocol_error, ["a worker's greeting cannot be read: ", Message]),
+            kill(Worker#worker{failure = Error});
+        {error, _} ->
+            {keep_state, Worker}
+    end.
+
+maybe_ready(#worker{os_pid = OsPid, side = Side, tools = Tools} = Worker) when
+    is_integer(OsPid), Side =/= undefined, Tools =/= undefined
+->
+    #worker{call = Channel, start = #{slots := Slots, index := Index, os_pids := OsPids, server := Server}} = Worker,
+    %% Before anybody can claim the slot.
+    ok = atomics:put(OsPids, Index + 1, OsPid),
+    case pitcrew_nif:slots_install(Slots, Index, Channel) of
+        ok ->
+            Ready = Worker#worker{ready_at = erlang:monotonic_time()},
+            announce(start, #{duration => Ready#worker.ready_at - Ready#worker.asked_at}, #{}, Ready),
+            Server ! {pitcrew_worker, self(), {ready, OsPid, Channel, Tools}},
+            {next_state, ready, Ready#worker{tools = undefined}};
+        {error, Reason} ->
+            Error = pitcrew_error:new(start_error, "a worker's channel cannot become a slot: ~tp", [Reason]),
+            kill(Worker#worker{failure = Error})
+    end;
+maybe_ready(Worker) ->
+    {keep_state, Worker}.
+
+%% ---- ready
+
+%% A caller gave up or died in the middle of a call.
+ready(info, {pitcrew_channel, Channel, cut}, #worker{call = Channel} = Worker) ->
+    kill(Worker);
+ready(info, {pitcrew_channel, Channel, lost}, #worker{call = Channel}) ->
+    {keep_state_and_data, [{state_timeout, ?LOST_MS, lost}]};
+ready(state_timeout, lost, Worker) ->
+    kill(Worker);
+ready(Type, Event, Worker) ->
+    any_state(ready, Type, Event, Worker).
+
+%% ---- ending
+
+ending(Type, Event, Worker) -> any_state(ending, Type, Event, Worker).
+
+%% ---- in any state
+
+any_state(_, info, {pitcrew_keeper, {channel, side, Channel}}, #worker{side_ref = Ref} = Worker) ->
+    _ = listen_aside(Channel, Ref),
+    maybe_ready(Worker#worker{side = Channel});
+any_state(State, info, {select, Channel, Ref, ready_input}, #worker{side = Channel, side_ref = Ref}) ->
+    case listen_aside(Channel, Ref) of
+        %% Like a broken call channel: the exit should follow.
+        {error, _} when State =:= ready -> {keep_state_and_data, [{state_timeout, ?LOST_MS, lost}]};
+        _ -> keep_state_and_data
+    end;
+any_state(_, info, {select, Channel, undefined, ready_output}, #worker{side = Channel}) ->
+    _ = pitcrew_nif:channel_flush(Channel, undefined),
+    keep_state_and_data;
+any_state(State, info, {pitcrew_keeper, {exit, How, LastWords}}, Worker) ->
+    ended(State, How, LastWords, Worker);
+any_state(_, info, {pitcrew_keeper, {fork_failed, Error}}, Worker) ->
+    report({start_failed, Error}, Worker),
+    {stop, normal, Worker#worker{os_pid = nil}};
+any_state(_, info, {'DOWN', _, process, Server, shutdown}, #worker{start = #{server := Server}}) ->
+    %% The pool is being stopped; our turn comes.
+    keep_state_and_data;
+any_state(State, info, {'DOWN', _, process, Server, _}, #worker{start = #{server := Server}} = Worker) when State =/= ending ->
+    kill(Worker);
+any_state(_, _, _, _) ->
+    keep_state_and_data.
+
+%% Nothing that comes this way is asked for yet; what is not known is refused.
+listen_aside(Channel, Ref) ->
+    case pitcrew_nif:channel_recv(Channel, Ref) of
+        {ok, [Kind, Id | _]} ->
+            _ = refuse_kind(Channel, Kind, Id),
+            listen_aside(Channel, Ref);
+        Other ->
+            Other
+    end.
+
+%% Kinds that protocol.md gives to this direction are for later issues to use; today they are skipped.
+refuse_kind(_, Kind, _) when Kind =:= ?ERROR; Kind =:= 17; Kind =:= 20; Kind =:= 21; Kind =:= 22 -> ok;
+refuse_kind(Channel, Kind, Id) ->
+    Refusal = #{<<"kind">> => <<"unknown_kind">>, <<"message">> => <<"frame kind ", (integer_to_binary(Kind))/binary, " is not known">>},
+    pitcrew_nif:channel_send(Channel, [?ERROR, Id, 0, Refusal]).
+
+kill(#worker{start = #{keeper := Keeper}} = Worker) ->
+    ok = pitcrew_keeper:kill(Keeper, sigkill),
+    {next_state, ending, Worker}.
+
+%% The exit report: the only thing that says how a worker ended.
+ended(State, How, LastWords, #worker{call = Channel, ready_at = ReadyAt} = Worker) ->
+    judge(Channel, How),
+    case ReadyAt of
+        undefined -> report({start_failed, start_failure(How, LastWords, Worker)}, Worker);
+        _ -> announce(stop, lifetime(Worker), #{reason => reason(State, How)}, Worker), report(How, Worker)
+    end,
+    close(Channel),
+    close(Worker#worker.side),
+    {stop, normal, Worker#worker{os_pid = nil}}.
+
+start_failure(_, _, #worker{failure = #{} = Error}) -> Error;
+start_failure(How, LastWords, _) ->
+    Text = ["a worker ", pitcrew_error:exit_text(How), " before it was ready", pitcrew_error:said(LastWords)],
+    (pitcrew_error:new(start_error, Text))#{reason => How}.
+
+report(Reason, #worker{start = #{server := Server}} = Worker) ->
+    Server ! {pitcrew_worker, self(), {stopped, Reason, calls(Worker)}},
+    ok.
+
+judge(undefined, _) -> ok;
+judge(Channel, Reason) -> _ = pitcrew_nif:verdict(Channel, Reason), ok.
+
+close(undefined) -> ok;
+close(Channel) -> _ = pitcrew_nif:channel_close(Channel), ok.
+
+calls(#worker{call = undefined}) -> 0;
+calls(#worker{call = Channel}) -> maps:get(calls, pitcrew_nif:channel_info(Channel)).
+
+lifetime(#worker{ready_at = ReadyAt} = Worker) ->
+    #{lifetime => erlang:monotonic_time() - ReadyAt, calls => calls(Worker)}.
+
+%% Status 0 is the answer to `shutdown'.
+reason(ending, {status, 0}) -> normal;
+reason(_, How) -> How.
+
+announce(What, Measurements, More, #worker{os_pid = OsPid, start = #{index := Index, options := Options}}) ->
+    #{name := Name, telemetry_prefix := Prefix} = Options,
+    Metadata = More#{pool => Name, worker => OsPid, id => Index},
+    pitcrew_telemetry:execute(Prefix ++ [worker, What], Measurements, Metadata).
+
+%% ---- The pool is stopped
+
+%% An idle worker runs its stop hooks and exits; one that is busy, or takes longer than the grace, is killed. Without an exit
+%% report (the keeper died, and its port kills everybody) that is how it ended.
+terminate(_, _, #worker{os_pid = nil, start = #{keeper := Keeper}}) ->
+    pitcrew_keeper:kill(Keeper, sigkill);
+terminate(_, _, #worker{start = #{options := #{grace := Grace}, keeper := Keeper}} = Worker) ->
+    Monitor = monitor(process, Keeper),
+    First =
+        case dismiss(Worker) of
+            true ->
+                await_exit(Monitor, Grace);
+            false ->
+                judge(Worker#worker.call, pool_down),
+                late
+        end,
+    case insist(First, Monitor, Keeper) of
+        {exit, How, LastWords} -> ended(ending, How, LastWords, Worker);
+        _ -> ended(ending, {signal, sigkill}, <<>>, Worker)
+    end.
+
+dismiss(#worker{ready_at = undefined}) -> false;
+dismiss(#worker{call = Channel, start = #{slots := Slots, index := Index}}) ->
+    ok = pitcrew_nif:slots_remove(Slots, Index),
+    pitcrew_nif:channel_send(Channel, [?SHUTDOWN, 0]) =:= ok.
+
+insist(late, Monitor, Keeper) ->
+    ok = pitcrew_keeper:kill(Keeper, sigkill),
+    await_exit(Monitor, ?KILLED_MS);
+insist(Outcome, _, _) ->
+    Outcome.
+
+await_exit(Monitor, Timeout) ->
+    receive
+        {pitcrew_keeper, {exit, _, _} = Exit} -> Exit;
+        {'DOWN', Monitor, process, _, _} -> lost
+    after Timeout -> late
+    end.

@@ -1,0 +1,126 @@
+-module(pitcrew_options_tests).
+-include_lib("eunit/include/eunit.hrl").
+
+message(Result) ->
+    {error, #{kind := invalid_option, message := Message}} = Result,
+    Message.
+
+has(Text, Message) -> ?assertMatch({_, _}, binary:match(Message, unicode:characters_to_binary(Text))).
+
+defaults_are_filled_in_test() ->
+    {ok, Options} = pitcrew_options:pool([{name, py}]),
+    ?assertEqual(lists:sort(pitcrew_options:names(pool)), lists:sort(maps:keys(Options))),
+    ?assertMatch(
+        #{
+            name := py,
+            tools := [],
+            env := #{},
+            cd := nil,
+            timeout := 30000,
+            checkout_timeout := 5000,
+            start_timeout := 30000,
+            retry := 0,
+            start := auto,
+            grace := 300,
+            thread_limits := 1,
+            telemetry_prefix := [pitcrew],
+            binaries := str,
+            nil := nil
+        },
+        Options
+    ),
+    ?assertEqual(erlang:system_info(schedulers_online), maps:get(size, Options)).
+
+texts_arrive_in_one_form_test() ->
+    {ok, Options} = pitcrew_options:pool(#{
+        name => py,
+        tools => ["one", <<"two">>, three],
+        python => ".venv/bin/python",
+        pool_size => 3,
+        env => [{"A", "1"}, {<<"B">>, nil}, {c, false}, {"D", ""}],
+        cd => "/tmp"
+    }),
+    ?assertMatch(
+        #{
+            tools := [<<"one">>, <<"two">>, <<"three">>],
+            python := <<".venv/bin/python">>,
+            size := 3,
+            env := #{<<"A">> := <<"1">>, <<"B">> := nil, <<"c">> := nil, <<"D">> := <<>>},
+            cd := <<"/tmp">>
+        },
+        Options
+    ).
+
+the_default_interpreter_comes_from_the_environment_test() ->
+    Before = os:getenv("PITCREW_PYTHON"),
+    try
+        os:putenv("PITCREW_PYTHON", "/opt/py/bin/python"),
+        ?assertMatch({ok, #{python := <<"/opt/py/bin/python">>}}, pitcrew_options:pool([{name, py}])),
+        os:unsetenv("PITCREW_PYTHON"),
+        ?assertMatch({ok, #{python := <<"python3">>}}, pitcrew_options:pool([{name, py}]))
+    after
+        case Before of
+            false -> os:unsetenv("PITCREW_PYTHON");
+            Value -> os:putenv("PITCREW_PYTHON", Value)
+        end
+    end.
+
+the_name_is_required_test() ->
+    has("option name is required", message(pitcrew_options:pool([]))),
+    has("option name must be an atom", message(pitcrew_options:pool(#{name => "py"}))).
+
+unknown_options_are_answered_with_the_nearest_one_test() ->
+    Message = message(pitcrew_options:pool([{name, py}, {checkout_timout, 5}])),
+    has("unknown option checkout_timout", Message),
+    has("did you mean checkout_timeout?", Message),
+    has("thread_limits", Message),
+    has("the name is an atom: size", message(pitcrew_options:pool([{name, py}, {<<"size">>, 5}]))),
+    Far = message(pitcrew_options:pool([{name, py}, {colour_of_the_sky, blue}])),
+    ?assertEqual(nomatch, binary:match(Far, <<"did you mean">>)).
+
+what_is_wrong_says_what_was_given_and_what_is_allowed_test_() ->
+    Wrong = [
+        {size, 0, ["option size", "an integer from 1 to 65536", "given was 0"]},
+        {pool_size, many, ["option pool_size", "given was many"]},
+        {timeout, -1, ["milliseconds or infinity", "given was -1"]},
+        {start, thread, ["one of auto, fork, spawn", "given was thread"]},
+        {tools, "my_tools", ["list of names of Python modules", "write [\"my_tools\"]"]},
+        {tools, <<"my_tools">>, ["list of names", "given was <<\"my_tools\">>"]},
+        {tools, [1], ["list of names"]},
+        {python, "", ["a text", "given was []"]},
+        {python, <<"a", 0, "b">>, ["a text"]},
+        {env, [{"A=B", "1"}], ["cannot be the name of a variable"]},
+        {env, #{"A" => 1}, ["the value of \"A\" was 1"]},
+        {env, [a], ["pairs from names to texts"]},
+        {telemetry_prefix, [], ["a list of atoms"]},
+        {telemetry_prefix, [<<"a">>], ["a list of atoms"]},
+        {retry, 1.5, ["an integer from 0 to 1000"]},
+        {thread_limits, 0, ["an integer from 1 to 4096, or none"]},
+        {binaries, text, ["one of str, bytes"]},
+        {nil, null, ["one of nil, undefined"]}
+    ],
+    [
+        {atom_to_list(Name), fun() ->
+            Message = message(pitcrew_options:pool([{name, py}, {Name, Value}])),
+            lists:foreach(fun(Text) -> has(Text, Message) end, Texts)
+        end}
+     || {Name, Value, Texts} <- Wrong
+    ].
+
+options_are_pairs_and_come_once_test() ->
+    has("given twice", message(pitcrew_options:pool([{name, py}, {size, 1}, {pool_size, 1}]))),
+    has("a map or a list of pairs", message(pitcrew_options:pool(py))),
+    has("a map or a list of pairs", message(pitcrew_options:pool([{name, py} | oops]))),
+    has("pairs of a name and a value", message(pitcrew_options:pool([{name, py}, {size, 1, 2}]))).
+
+options_of_a_call_lie_over_those_of_the_pool_test() ->
+    Defaults = #{timeout => 30000, checkout_timeout => 5000, retry => 0, codec => #{binaries => str, nil => nil}},
+    ?assertEqual({ok, Defaults}, pitcrew_options:call([], Defaults)),
+    ?assertEqual({ok, Defaults}, pitcrew_options:call(#{}, Defaults)),
+    ?assertEqual(
+        {ok, Defaults#{timeout := 5, codec := #{binaries => bytes, nil => nil}}},
+        pitcrew_options:call([{timeout, 5}, {binaries, bytes}], Defaults)
+    ),
+    Message = message(pitcrew_options:call(#{timout => 5}, Defaults)),
+    has("did you mean timeout?", Message),
+    ?assertEqual(nomatch, binary:match(Message, <<"runtime_dir">>)).

@@ -1,0 +1,143 @@
+%% For tests: pools with a leak gate around them, and meetings with tools in the middle of their calls.
+-module(pitcrew_test).
+-include_lib("eunit/include/eunit.hrl").
+-export([with_pool/1, with_pool/2, gated/1, options/1, options/2, processes_of/1, fixtures/0, base/0, quietly/1]).
+-export([listen/0, port/1, meet/1, answer/2, until/1, mailbox/0, kill/1]).
+
+%% @doc Runs a fun with the name of a pool of the fixture py_tools; afterwards nothing may be left of the pool.
+with_pool(Fun) -> with_pool(#{}, Fun).
+
+with_pool(Options, Fun) ->
+    gated(fun(Base) ->
+        #{name := Name} = All = options(Base, Options),
+        {ok, Sup} = pitcrew_pool:start_link(All),
+        try
+            Fun(Name)
+        after
+            unlink(Sup),
+            ok = pitcrew_pool:stop(Name)
+        end
+    end).
+
+%% @doc Options of a pool whose files are in a folder and whose processes carry its name.
+options(Base) -> options(Base, #{}).
+
+options(Base, Options) ->
+    Env = maps:from_list([{Name, Value} || {Name, Value} <- pairs(maps:get(env, Options, []))]),
+    Defaults = #{
+        name => ?MODULE, size => 2, tools => ["py_tools"], cd => fixtures(), runtime_dir => Base, telemetry_prefix => [pitcrew_test]
+    },
+    maps:merge(Defaults, Options#{env => Env#{"PITCREW_TEST_BASE" => Base}}).
+
+pairs(Env) when is_map(Env) -> maps:to_list(Env);
+pairs(Env) -> Env.
+
+%% @doc Runs a fun with a folder of its own, and compares what is there before and after: native handles, descriptors of this VM,
+%% processes that were started with that folder in their environment or command line, files, messages.
+gated(Fun) ->
+    {ok, _} = application:ensure_all_started(pitcrew),
+    Base = base(),
+    ok = file:make_dir(Base),
+    Gate = #{live => live(), descriptors => descriptors(), mailbox => mailbox(), files => [], processes => []},
+    try Fun(Base) of
+        Result ->
+            Left = until(fun() ->
+                case state(Base) of
+                    Gate -> ok;
+                    Now -> Now
+                end
+            end),
+            ?assertEqual(ok, Left),
+            Result
+    after
+        file:del_dir_r(Base)
+    end.
+
+state(Base) ->
+    {ok, Files} = file:list_dir(Base),
+    #{live => live(), descriptors => descriptors(), mailbox => mailbox(), files => Files, processes => processes_of(Base)}.
+
+processes_of(Base) ->
+    {ok, Names} = file:list_dir("/proc"),
+    [
+        Pid
+     || Name <- Names,
+        {Pid, ""} <- [string:to_integer(Name)],
+        lists:any(fun(File) -> mentions(filename:join(["/proc", Name, File]), Base) end, ["environ", "cmdline"]),
+        pitcrew_processes:alive(Pid)
+    ].
+
+mentions(File, Base) ->
+    case file:read_file(File) of
+        {ok, Text} -> binary:match(Text, list_to_binary(Base)) =/= nomatch;
+        {error, _} -> false
+    end.
+
+%% Handles go when the last process that has seen them has collected its garbage.
+live() ->
+    [garbage_collect(Pid) || Pid <- processes()],
+    pitcrew_nif:live().
+
+descriptors() ->
+    {ok, Names} = file:list_dir("/proc/self/fd"),
+    length(Names).
+
+mailbox() ->
+    {messages, Messages} = process_info(self(), messages),
+    Messages.
+
+base() ->
+    Unique = integer_to_list(erlang:unique_integer([positive])),
+    filename:join("/tmp", "pitcrew-test-" ++ os:getpid() ++ "-" ++ Unique).
+
+fixtures() ->
+    Source = proplists:get_value(source, ?MODULE:module_info(compile)),
+    filename:join([filename:dirname(filename:dirname(Source)), "fixtures"]).
+
+%% @doc Waits until a fun says ok, for ten seconds at most; returns what it said last.
+until(Fun) -> until(Fun, erlang:monotonic_time(millisecond) + 10_000).
+
+until(Fun, Deadline) ->
+    case Fun() of
+        ok -> ok;
+        Other ->
+            case erlang:monotonic_time(millisecond) < Deadline of
+                true ->
+                    receive after 10 -> ok end,
+                    until(Fun, Deadline);
+                false ->
+                    Other
+            end
+    end.
+
+%% @doc Runs a fun whose log messages are expected.
+quietly(Fun) ->
+    #{level := Level} = logger:get_primary_config(),
+    ok = logger:set_primary_config(level, none),
+    try
+        Fun()
+    after
+        ok = logger:set_primary_config(level, Level)
+    end.
+
+kill(OsPid) -> "" = os:cmd("kill -KILL " ++ integer_to_list(OsPid)).
+
+%% ---- Meetings: the tools meet and meet_again connect, say their pid, and wait for an answer.
+
+listen() ->
+    {ok, Listener} = gen_tcp:listen(0, [binary, {active, false}, {ip, {127, 0, 0, 1}}, {packet, line}, {reuseaddr, true}]),
+    Listener.
+
+port(Listener) ->
+    {ok, Port} = inet:port(Listener),
+    Port.
+
+%% @doc Waits for a tool; {Its socket, its pid}.
+meet(Listener) ->
+    {ok, Socket} = gen_tcp:accept(Listener, 10_000),
+    {ok, Line} = gen_tcp:recv(Socket, 0, 10_000),
+    {Socket, binary_to_integer(string:trim(Line))}.
+
+answer(Socket, Text) ->
+    ok = gen_tcp:send(Socket, Text),
+    ok = gen_tcp:close(Socket).

@@ -1,0 +1,75 @@
+%% A VM is killed with SIGKILL while its workers are busy: nothing of it is left one second later.
+-module(pitcrew_vm_death_tests).
+-include_lib("eunit/include/eunit.hrl").
+-export([victim/2]).
+
+-define(WORKERS, 3).
+
+computing_test_() -> {timeout, 60, fun() -> dies_without_a_trace(compute) end}.
+sleeping_test_() -> {timeout, 60, fun() -> dies_without_a_trace(sleep) end}.
+
+dies_without_a_trace(How) ->
+    Base = filename:join("/tmp", "pitcrew-death-" ++ os:getpid() ++ atom_to_list(How)),
+    ok = file:make_dir(Base),
+    {Port, VmPid} = start_victim(How, Base),
+    {Pids, Dir} = report(Port),
+    %% Each of the workers has a child that ignores SIGTERM and a daemon in a session of its own.
+    ?assertEqual(3 * ?WORKERS, length(Pids)),
+    ?assertEqual([], [Pid || Pid <- Pids, not pitcrew_processes:alive(Pid)]),
+    <<"pitcrew.", Instance:16/binary>> = list_to_binary(filename:basename(Dir)),
+    Marked = pitcrew_processes:marked(Instance),
+    ?assertEqual([], Pids -- Marked),
+    ?assertEqual("", os:cmd("kill -KILL " ++ integer_to_list(VmPid))),
+    ?assertEqual([], pitcrew_processes:wait_gone([VmPid | lists:usort(Pids ++ Marked)], 1000)),
+    ?assertEqual([], pitcrew_processes:marked(Instance)),
+    ?assertNot(filelib:is_dir(Dir)),
+    ?assertEqual(ok, file:del_dir(Base)),
+    catch port_close(Port).
+
+start_victim(How, Base) ->
+    Erl = filename:join([code:root_dir(), "bin", "erl"]),
+    Paths = lists:append([["-pa", Path] || Path <- code:get_path(), filename:pathtype(Path) =:= absolute, not in_otp(Path)]),
+    Run = lists:flatten(io_lib:format("~p:victim(~p, ~p).", [?MODULE, How, Base])),
+    Port = open_port({spawn_executable, Erl}, [{args, ["-noshell" | Paths] ++ ["-eval", Run]}, {line, 65536}, binary, use_stdio]),
+    {os_pid, Shell} = erlang:port_info(Port, os_pid),
+    {Port, Shell}.
+
+in_otp(Path) -> lists:prefix(code:lib_dir(), Path).
+
+report(Port) ->
+    receive
+        {Port, {data, {eol, <<"victim ", Line/binary>>}}} -> binary_to_term(base64:decode(Line));
+        {Port, {data, _}} -> report(Port)
+    after 30000 -> error(the_victim_says_nothing)
+    end.
+
+%% ---- in the VM that dies
+
+victim(How, Base) ->
+    {ok, _} = application:ensure_all_started(pitcrew),
+    {ok, _} = pitcrew_pool:start_link(#{
+        name => victim,
+        size => ?WORKERS,
+        tools => ["stay_behind"],
+        cd => fixtures(),
+        runtime_dir => Base
+    }),
+    Files = [filename:join(Base, "pids" ++ integer_to_list(N)) || N <- lists:seq(1, ?WORKERS)],
+    [spawn_link(pitcrew, call, [victim, busy, [atom_to_binary(How), list_to_binary(File)], #{timeout => infinity}])
+     || File <- Files],
+    Pids = lists:append([read_pids(File) || File <- Files]),
+    [ok = file:delete(File) || File <- Files],
+    [Dir] = filelib:wildcard(filename:join(Base, "pitcrew.*")),
+    io:format("victim ~s~n", [base64:encode(term_to_binary({Pids, Dir}))]),
+    receive never -> ok end.
+
+read_pids(File) ->
+    case file:read_file(File) of
+        {ok, Text} -> [binary_to_integer(Pid) || Pid <- binary:split(Text, <<" ">>, [global])];
+        {error, enoent} -> receive after 5 -> read_pids(File) end
+    end.
+
+fixtures() ->
+    filename:join([filename:dirname(filename:dirname(filename:dirname(source()))), "test", "fixtures"]).
+
+source() -> proplists:get_value(source, ?MODULE:module_info(compile)).
