@@ -47,7 +47,8 @@ int pc_os_process_uid(pid_t pid, uid_t *uid);
 
 /*
  * Looks in the environment of a process for its first entry that begins with `prefix` ("NAME=") and copies what follows
- * into value, with a NUL. -ENOENT: there is none (a zombie has no environment). -ENAMETOOLONG: it does not fit.
+ * into value, with a NUL. -ENOENT: there is none. -ENAMETOOLONG: it does not fit. A zombie has no
+ * environment: an error.
  */
 int pc_os_process_env(pid_t pid, const char *prefix, char *value, size_t size);
 
