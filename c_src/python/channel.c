@@ -1,0 +1,175 @@
+/* Blocking frames on top of wire/io.h. The GIL is tried to be kept: data that is already there costs no release of it. */
+
+#include "channel.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "decode.h"
+#include "encode.h"
+#include "wire/kinds.h"
+
+static int wait_for(int fd, short events) {
+    struct pollfd p = {.fd = fd, .events = events};
+    int result, error;
+    Py_BEGIN_ALLOW_THREADS result = poll(&p, 1, -1);
+    error = errno;
+    Py_END_ALLOW_THREADS if (result >= 0) { return 0; }
+    if (error == EINTR) {
+        return PyErr_CheckSignals();
+    }
+    errno = error;
+    (void)PyErr_SetFromErrno(PyExc_OSError);
+    return -1;
+}
+
+/* A frame, reading at most `share` bytes at a time so that nothing after it is taken from the socket. */
+static int next_frame(struct pc_inbox *in, int fd, size_t max_frame, size_t share, const uint8_t **payload, size_t *n) {
+    for (;;) {
+        switch (pc_inbox_read(in, fd, max_frame, share, payload, n)) {
+        case PC_IO_DONE:
+            return 1;
+        case PC_IO_EOF:
+            return 0;
+        case PC_IO_AGAIN:
+            if (wait_for(fd, POLLIN) < 0) {
+                return -1;
+            }
+            break;
+        case PC_IO_MORE:
+            if (in->end - in->start >= PC_FRAME_HEADER) {
+                size_t whole = PC_FRAME_HEADER + (size_t)pc_frame_length(in->data + in->start);
+                share = whole - (in->end - in->start);
+            }
+            break;
+        case PC_IO_BAD:
+            PyErr_SetString(pc_ProtocolError, "a frame is larger than the limit, or than the memory there is");
+            return -1;
+        }
+    }
+}
+
+int pc_channel_next(struct pc_inbox *in, int fd, size_t max_frame, const uint8_t **payload, size_t *n) {
+    return next_frame(in, fd, max_frame, SIZE_MAX, payload, n);
+}
+
+int pc_channel_flush(struct pc_outbox *out, int fd) {
+    for (;;) {
+        enum pc_io put = pc_outbox_flush(out, fd);
+        if (put != PC_IO_AGAIN) {
+            return put == PC_IO_DONE;
+        }
+        if (wait_for(fd, POLLOUT) < 0) {
+            return -1;
+        }
+    }
+}
+
+PyObject *pc_channel_read_frame(PyObject *module, PyObject *args) {
+    (void)module;
+    int fd;
+    Py_ssize_t max_frame = PC_MAX_FRAME;
+    if (!PyArg_ParseTuple(args, "i|n:read_frame", &fd, &max_frame)) {
+        return NULL;
+    }
+    struct pc_inbox in;
+    const uint8_t *payload;
+    size_t n;
+    pc_inbox_init(&in);
+    PyObject *frame = NULL;
+    int got = next_frame(&in, fd, (size_t)max_frame, PC_FRAME_HEADER, &payload, &n);
+    if (got == 0) {
+        frame = Py_NewRef(Py_None);
+    } else if (got > 0) {
+        struct pc_decoder d;
+        pc_decoder_init(&d, payload, n, PC_MAX_DEPTH);
+        frame = pc_decode_value(&d);
+        if (frame == NULL) {
+            pc_path_complete(&d.path, "frame");
+        }
+        pc_decoder_destroy(&d);
+    }
+    pc_inbox_destroy(&in);
+    return frame;
+}
+
+PyObject *pc_channel_write_frame(PyObject *module, PyObject *args) {
+    (void)module;
+    int fd;
+    PyObject *frame;
+    if (!PyArg_ParseTuple(args, "iO!:write_frame", &fd, &PyList_Type, &frame)) {
+        return NULL;
+    }
+    struct pc_outbox out;
+    pc_outbox_init(&out);
+    size_t mark = pc_outbox_begin(&out, PC_MAX_FRAME);
+    int put = pc_encode(&out.w, frame, PC_MAX_DEPTH, "frame");
+    if (put == 0) {
+        if (pc_outbox_end(&out, mark) != PC_OK) {
+            (void)PyErr_NoMemory();
+            put = -1;
+        } else {
+            put = pc_channel_flush(&out, fd);
+        }
+        if (put == 0) {
+            PyErr_SetString(PyExc_BrokenPipeError, "the VM has closed the connection");
+        }
+    }
+    pc_outbox_destroy(&out);
+    return put == 1 ? Py_NewRef(Py_None) : NULL;
+}
+
+static int connect_to(const char *path, size_t n) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (n >= sizeof address.sun_path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    memcpy(address.sun_path, path, n);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return -1;
+    }
+    int result, error;
+    do {
+        Py_BEGIN_ALLOW_THREADS result = connect(fd, (struct sockaddr *)&address, sizeof address);
+        error = errno;
+        Py_END_ALLOW_THREADS
+    } while (result < 0 && error == EINTR);
+    if (result < 0) {
+        (void)close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+PyObject *pc_channel_connect(PyObject *module, PyObject *args) {
+    PyObject *path, *token, *role;
+    if (!PyArg_ParseTuple(args, "O&SU:connect", PyUnicode_FSConverter, &path, &token, &role)) {
+        return NULL;
+    }
+    PyObject *result = NULL, *write_args = NULL, *written = NULL;
+    int fd = connect_to(PyBytes_AS_STRING(path), (size_t)PyBytes_GET_SIZE(path));
+    if (fd < 0) {
+        PyObject *name = PyUnicode_DecodeFSDefault(PyBytes_AS_STRING(path));
+        (void)PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, name);
+        Py_XDECREF(name);
+        goto done;
+    }
+    write_args = Py_BuildValue("(i[iiOOi])", fd, PC_KIND_AUTH, 0, token, role, (int)getpid());
+    written = write_args == NULL ? NULL : pc_channel_write_frame(module, write_args);
+    result = written == NULL ? NULL : PyLong_FromLong(fd);
+done:
+    if (result == NULL && fd >= 0) {
+        (void)close(fd);
+    }
+    Py_DECREF(path);
+    Py_XDECREF(write_args);
+    Py_XDECREF(written);
+    return result;
+}

@@ -1,0 +1,20 @@
+#ifndef PC_PYTHON_CHANNEL_H
+#define PC_PYTHON_CHANNEL_H
+
+/* Whole frames over a socket, as a Python thread needs them: waits without the GIL, and runs signal handlers. */
+
+#include "core.h"
+#include "wire/io.h"
+
+/* 1: *payload is borrowed until pc_inbox_consume. 0: end of file. -1: exception. */
+int pc_channel_next(struct pc_inbox *in, int fd, size_t max_frame, const uint8_t **payload, size_t *n);
+
+/* Writes everything. 1: written. 0: the other end is gone. -1: exception. */
+int pc_channel_flush(struct pc_outbox *out, int fd);
+
+/* Module functions: connect(path, token, role) -> fd; read_frame(fd, max_frame) -> list | None; write_frame(fd, frame). */
+PyObject *pc_channel_connect(PyObject *module, PyObject *args);
+PyObject *pc_channel_read_frame(PyObject *module, PyObject *args);
+PyObject *pc_channel_write_frame(PyObject *module, PyObject *args);
+
+#endif

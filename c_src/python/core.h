@@ -1,0 +1,33 @@
+#ifndef PC_PYTHON_CORE_H
+#define PC_PYTHON_CORE_H
+
+/*
+ * What the files of pitcrew._core share.
+ *
+ * Reference rules, everywhere in this directory: a function that returns PyObject * returns a new reference, or NULL
+ * with an exception set; int is 0, or -1 with an exception set; arguments are borrowed. Exceptions to this are said beside
+ * the declaration. The GIL is held everywhere except between Py_BEGIN_ALLOW_THREADS and Py_END_ALLOW_THREADS,
+ * and in the files that do not include this header (side.c, guard.c, mark.c).
+ */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+/* Exception classes, made once by pc_errors_init and kept for the life of the process. */
+extern PyObject *pc_Error;         /* pitcrew.Error(Exception) */
+extern PyObject *pc_EncodeError;   /* pitcrew.EncodeError(Error): .path (tuple, outermost first), .reason */
+extern PyObject *pc_DecodeError;   /* pitcrew.DecodeError(Error): the same */
+extern PyObject *pc_ProtocolError; /* pitcrew.ProtocolError(Error): the other end broke docs/protocol.md */
+
+int pc_errors_init(PyObject *module);
+
+/* The exception that is set, normalised and with its traceback, which is then no longer set; NULL if there is none. */
+PyObject *pc_exception_take(void);
+
+/* Sets it again. Steals the reference. */
+void pc_exception_restore(PyObject *exception);
+
+/* The name of a type as users write it: "decimal.Decimal", "int". */
+PyObject *pc_type_name(PyTypeObject *type);
+
+#endif

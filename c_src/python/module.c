@@ -1,0 +1,94 @@
+/* pitcrew._core: the table of functions, and the constants. Each function is documented in the header of its file. */
+
+#include "channel.h"
+#include "codec/limits.h"
+#include "core.h"
+#include "decode.h"
+#include "encode.h"
+#include "mark.h"
+#include "serve.h"
+#include "types.h"
+#include "wire/kinds.h"
+#include "zygote.h"
+
+static PyObject *core_encode(PyObject *module, PyObject *value) {
+    (void)module;
+    struct pc_writer w;
+    pc_writer_init(&w, NULL, 0, PC_MAX_FRAME, pc_grow_malloc, NULL);
+    PyObject *bytes = NULL;
+    if (pc_encode(&w, value, PC_MAX_DEPTH, "value") == 0) {
+        bytes = PyBytes_FromStringAndSize((const char *)w.data, (Py_ssize_t)w.len);
+    }
+    free(w.data);
+    return bytes;
+}
+
+static PyObject *core_decode(PyObject *module, PyObject *data) {
+    (void)module;
+    Py_buffer view;
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
+        return NULL;
+    }
+    struct pc_decoder d;
+    pc_decoder_init(&d, view.buf, (size_t)view.len, PC_MAX_DEPTH);
+    PyObject *value = pc_decode_value(&d);
+    if (value != NULL && pc_reader_left(&d.r) > 0) {
+        PyErr_Format(pc_DecodeError, "%zu bytes follow the value", pc_reader_left(&d.r));
+        Py_CLEAR(value);
+    }
+    if (value == NULL) {
+        pc_path_complete(&d.path, "value");
+    }
+    pc_decoder_destroy(&d);
+    PyBuffer_Release(&view);
+    return value;
+}
+
+static PyMethodDef methods[] = {
+    {"encode", core_encode, METH_O, "encode(value) -> bytes: one value as MessagePack."},
+    {"decode", core_decode, METH_O, "decode(data) -> object: one value, and nothing after it."},
+    {"connect", pc_channel_connect, METH_VARARGS, "connect(path, token, role) -> fd: connects and sends `auth`."},
+    {"read_frame", pc_channel_read_frame, METH_VARARGS, "read_frame(fd, max_frame=…) -> list, or None at end of file."},
+    {"write_frame", pc_channel_write_frame, METH_VARARGS, "write_frame(fd, frame)."},
+    {"serve", (PyCFunction)(void (*)(void))pc_serve, METH_VARARGS | METH_KEYWORDS,
+     "serve(call_fd, side_fd, tools, max_frame=…, max_depth=…) -> 'eof' | 'shutdown'."},
+    {"zygote_loop", pc_zygote_loop, METH_VARARGS, "zygote_loop(link_fd, argv) -> (wid, payload), in each worker."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "pitcrew._core",
+    .m_doc = "The part of Pitcrew that is written in C. Private: use `pitcrew`.",
+    .m_size = -1,
+    .m_methods = methods,
+};
+
+static int add_kinds(PyObject *module) {
+#define X(name, number)                                                                                                \
+    if (PyModule_AddIntConstant(module, "KIND_" #name, number) < 0) {                                                  \
+        return -1;                                                                                                     \
+    }
+#include "wire/kinds.def"
+#undef X
+    return 0;
+}
+
+PyMODINIT_FUNC PyInit__core(void); /* for -Wmissing-prototypes */
+
+PyMODINIT_FUNC PyInit__core(void) {
+    PyObject *module = PyModule_Create(&definition);
+    if (module == NULL) {
+        return NULL;
+    }
+    (void)pc_mark_find(); /* as early as possible; who needs it looks at the result */
+    if (pc_errors_init(module) < 0 || pc_types_init(module) < 0 || add_kinds(module) < 0 ||
+        PyModule_AddStringConstant(module, "__version__", PC_VERSION) < 0 ||
+        PyModule_AddIntConstant(module, "PROTOCOL", PC_PROTOCOL_VERSION) < 0 ||
+        PyModule_AddIntConstant(module, "MAX_DEPTH", PC_MAX_DEPTH) < 0 ||
+        PyModule_AddIntConstant(module, "MAX_FRAME", PC_MAX_FRAME) < 0) {
+        Py_DECREF(module);
+        return NULL;
+    }
+    return module;
+}

@@ -1,0 +1,332 @@
+/*
+ * The serve loop. A call ends in exactly one frame, reply or error, whatever the tool does, except for ending the process.
+ * What ends the loop: end of file, a shutdown frame, an exception from a signal handler between two calls, a
+ * frame that cannot be delimited, and finding itself in a process that a tool forked.
+ */
+
+#include "serve.h"
+
+#include <errno.h>
+#include <time.h>
+
+#include "args.h"
+#include "channel.h"
+#include "encode.h"
+#include "fault.h"
+#include "guard.h"
+#include "names.h"
+#include "side.h"
+#include "wire/kinds.h"
+
+struct server {
+    int fd;
+    PyObject *tools;
+    size_t max_frame;
+    unsigned max_depth;
+    struct pc_inbox in;
+    struct pc_outbox out;
+};
+
+/* A call frame, while it is being worked on. */
+struct request {
+    uint64_t id;
+    PyObject *name;   /* owned */
+    PyObject *tool;   /* owned: the callable */
+    PyObject *binary; /* owned: dict, or NULL */
+    struct pc_args args;
+};
+
+enum next { GO_ON, SHUTDOWN, END_OF_FILE, RAISED };
+
+static int64_t now_ns(void) {
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* A tool forked and its child has come back to us instead of ending. */
+static int refuse_fork(void) {
+    if (!pc_guard_forked()) {
+        return 0;
+    }
+    PyErr_SetString(PyExc_RuntimeError,
+                    "this process was forked by a tool and cannot serve calls: it must end with os._exit");
+    return -1;
+}
+
+static enum next flush(struct server *s) {
+    if (refuse_fork() < 0) {
+        return RAISED;
+    }
+    int written = pc_channel_flush(&s->out, s->fd);
+    return written < 0 ? RAISED : written == 0 ? END_OF_FILE : GO_ON;
+}
+
+static enum next send_fault(struct server *s, struct pc_fault *f, uint64_t id, int64_t python_ns) {
+    return pc_fault_write(f, &s->out, s->max_frame, id, python_ns) < 0 ? RAISED : flush(s);
+}
+
+/* Tells the exception that is set. */
+static enum next send_exception(struct server *s, const char *kind, uint64_t id, int64_t python_ns) {
+    struct pc_fault f;
+    pc_fault_take(&f, kind);
+    return send_fault(s, &f, id, python_ns);
+}
+
+/* ---- The call frame */
+
+static int read_tool(struct server *s, struct pc_decoder *d, struct request *q) {
+    struct pc_token t;
+    if (pc_decode_token(d, &t) < 0) {
+        return -1;
+    }
+    if (t.type != PC_STR) {
+        PyErr_SetString(pc_ProtocolError, "the tool of a call is not a str");
+        return -1;
+    }
+    q->name = pc_name_get(t.data, t.len);
+    PyObject *entry = q->name == NULL ? NULL : PyDict_GetItemWithError(s->tools, q->name);
+    if (entry != NULL) {
+        PyObject *binary = PyTuple_GET_ITEM(entry, 1);
+        q->tool = Py_NewRef(PyTuple_GET_ITEM(entry, 0));
+        q->binary = binary == Py_None ? NULL : Py_NewRef(binary);
+    }
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+static int read_request(struct server *s, struct pc_decoder *d, struct request *q) {
+    if (read_tool(s, d, q) < 0) {
+        return -1;
+    }
+    return q->tool == NULL ? 0 : pc_args_read(&q->args, d, q->binary);
+}
+
+static void request_clear(struct request *q) {
+    Py_XDECREF(q->name);
+    Py_XDECREF(q->tool);
+    Py_XDECREF(q->binary);
+    pc_args_clear(&q->args);
+}
+
+/* ---- The answer */
+
+static enum next send_result(struct server *s, uint64_t id, int64_t python_ns, PyObject *value) {
+    size_t mark = pc_outbox_begin(&s->out, s->max_frame);
+    struct pc_writer *w = &s->out.w;
+    pc_write_array(w, 4);
+    pc_write_int(w, PC_KIND_REPLY);
+    pc_write_uint(w, id);
+    pc_write_int(w, python_ns);
+    if (pc_encode(w, value, s->max_depth, "result") < 0) {
+        int too_big = w->status == PC_TOO_BIG;
+        pc_outbox_undo(&s->out, mark);
+        return refuse_fork() < 0 ? RAISED : send_exception(s, too_big ? "too_big" : "result_error", id, python_ns);
+    }
+    if (pc_outbox_end(&s->out, mark) != PC_OK) { /* pc_encode has looked at the status */
+        (void)PyErr_NoMemory();
+        return RAISED;
+    }
+    return flush(s);
+}
+
+/* Arguments that do not fit are found before the callee has a frame; a TypeError from further in has a traceback. */
+static const char *kind_of_exception(PyObject *exception) {
+    PyObject *traceback = PyException_GetTraceback(exception);
+    int fits = traceback != NULL || !PyErr_GivenExceptionMatches(exception, PyExc_TypeError);
+    Py_XDECREF(traceback);
+    return fits ? "tool_error" : "bad_arguments";
+}
+
+static enum next send_raised(struct server *s, uint64_t id, int64_t python_ns) {
+    PyObject *exception = pc_exception_take();
+    const char *kind = kind_of_exception(exception);
+    pc_exception_restore(exception);
+    return send_exception(s, kind, id, python_ns);
+}
+
+static enum next run(struct server *s, struct request *q) {
+    pc_side_set_started(q->id);
+    int64_t start = now_ns();
+    PyObject *result = PyObject_Vectorcall(q->tool, q->args.items, q->args.positional | PY_VECTORCALL_ARGUMENTS_OFFSET,
+                                           q->args.kwnames);
+    int64_t python_ns = now_ns() - start;
+    pc_side_set_started(0);
+    if (pc_guard_forked()) {
+        Py_XDECREF(result);
+        PyErr_Clear();
+        (void)refuse_fork();
+        return RAISED;
+    }
+    if (result == NULL) {
+        return send_raised(s, q->id, python_ns);
+    }
+    enum next next = send_result(s, q->id, python_ns, result);
+    if (PyCoro_CheckExact(result)) { /* nobody will await it: spare the user the warning */
+        PyObject *exception = pc_exception_take();
+        PyObject *closed = PyObject_CallMethod(result, "close", NULL);
+        PyErr_Clear();
+        Py_XDECREF(closed);
+        if (exception != NULL) {
+            pc_exception_restore(exception);
+        }
+    }
+    Py_DECREF(result);
+    return next;
+}
+
+static enum next refuse_request(struct server *s, struct request *q) {
+    const char *kind = PyErr_ExceptionMatches(pc_ProtocolError)  ? "protocol_error"
+                       : PyErr_ExceptionMatches(PyExc_TypeError) ? "bad_arguments"
+                                                                 : "decode_error";
+    return send_exception(s, kind, q->id, 0);
+}
+
+static enum next handle_call(struct server *s, struct pc_decoder *d, uint64_t id) {
+    struct request q = {.id = id};
+    pc_args_init(&q.args);
+    int read = read_request(s, d, &q);
+    pc_inbox_consume(&s->in); /* everything was copied out; a large frame must not stay while the tool runs */
+    enum next next;
+    if (read < 0) {
+        next = refuse_request(s, &q);
+    } else if (q.tool == NULL) {
+        struct pc_fault f;
+        pc_fault_say(&f, "unknown_tool", pc_fault_unknown_tool(q.name, s->tools));
+        next = send_fault(s, &f, id, 0);
+    } else {
+        next = run(s, &q);
+    }
+    request_clear(&q);
+    return next;
+}
+
+/* ---- Frames */
+
+static enum next handle_other(struct server *s, int64_t kind, uint64_t id) {
+    pc_inbox_consume(&s->in);
+    if (kind == PC_KIND_SHUTDOWN) {
+        return SHUTDOWN;
+    }
+    if (kind == PC_KIND_ERROR) { /* never answered with an error */
+        return GO_ON;
+    }
+    struct pc_fault f;
+    pc_fault_say(
+        &f, "unknown_kind",
+        PyUnicode_FromFormat("this worker does not know frames of kind %lld on its call channel", (long long)kind));
+    return send_fault(s, &f, id, 0);
+}
+
+static enum next handle_frame(struct server *s, const uint8_t *payload, size_t n) {
+    struct pc_decoder d;
+    struct pc_token array, kind, id;
+    /* The frame's own array is not one of the containers that the limit counts. */
+    pc_decoder_init(&d, payload, n, s->max_depth);
+    enum next next = RAISED;
+    if (pc_decode_token(&d, &array) < 0 || array.type != PC_ARRAY || array.len < 2 || pc_decode_token(&d, &kind) < 0 ||
+        kind.type != PC_INT || pc_decode_token(&d, &id) < 0 ||
+        !((id.type == PC_INT && id.i >= 0) || id.type == PC_UINT)) {
+        PyErr_SetString(pc_ProtocolError, "a frame is not an array that starts with a kind and an id");
+    } else if (kind.i == PC_KIND_CALL) {
+        next = handle_call(s, &d, id.u);
+    } else {
+        next = handle_other(s, kind.i, id.u);
+    }
+    pc_decoder_destroy(&d);
+    return next;
+}
+
+static enum next serve_one(struct server *s) {
+    const uint8_t *payload;
+    size_t n;
+    int got = pc_channel_next(&s->in, s->fd, s->max_frame, &payload, &n);
+    if (got <= 0) {
+        return got == 0 ? END_OF_FILE : RAISED;
+    }
+    return handle_frame(s, payload, n);
+}
+
+static PyObject *serve(struct server *s) {
+    enum next next = GO_ON;
+    while (next == GO_ON) {
+        next = serve_one(s);
+    }
+    if (next == RAISED) {
+        return NULL;
+    }
+    return PyUnicode_FromString(next == SHUTDOWN ? "shutdown" : "eof");
+}
+
+/* ---- Module functions */
+
+/* run and read_tool take entries apart without looking. */
+static int check_tools(PyObject *tools) {
+    Py_ssize_t at = 0;
+    PyObject *name, *entry;
+    while (PyDict_Next(tools, &at, &name, &entry)) {
+        if (!PyUnicode_Check(name) || !PyTuple_CheckExact(entry) || PyTuple_GET_SIZE(entry) != 2 ||
+            !PyCallable_Check(PyTuple_GET_ITEM(entry, 0)) ||
+            !(PyTuple_GET_ITEM(entry, 1) == Py_None || PyDict_CheckExact(PyTuple_GET_ITEM(entry, 1)))) {
+            PyErr_SetString(PyExc_TypeError, "tools: a dict from str to (callable, dict or None)");
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int refuse_start(void) {
+    if (refuse_fork() < 0) {
+        return -1;
+    }
+    if (pc_guard_armed()) {
+        PyErr_SetString(PyExc_RuntimeError, "this process serves already");
+        return -1;
+    }
+    return 0;
+}
+
+static int start(int call_fd, int side_fd) {
+    int error = pc_guard_arm(call_fd, side_fd);
+    if (error == 0) {
+        error = pc_side_start(side_fd);
+    }
+    if (error != 0) {
+        pc_guard_disarm();
+        errno = -error;
+        (void)PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    return 0;
+}
+
+PyObject *pc_serve(PyObject *module, PyObject *args, PyObject *kwargs) {
+    (void)module;
+    static char *names[] = {"call_fd", "side_fd", "tools", "max_frame", "max_depth", NULL};
+    struct server s = {.max_depth = PC_MAX_DEPTH};
+    int side;
+    Py_ssize_t max_frame = PC_MAX_FRAME;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiO!|nI:serve", names, &s.fd, &side, &PyDict_Type, &s.tools,
+                                     &max_frame, &s.max_depth)) {
+        return NULL;
+    }
+    s.max_frame = (size_t)max_frame;
+    if (s.max_depth > PC_MAX_DEPTH) {
+        s.max_depth = PC_MAX_DEPTH;
+    }
+    s.tools = PyDict_Copy(s.tools); /* nobody can change what was checked */
+    if (s.tools == NULL || refuse_start() < 0 || check_tools(s.tools) < 0 || start(s.fd, side) < 0) {
+        Py_XDECREF(s.tools);
+        return NULL;
+    }
+    pc_inbox_init(&s.in);
+    pc_outbox_init(&s.out);
+    PyObject *result = serve(&s);
+    if (!pc_guard_forked()) { /* a forked child has neither the thread nor the sockets */
+        pc_side_stop();
+        pc_guard_disarm();
+    }
+    pc_inbox_destroy(&s.in);
+    pc_outbox_destroy(&s.out);
+    Py_DECREF(s.tools);
+    return result;
+}

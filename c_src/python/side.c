@@ -1,0 +1,162 @@
+/*
+ * One thread, one socket. It must not touch Python, must not take a signal that Python's handlers want, and ends at end
+ * of file, at an I/O error, or at a frame that cannot be delimited.
+ */
+
+#include "side.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "codec/reader.h"
+#include "wire/io.h"
+#include "wire/kinds.h"
+
+enum { STACK = 128 * 1024, MAX_FRAME = 1 << 20, BUFFER = 4096 };
+
+static atomic_uint_fast64_t started;
+static pthread_t thread;
+static bool running;
+static int side_fd;
+static struct pc_inbox inbox;
+static struct pc_outbox outbox;
+
+void pc_side_set_started(uint64_t id) { atomic_store_explicit(&started, id, memory_order_release); }
+
+static void write_pong(struct pc_outbox *out, uint64_t id) {
+    size_t mark = pc_outbox_begin(out, MAX_FRAME);
+    pc_write_array(&out->w, 3);
+    pc_write_int(&out->w, PC_KIND_PONG);
+    pc_write_uint(&out->w, id);
+    pc_write_map(&out->w, 1);
+    pc_write_cstr(&out->w, "started");
+    pc_write_uint(&out->w, atomic_load_explicit(&started, memory_order_acquire));
+    (void)pc_outbox_end(out, mark);
+}
+
+static void write_unknown_kind(struct pc_outbox *out, uint64_t id) {
+    size_t mark = pc_outbox_begin(out, MAX_FRAME);
+    pc_write_array(&out->w, 4);
+    pc_write_int(&out->w, PC_KIND_ERROR);
+    pc_write_uint(&out->w, id);
+    pc_write_int(&out->w, 0);
+    pc_write_map(&out->w, 5);
+    pc_write_cstr(&out->w, "kind");
+    pc_write_cstr(&out->w, "unknown_kind");
+    pc_write_cstr(&out->w, "type");
+    pc_write_nil(&out->w);
+    pc_write_cstr(&out->w, "message");
+    pc_write_cstr(&out->w, "this worker does not know that kind of frame on its side channel");
+    pc_write_cstr(&out->w, "traceback");
+    pc_write_nil(&out->w);
+    pc_write_cstr(&out->w, "path");
+    pc_write_nil(&out->w);
+    (void)pc_outbox_end(out, mark);
+}
+
+/* False if the frame cannot be delimited. */
+static bool answer(struct pc_outbox *out, const uint8_t *payload, size_t n) {
+    struct pc_reader r;
+    uint32_t count;
+    int64_t kind;
+    uint64_t id;
+    pc_reader_init(&r, payload, n);
+    if (pc_read_array(&r, &count) != PC_OK || count < 2 || pc_read_int(&r, &kind) != PC_OK ||
+        pc_read_uint(&r, &id) != PC_OK) {
+        return false;
+    }
+    if (kind == PC_KIND_PING) {
+        write_pong(out, id);
+    } else if (kind != PC_KIND_ERROR) { /* an error is never answered with an error */
+        write_unknown_kind(out, id);
+    }
+    return true;
+}
+
+/* Waits until there is something to read or room to write what is pending. */
+static bool wait_for_event(const struct pc_outbox *out, int fd) {
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    if (pc_outbox_pending(out) > 0) {
+        p.events |= POLLOUT;
+    }
+    return poll(&p, 1, -1) >= 0 || errno == EINTR;
+}
+
+static void serve_side(struct pc_inbox *in, struct pc_outbox *out, int fd) {
+    for (;;) {
+        const uint8_t *payload;
+        size_t n;
+        enum pc_io got = pc_inbox_read(in, fd, MAX_FRAME, SIZE_MAX, &payload, &n);
+        if (got == PC_IO_DONE) {
+            if (!answer(out, payload, n)) {
+                return;
+            }
+            pc_inbox_consume(in);
+        } else if (got != PC_IO_AGAIN) {
+            return;
+        }
+        enum pc_io put = pc_outbox_flush(out, fd);
+        if (put == PC_IO_EOF || (got == PC_IO_AGAIN && !wait_for_event(out, fd))) {
+            return;
+        }
+    }
+}
+
+static void *run(void *arg) {
+    (void)arg;
+    serve_side(&inbox, &outbox, side_fd);
+    return NULL;
+}
+
+/* So that the thread allocates nothing for pings: a tool may fork at any moment, and not every allocator's locks survive that. */
+static bool prepare_buffers(void) {
+    pc_inbox_init(&inbox);
+    pc_outbox_init(&outbox);
+    inbox.data = malloc(BUFFER);
+    inbox.cap = inbox.data == NULL ? 0 : BUFFER;
+    outbox.w.max = BUFFER;
+    return inbox.data != NULL && pc_grow_malloc(&outbox.w, BUFFER);
+}
+
+static void free_buffers(void) {
+    pc_inbox_destroy(&inbox);
+    pc_outbox_destroy(&outbox);
+}
+
+int pc_side_start(int fd) {
+    pthread_attr_t attr;
+    sigset_t all, before;
+    if (!prepare_buffers()) {
+        free_buffers();
+        return -ENOMEM;
+    }
+    side_fd = fd;
+    atomic_store(&started, 0);
+    (void)pthread_attr_init(&attr); /* cannot fail on Linux */
+    (void)pthread_attr_setstacksize(&attr, STACK);
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before); /* the thread is born with every signal blocked */
+    int error = pthread_create(&thread, &attr, run, NULL);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    (void)pthread_attr_destroy(&attr);
+    running = error == 0;
+    if (!running) {
+        free_buffers();
+    }
+    return -error;
+}
+
+void pc_side_stop(void) {
+    if (running) {
+        (void)shutdown(side_fd, SHUT_RDWR);
+        (void)pthread_join(thread, NULL);
+        free_buffers();
+        running = false;
+    }
+}

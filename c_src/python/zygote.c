@@ -1,0 +1,370 @@
+/*
+ * One loop, one thread: requests in, packets out, exits noticed through pidfds. The GIL is held but for the wait. Nothing but
+ * pc_launch_* and what this file says happens between fork and the return into Python in a child.
+ *
+ * A worker must not hold what belongs to the zygote: link, pidfds, queued descriptors and other workers' pipes are closed
+ * in a forked child by hand, and by close-on-exec in an executed one.
+ */
+
+#include "zygote.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "children.h"
+#include "codec/reader.h"
+#include "decode.h"
+#include "launch.h"
+#include "mark.h"
+#include "os/os.h"
+#include "packets.h"
+
+enum { REQUEST_MOST = 64 * 1024 };
+
+struct zygote {
+    int link;
+    pid_t pid;
+    char **argv; /* NULL: fork mode */
+    struct pc_children children;
+    struct pc_packets packets;
+    struct pc_dispositions dispositions;
+    struct pollfd *polled;
+    size_t polled_room;
+    uint8_t request[REQUEST_MOST];
+};
+
+struct fork_request {
+    uint32_t wid;
+    const uint8_t *payload;
+    uint32_t n;
+};
+
+/* What a step of the loop says. */
+enum step { GO_ON, IN_CHILD, LINK_GONE };
+
+/* ---- Packets out. Without memory for a few bytes nothing can be told any more: the port sees the link close. */
+
+static struct pc_packet *packet_begin(const char *name, size_t fields) {
+    struct pc_packet *packet = pc_packet_new();
+    if (packet == NULL) {
+        _exit(1);
+    }
+    pc_write_array(&packet->w, fields);
+    pc_write_cstr(&packet->w, name);
+    return packet;
+}
+
+static void packet_end(struct zygote *z, struct pc_packet *packet) {
+    if (packet->w.status != PC_OK) {
+        _exit(1);
+    }
+    pc_packets_push(&z->packets, packet);
+}
+
+static void tell_fork_failed(struct zygote *z, uint32_t wid, const char *message) {
+    struct pc_packet *packet = packet_begin("fork_failed", 3);
+    pc_write_uint(&packet->w, wid);
+    pc_write_cstr(&packet->w, message);
+    packet_end(z, packet);
+}
+
+static void tell_exit(struct zygote *z, const struct pc_child_exit *e) {
+    struct pc_packet *packet = packet_begin("exit", 8);
+    pc_write_uint(&packet->w, e->wid);
+    pc_write_int(&packet->w, e->pid);
+    pc_write_cstr(&packet->w, e->by_signal ? "signal" : "exit");
+    pc_write_int(&packet->w, e->code);
+    pc_write_int(&packet->w, e->utime_us);
+    pc_write_int(&packet->w, e->stime_us);
+    pc_write_int(&packet->w, e->maxrss_kb);
+    packet_end(z, packet);
+}
+
+/* The port's pidfd is made before the fork is told, and is a descriptor of its own. */
+static void tell_forked(struct zygote *z, uint32_t wid, pid_t pid, int pidfd, struct pc_launch_fds *f) {
+    struct pc_packet *packet = packet_begin("forked", 3);
+    pc_write_uint(&packet->w, wid);
+    pc_write_int(&packet->w, pid);
+    packet->fds[0] = pidfd;
+    packet->fds[1] = f->out[0];
+    packet->fds[2] = f->err[0];
+    packet->fd_count = 3;
+    f->out[0] = f->err[0] = -1;
+    packet_end(z, packet);
+}
+
+/* ---- Forking */
+
+/* In the parent: a child that cannot be watched is not left alone. */
+static void adopt(struct zygote *z, const struct fork_request *q, pid_t pid, struct pc_launch_fds *f) {
+    (void)setpgid(pid, pid); /* the child does it too; whoever is first */
+    int pidfd = pc_os_pidfd_open(pid);
+    int for_port = pidfd < 0 ? -1 : fcntl(pidfd, F_DUPFD_CLOEXEC, 0);
+    if (for_port < 0) {
+        int error = pidfd < 0 ? -pidfd : errno;
+        pc_child_discard(pid, pidfd);
+        tell_fork_failed(z, q->wid, strerror(error));
+        return;
+    }
+    pc_children_add(&z->children, pid, q->wid, pidfd);
+    tell_forked(z, q->wid, pid, for_port, f);
+}
+
+/* In a child that goes on in Python. */
+static void leave_zygote(struct zygote *z, struct pc_launch_fds *f) {
+    pc_launch_fds_close(f);
+    (void)close(z->link);
+    pc_packets_clear(&z->packets);
+    pc_children_forget(&z->children);
+}
+
+static enum step fork_here(struct zygote *z, const struct fork_request *q, struct pc_launch_fds *f) {
+    PyOS_BeforeFork();
+    pid_t pid = fork();
+    int error = errno;
+    if (pid == 0) {
+        pc_launch_child(f, &z->dispositions, z->pid, q->wid);
+        leave_zygote(z, f);
+        PyOS_AfterFork_Child();
+        return IN_CHILD;
+    }
+    PyOS_AfterFork_Parent();
+    if (pid < 0) {
+        tell_fork_failed(z, q->wid, strerror(error));
+    } else {
+        adopt(z, q, pid, f);
+    }
+    return GO_ON;
+}
+
+static void fork_and_exec(struct zygote *z, const struct fork_request *q, struct pc_launch_fds *f) {
+    struct pc_exec exec = {.argv = z->argv};
+    if (!pc_exec_prepare(&exec, q->wid)) {
+        tell_fork_failed(z, q->wid,
+                         "the environment of the worker could not be built: " PC_MARK_NAME " is missing, or memory");
+        return;
+    }
+    pid_t pid = fork();
+    int error = errno;
+    if (pid == 0) {
+        pc_launch_child(f, &z->dispositions, z->pid, q->wid);
+        pc_launch_exec(&exec);
+    }
+    if (pid < 0) {
+        tell_fork_failed(z, q->wid, strerror(error));
+    } else {
+        adopt(z, q, pid, f);
+    }
+    pc_exec_clear(&exec);
+}
+
+static enum step make_worker(struct zygote *z, const struct fork_request *q) {
+    struct pc_launch_fds f;
+    if (!pc_children_reserve(&z->children)) {
+        tell_fork_failed(z, q->wid, strerror(ENOMEM));
+        return GO_ON;
+    }
+    int error = pc_launch_fds_open(&f, z->argv == NULL ? NULL : q->payload, q->n);
+    if (error != 0) {
+        tell_fork_failed(z, q->wid, strerror(-error));
+        return GO_ON;
+    }
+    enum step step = GO_ON;
+    if (z->argv == NULL) {
+        step = fork_here(z, q, &f);
+    } else {
+        fork_and_exec(z, q, &f);
+    }
+    pc_launch_fds_close(&f);
+    return step;
+}
+
+/* ---- Requests in */
+
+static bool parse(const uint8_t *bytes, size_t n, struct fork_request *q) {
+    struct pc_reader r;
+    uint32_t count, name_n;
+    uint64_t wid;
+    const char *name;
+    pc_reader_init(&r, bytes, n);
+    if (pc_read_array(&r, &count) != PC_OK || count < 3 || pc_read_str(&r, &name, &name_n) != PC_OK || name_n != 4 ||
+        memcmp(name, "fork", 4) != 0 || pc_read_uint(&r, &wid) != PC_OK || wid > UINT32_MAX ||
+        pc_read_bytes(&r, &q->payload, &q->n) != PC_OK) {
+        return false;
+    }
+    q->wid = (uint32_t)wid;
+    return true;
+}
+
+static enum step read_requests(struct zygote *z, struct fork_request *q) {
+    for (;;) {
+        ssize_t n = recv(z->link, z->request, sizeof z->request, MSG_DONTWAIT);
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+            return LINK_GONE;
+        }
+        if (n < 0) {
+            return GO_ON;
+        }
+        /* What is not understood comes from a newer port, which reads `failed` or waits; it is no reason to end. */
+        if (parse(z->request, (size_t)n, q)) {
+            enum step step = make_worker(z, q);
+            if (step != GO_ON) {
+                return step;
+            }
+            (void)pc_packets_flush(&z->packets, z->link); /* the loop looks at the result */
+        } else {
+            static const char text[] = "pitcrew: a message on the zygote link was not understood\n";
+            (void)!write(STDERR_FILENO, text, sizeof text - 1);
+        }
+    }
+}
+
+/* ---- The loop */
+
+static bool make_polled(struct zygote *z) {
+    size_t n = z->children.count + 1;
+    if (n > z->polled_room) {
+        struct pollfd *polled = realloc(z->polled, 2 * n * sizeof *polled);
+        if (polled == NULL) {
+            return false;
+        }
+        z->polled = polled;
+        z->polled_room = 2 * n;
+    }
+    z->polled[0] = (struct pollfd){.fd = z->link, .events = POLLIN};
+    if (z->packets.first != NULL) {
+        z->polled[0].events |= POLLOUT;
+    }
+    for (size_t i = 0; i < z->children.count; i++) {
+        z->polled[i + 1] = (struct pollfd){.fd = z->children.items[i].pidfd, .events = POLLIN};
+    }
+    return true;
+}
+
+static void run_signal_handlers(void) {
+    if (PyErr_CheckSignals() < 0) {
+        PyErr_WriteUnraisable(NULL);
+    }
+}
+
+static void wait_for_event(struct zygote *z) {
+    int result, error;
+    nfds_t n = (nfds_t)(z->children.count + 1);
+    Py_BEGIN_ALLOW_THREADS result = poll(z->polled, n, -1);
+    error = errno;
+    Py_END_ALLOW_THREADS if (result < 0 && error == EINTR) { run_signal_handlers(); }
+}
+
+/* From the last to the first: what takes the place of a removed one has been looked at. */
+static void reap_children(struct zygote *z) {
+    struct pc_child_exit e;
+    for (size_t i = z->children.count; i-- > 0;) {
+        if (pc_children_reap(&z->children, i, &e)) {
+            tell_exit(z, &e);
+        }
+    }
+}
+
+/* Leaves only in a child, with the request that made it. */
+static void loop(struct zygote *z, struct fork_request *q) {
+    for (;;) {
+        if (!pc_packets_flush(&z->packets, z->link) || !make_polled(z)) {
+            _exit(1);
+        }
+        wait_for_event(z);
+        reap_children(z);
+        switch (read_requests(z, q)) {
+        case GO_ON:
+            break;
+        case IN_CHILD:
+            return;
+        case LINK_GONE:
+            _exit(0);
+        }
+    }
+}
+
+/* ---- Module function */
+
+static void free_argv(char **argv) {
+    for (size_t i = 0; argv != NULL && argv[i] != NULL; i++) {
+        free(argv[i]);
+    }
+    free(argv);
+}
+
+/* A list of str as a C argv; *argv stays NULL for None. */
+static int read_argv(PyObject *list, char ***argv) {
+    *argv = NULL;
+    if (list == Py_None) {
+        return 0;
+    }
+    if (!PyList_CheckExact(list) || PyList_GET_SIZE(list) == 0) {
+        PyErr_SetString(PyExc_TypeError, "argv: None or a list of str");
+        return -1;
+    }
+    Py_ssize_t n = PyList_GET_SIZE(list);
+    *argv = calloc((size_t)n + 1, sizeof **argv);
+    for (Py_ssize_t i = 0; *argv != NULL && i < n; i++) {
+        PyObject *bytes;
+        if (!PyUnicode_FSConverter(PyList_GET_ITEM(list, i), &bytes)) {
+            return -1;
+        }
+        (*argv)[i] = strdup(PyBytes_AS_STRING(bytes));
+        Py_DECREF(bytes);
+        if ((*argv)[i] == NULL) {
+            break;
+        }
+    }
+    if (*argv == NULL || (*argv)[n - 1] == NULL) {
+        (void)PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *decode_payload(const struct fork_request *q) {
+    struct pc_decoder d;
+    pc_decoder_init(&d, q->payload, q->n, PC_MAX_DEPTH);
+    PyObject *payload = pc_decode_value(&d);
+    if (payload == NULL) {
+        pc_path_complete(&d.path, "payload");
+    }
+    pc_decoder_destroy(&d);
+    return payload == NULL ? NULL : Py_BuildValue("(kN)", (unsigned long)q->wid, payload);
+}
+
+PyObject *pc_zygote_loop(PyObject *module, PyObject *args) {
+    (void)module;
+    int link;
+    PyObject *list;
+    if (!PyArg_ParseTuple(args, "iO:zygote_loop", &link, &list)) {
+        return NULL;
+    }
+    if (pc_mark_find() < 0) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        PC_MARK_NAME " must be set to <instance>-00000000 when the zygote is started");
+        return NULL;
+    }
+    struct zygote *z = calloc(1, sizeof *z);
+    if (z == NULL) {
+        return PyErr_NoMemory();
+    }
+    z->link = link;
+    z->pid = getpid();
+    PyObject *payload = NULL;
+    if (read_argv(list, &z->argv) == 0) {
+        struct fork_request q;
+        pc_dispositions_take(&z->dispositions);
+        loop(z, &q);
+        payload = decode_payload(&q);
+    }
+    free_argv(z->argv);
+    free(z->polled);
+    free(z);
+    return payload;
+}

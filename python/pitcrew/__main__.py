@@ -1,0 +1,71 @@
+"""`python -m pitcrew`: a zygote, or with `--worker` one worker of a pool that does not fork.
+
+Started by the VM, not by people.
+"""
+
+from __future__ import annotations
+
+import sys
+
+USAGE = """\
+usage: python -m pitcrew --start auto|fork|spawn --tools MODULE [--tools MODULE ...]
+       python -m pitcrew --version
+This program is started by a Pitcrew pool, with its link as descriptor 3."""
+
+EXIT_USAGE = 2
+STARTS = ("auto", "fork", "spawn")
+
+
+class Options:
+    """The command line (docs/protocol.md section 6)."""
+
+    def __init__(self, start: str, tools: list[str], worker: bool) -> None:
+        self.start = start
+        self.tools = tools
+        self.worker = worker
+
+
+def parse(argv: list[str]) -> Options | str:
+    """The options, or what is wrong with them."""
+    options = Options("auto", [], False)
+    rest = iter(argv)
+    for word in rest:
+        if word == "--worker":
+            options.worker = True
+        elif word in ("--tools", "--start"):
+            value = next(rest, None)
+            if value is None:
+                return f"{word} needs a value"
+            if word == "--tools":
+                options.tools.append(value)
+            elif value not in STARTS:
+                return f"--start must be one of {', '.join(STARTS)}, not {value!r}"
+            else:
+                options.start = value
+        else:
+            return f"{word!r} is not an option"
+    return options
+
+
+def main(argv: list[str]) -> None:
+    if argv == ["--version"]:
+        from . import __version__
+
+        print(__version__)
+        return
+    options = parse(argv)
+    if isinstance(options, str):
+        print(f"pitcrew: {options}\n{USAGE}", file=sys.stderr)
+        raise SystemExit(EXIT_USAGE)
+    if options.worker:
+        from .worker import run_spawned
+
+        run_spawned(options.tools)
+    else:
+        from .zygote import run
+
+        run(options.start, options.tools)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,62 @@
+"""pitcrew._core, in C: c_src/python. Private."""
+
+from collections.abc import Callable
+from typing import Any, Literal, NoReturn, overload
+
+__version__: str
+PROTOCOL: int
+MAX_DEPTH: int
+MAX_FRAME: int
+KIND_AUTH: int
+KIND_HELLO: int
+KIND_READY: int
+KIND_CALL: int
+KIND_REPLY: int
+KIND_ERROR: int
+KIND_CHUNK: int
+KIND_END: int
+KIND_CREDIT: int
+KIND_SHUTDOWN: int
+KIND_PING: int
+KIND_PONG: int
+KIND_CANCEL: int
+KIND_RELEASE: int
+KIND_EVENT: int
+KIND_LOG: int
+KIND_STATS: int
+
+class Error(Exception): ...
+
+class EncodeError(Error):
+    path: tuple[object, ...]
+    reason: str
+
+class DecodeError(Error):
+    path: tuple[object, ...]
+    reason: str
+
+class ProtocolError(Error): ...
+class Atom(str): ...
+
+class FrozenList(list[Any]):
+    def __hash__(self) -> int: ...  # type: ignore[override]
+
+class FrozenDict(dict[Any, Any]):
+    def __hash__(self) -> int: ...  # type: ignore[override]
+
+def encode(value: object, /) -> bytes: ...
+def decode(data: bytes | bytearray | memoryview, /) -> Any: ...
+def connect(path: str, token: bytes, role: Literal["call", "side"], /) -> int: ...
+def read_frame(fd: int, max_frame: int = ..., /) -> list[Any] | None: ...
+def write_frame(fd: int, frame: list[Any], /) -> None: ...
+def serve(
+    call_fd: int,
+    side_fd: int,
+    tools: dict[str, tuple[Callable[..., Any], dict[int | str, Any] | None]],
+    max_frame: int = ...,
+    max_depth: int = ...,
+) -> Literal["eof", "shutdown"]: ...
+@overload
+def zygote_loop(link_fd: int, argv: None, /) -> tuple[int, dict[str, Any]]: ...
+@overload
+def zygote_loop(link_fd: int, argv: list[str], /) -> NoReturn: ...

@@ -1,0 +1,103 @@
+"""What a tool module declares: its tools, and what each worker does when it starts and before it stops."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar, overload
+
+    F = TypeVar("F", bound=Callable[..., Any])
+    Hook = TypeVar("Hook", bound=Callable[[], Any])
+
+
+class Tool:
+    """A function that the VM can call by name."""
+
+    __slots__ = ("function", "idempotent", "name")
+
+    def __init__(self, name: str, function: Callable[..., Any], idempotent: bool) -> None:
+        self.name = name
+        self.function = function
+        self.idempotent = idempotent
+
+    @property
+    def place(self) -> str:
+        """Where it is defined, for messages: `my_tools.add (/srv/my_tools.py:12)`."""
+        module = getattr(self.function, "__module__", None)
+        name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
+        code = getattr(self.function, "__code__", None)
+        where = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
+        return f"{module}.{name}{where}"
+
+    def replaces(self, other: Tool) -> bool:
+        """Whether this is the same definition once more, as after importlib.reload."""
+        return self.place == other.place and "<locals>" not in self.place
+
+
+tools: dict[str, Tool] = {}
+start_hooks: list[Callable[[], Any]] = []
+stop_hooks: list[Callable[[], Any]] = []
+
+
+def _tool(function: F | None = None, /, *, name: str | None = None, idempotent: bool = False) -> F | Callable[[F], F]:
+    """Makes a function callable from the VM; the function itself stays as it is.
+
+    name: what the VM calls it; the function's own name if left out. Two tools of one name are an error.
+    idempotent: calling it twice does no harm, so a call may be retried on another worker when its worker has died.
+    """
+    if function is not None:
+        return register(function, name, idempotent)
+
+    def decorate(f: F) -> F:
+        return register(f, name, idempotent)
+
+    return decorate
+
+
+if TYPE_CHECKING:
+
+    @overload
+    def tool(function: F, /) -> F: ...
+    @overload
+    def tool(*, name: str | None = None, idempotent: bool = False) -> Callable[[F], F]: ...
+    def tool(*args: Any, **kwargs: Any) -> Any: ...
+else:
+    tool = _tool
+    tool.__name__ = tool.__qualname__ = "tool"
+
+
+def register(function: F, name: str | None, idempotent: bool) -> F:
+    if not callable(function):
+        raise TypeError(f"@tool: a function is needed, not {function!r}; options are given by name: @tool(name=...)")
+    if name is None:
+        name = getattr(function, "__name__", None)
+    if not isinstance(name, str) or name == "":
+        raise TypeError(f"@tool: {function!r} has no name of its own; give one: @tool(name=...)")
+    if not isinstance(idempotent, bool):
+        raise TypeError(f"@tool: idempotent must be True or False, not {idempotent!r}")
+    new = Tool(name, function, idempotent)
+    old = tools.get(name)
+    if old is not None and not new.replaces(old):
+        raise ValueError(
+            f"two tools are named {name!r}: {old.place} and {new.place}; give one another name: @tool(name=...)"
+        )
+    tools[name] = new
+    return function
+
+
+def on_worker_start(hook: Hook) -> Hook:
+    """Has each worker call `hook()` before its first call; if it raises, the worker does not start."""
+    return _add_hook(start_hooks, hook, "on_worker_start")
+
+
+def on_worker_stop(hook: Hook) -> Hook:
+    """Has each worker call `hook()` before an orderly exit; a worker that is killed has no time for it."""
+    return _add_hook(stop_hooks, hook, "on_worker_stop")
+
+
+def _add_hook(hooks: list[Callable[[], Any]], hook: Hook, name: str) -> Hook:
+    if not callable(hook):
+        raise TypeError(f"@{name}: a function is needed, not {hook!r}")
+    hooks.append(hook)
+    return hook

@@ -1,0 +1,130 @@
+"""A worker, from its birth to the serve loop in C and from there to its end."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from . import __version__, _core, process, registry
+from .manifest import manifest, served
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+PAYLOAD = 3
+
+
+def run_forked(wid: int, payload: dict[str, Any]) -> NoReturn:
+    """In a fork of the zygote, which has imported everything."""
+    import atexit
+
+    atexit._clear()  # registered in the zygote, for its end and not for that of each worker
+    os.environ[process.MARK] = f"{payload['instance']}-{wid:08x}"
+    reseed()
+    run(payload, [])
+
+
+def run_spawned(modules: list[str]) -> NoReturn:
+    """In an interpreter of its own; the payload is in a pipe."""
+    with os.fdopen(PAYLOAD, "rb") as pipe:
+        payload = _core.decode(pipe.read())
+    process.prepare_output()
+    run(payload, modules)
+
+
+def run(payload: dict[str, Any], modules: list[str]) -> NoReturn:
+    process.restore_interrupts()
+    path, token = payload["socket"], payload["token"]
+    try:
+        call = _core.connect(path, token, "call")
+        hello = read_hello(call)
+    except (OSError, _core.Error) as error:
+        print(f"pitcrew: a worker could not reach the VM at {path}: {error}", file=sys.stderr)
+        process.leave(1)
+    try:
+        process.import_modules(modules)
+        for hook in registry.start_hooks:
+            hook()
+        ready = [_core.KIND_READY, 0, description()]
+    except BaseException as error:  # also sys.exit in a module or a hook
+        refuse(call, error)
+    side = _core.connect(path, token, "side")
+    _core.write_frame(call, ready)
+    serve(call, side, hello)
+
+
+def read_hello(call: int) -> dict[str, Any]:
+    frame = _core.read_frame(call)
+    if frame is None:
+        raise ConnectionResetError("the VM closed the connection")
+    if frame[0] != _core.KIND_HELLO or frame[2]["protocol"] != _core.PROTOCOL:
+        raise _core.ProtocolError(f"the VM speaks another protocol: {frame!r}")
+    hello: dict[str, Any] = frame[2]
+    return hello
+
+
+def description() -> dict[str, Any]:
+    return {
+        "protocol": _core.PROTOCOL,
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "pitcrew": __version__,
+        "pid": os.getpid(),
+        "tools": manifest(registry.tools),
+    }
+
+
+def refuse(call: int, error: BaseException) -> NoReturn:
+    """Tells the VM why this worker cannot start."""
+    from . import fault
+
+    kind, message, traceback = fault.describe(error, with_traceback=True)
+    told = {"kind": "start_error", "type": kind, "message": message, "traceback": traceback, "path": None}
+    try:
+        _core.write_frame(call, [_core.KIND_ERROR, 0, 0, told])
+    except OSError:
+        print(traceback, file=sys.stderr)
+    process.leave(1)
+
+
+def serve(call: int, side: int, hello: dict[str, Any]) -> NoReturn:
+    own = os.getpid()
+    status = 0
+    try:
+        _core.serve(call, side, served(registry.tools), hello["max_frame"], hello["max_depth"])
+    except SystemExit as end:  # a signal handler of the user's, between two calls
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException as error:  # told, then the end of this process
+        print_error(error)
+        if os.getpid() != own:
+            os._exit(1)  # a process that a tool forked: hooks and exit functions are the worker's
+        status = 1
+    stop()
+    process.leave(status)
+
+
+def stop() -> None:
+    for hook in registry.stop_hooks:
+        try:
+            hook()
+        except BaseException as error:  # the others still run
+            print_error(error)
+
+
+def print_error(error: BaseException) -> None:
+    from . import fault
+
+    print(fault.traceback_of(error), file=sys.stderr, flush=True)
+
+
+def reseed() -> None:
+    """Forks of one process must not draw the same numbers. Only what has been imported; others seed themselves."""
+    random = sys.modules.get("random")
+    if random is not None:
+        random.seed()
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.seed()
