@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+    from .registry import Tool
+
 PAYLOAD = 3
 
 
@@ -46,12 +48,33 @@ def run(payload: dict[str, Any], modules: list[str]) -> NoReturn:
         process.import_modules(modules)
         for hook in registry.start_hooks:
             hook()
-        ready = [_core.KIND_READY, 0, description()]
+        tools = prepare()
+        ready = [_core.KIND_READY, 0, description(tools)]
     except BaseException as error:  # also sys.exit in a module or a hook
         refuse(call, error)
     side = _core.connect(path, token, "side")
     _core.write_frame(call, ready)
-    serve(call, side, hello)
+    serve(call, side, tools, hello)
+
+
+class Prepared:
+    """The tools as the VM is told of them, and as the serve loop looks them up."""
+
+    def __init__(self, tools: dict[str, Tool]) -> None:
+        self.tools = dict(tools)
+        self.manifest = manifest(tools)
+        self.served = served(tools)
+
+
+_prepared: Prepared | None = None
+
+
+def prepare() -> Prepared:
+    """Made once in the zygote, and again only by a worker whose start hooks have changed the tools."""
+    global _prepared
+    if _prepared is None or _prepared.tools != registry.tools:
+        _prepared = Prepared(registry.tools)
+    return _prepared
 
 
 def read_hello(call: int) -> dict[str, Any]:
@@ -64,13 +87,13 @@ def read_hello(call: int) -> dict[str, Any]:
     return hello
 
 
-def description() -> dict[str, Any]:
+def description(tools: Prepared) -> dict[str, Any]:
     return {
         "protocol": _core.PROTOCOL,
         "python": ".".join(map(str, sys.version_info[:3])),
         "pitcrew": __version__,
         "pid": os.getpid(),
-        "tools": manifest(registry.tools),
+        "tools": tools.manifest,
     }
 
 
@@ -87,11 +110,11 @@ def refuse(call: int, error: BaseException) -> NoReturn:
     process.leave(1)
 
 
-def serve(call: int, side: int, hello: dict[str, Any]) -> NoReturn:
+def serve(call: int, side: int, tools: Prepared, hello: dict[str, Any]) -> NoReturn:
     own = os.getpid()
     status = 0
     try:
-        _core.serve(call, side, served(registry.tools), hello["max_frame"], hello["max_depth"])
+        _core.serve(call, side, tools.served, hello["max_frame"], hello["max_depth"])
     except SystemExit as end:  # a signal handler of the user's, between two calls
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException as error:  # told, then the end of this process

@@ -35,13 +35,14 @@ def run(start: str, modules: list[str]) -> NoReturn:
     )
     if start == "spawn":
         _core.zygote_loop(LINK, worker_argv(modules))
+    from . import worker  # here, and not in every worker again
+
+    worker.prepare()
     gc.collect()
     gc.freeze()  # what is here now is shared with every worker: no collection of theirs should touch, and so copy, it
     process.flush_output()
     wid, payload = _core.zygote_loop(LINK, None)
-    from .worker import run_forked
-
-    run_forked(wid, payload)
+    worker.run_forked(wid, payload)
 
 
 def check_link() -> None:
