@@ -13,7 +13,7 @@
 
 #include "bigint.h"
 #include "codec/ext.h"
-#include "encode.h"
+#include "keys.h"
 #include "names.h"
 #include "types.h"
 
@@ -145,8 +145,7 @@ static PyObject *decode_tuple(struct pc_decoder *d, const struct pc_token *t, in
 
 /* ---- Maps */
 
-/* Most keys are short strings that were here before. */
-static PyObject *decode_key(struct pc_decoder *d) {
+PyObject *pc_decode_key(struct pc_decoder *d) {
     struct pc_token t;
     const uint8_t *start = d->r.p;
     uint64_t owed = d->owed;
@@ -166,54 +165,8 @@ static PyObject *decode_key(struct pc_decoder *d) {
     return decode_value(d, 1);
 }
 
-/* Whether two keys that Python calls equal are the same value: they have the same bytes on the wire. */
-static int same_value(PyObject *a, PyObject *b) {
-    struct pc_writer wa, wb;
-    pc_writer_init(&wa, NULL, 0, PC_MAX_FRAME, pc_grow_malloc, NULL);
-    pc_writer_init(&wb, NULL, 0, PC_MAX_FRAME, pc_grow_malloc, NULL);
-    int result = -1;
-    if (pc_encode(&wa, a, PC_MAX_DEPTH, "key") == 0 && pc_encode(&wb, b, PC_MAX_DEPTH, "key") == 0) {
-        result = wa.len == wb.len && memcmp(wa.data, wb.data, wa.len) == 0;
-    }
-    free(wa.data);
-    free(wb.data);
-    return result;
-}
-
-/* One key of a map that is shorter than it should be: an error if it equals another one that was another term. */
-static int check_key(PyObject *seen, PyObject *key) {
-    PyObject *first = PyDict_GetItemWithError(seen, key);
-    if (first == NULL) {
-        return PyErr_Occurred() ? -1 : PyDict_SetItem(seen, key, key);
-    }
-    int same = same_value(first, key);
-    if (same == 0) {
-        PyErr_Format(pc_DecodeError, "the keys %R and %R are equal in Python, so a dict cannot hold both", first, key);
-    }
-    return same > 0 ? 0 : -1;
-}
-
-/* Reads the keys again, after the map has been read once. A key that stands there twice is none of our business: the last one wins. */
-static int check_keys(struct pc_decoder *d, const uint8_t *start, uint32_t n) {
-    struct pc_decoder again;
-    pc_decoder_init(&again, start, (size_t)(d->r.p - start), d->depth_left);
-    again.owed = 2 * (uint64_t)n;
-    PyObject *seen = PyDict_New();
-    int result = seen == NULL ? -1 : 0;
-    for (uint32_t i = 0; result == 0 && i < n; i++) {
-        PyObject *key = decode_key(&again);
-        result = key == NULL ? -1 : check_key(seen, key);
-        Py_XDECREF(key);
-        (void)pc_reader_skip(&again.r);
-        again.owed--;
-    }
-    Py_XDECREF(seen);
-    pc_decoder_destroy(&again);
-    return result;
-}
-
 static int decode_pair(struct pc_decoder *d, PyObject *dict, int frozen) {
-    PyObject *key = decode_key(d);
+    PyObject *key = pc_decode_key(d);
     if (key == NULL) {
         return -1;
     }
@@ -241,7 +194,7 @@ static PyObject *decode_dict(struct pc_decoder *d, uint32_t n, int frozen) {
         }
     }
     leave(d);
-    if (PyDict_GET_SIZE(dict) != (Py_ssize_t)n && check_keys(d, start, n) < 0) {
+    if (PyDict_GET_SIZE(dict) != (Py_ssize_t)n && pc_keys_check(d, start, n) < 0) {
         goto fail;
     }
     if (frozen) {

@@ -27,6 +27,9 @@ int pc_decode_token(struct pc_decoder *d, struct pc_token *t);
 /* The value that starts with a token which has been read. */
 PyObject *pc_decode_rest(struct pc_decoder *d, const struct pc_token *t);
 
+/* The key of a map: lists and maps in it are frozen, and most are short strings that were here before. */
+PyObject *pc_decode_key(struct pc_decoder *d);
+
 /* Sets a DecodeError (MemoryError for PC_NO_MEMORY). */
 void pc_decode_fail(enum pc_status status);
 

@@ -9,12 +9,11 @@
 #include <errno.h>
 #include <time.h>
 
-#include "args.h"
 #include "channel.h"
 #include "encode.h"
 #include "fault.h"
 #include "guard.h"
-#include "names.h"
+#include "request.h"
 #include "side.h"
 #include "wire/kinds.h"
 
@@ -25,15 +24,6 @@ struct server {
     unsigned max_depth;
     struct pc_inbox in;
     struct pc_outbox out;
-};
-
-/* A call frame, while it is being worked on. */
-struct request {
-    uint64_t id;
-    PyObject *name;   /* owned */
-    PyObject *tool;   /* owned: the callable */
-    PyObject *binary; /* owned: dict, or NULL */
-    struct pc_args args;
 };
 
 enum next { GO_ON, SHUTDOWN, END_OF_FILE, RAISED };
@@ -73,41 +63,6 @@ static enum next send_exception(struct server *s, const char *kind, uint64_t id,
     return send_fault(s, &f, id, python_ns);
 }
 
-/* ---- The call frame */
-
-static int read_tool(struct server *s, struct pc_decoder *d, struct request *q) {
-    struct pc_token t;
-    if (pc_decode_token(d, &t) < 0) {
-        return -1;
-    }
-    if (t.type != PC_STR) {
-        PyErr_SetString(pc_ProtocolError, "the tool of a call is not a str");
-        return -1;
-    }
-    q->name = pc_name_get(t.data, t.len);
-    PyObject *entry = q->name == NULL ? NULL : PyDict_GetItemWithError(s->tools, q->name);
-    if (entry != NULL) {
-        PyObject *binary = PyTuple_GET_ITEM(entry, 1);
-        q->tool = Py_NewRef(PyTuple_GET_ITEM(entry, 0));
-        q->binary = binary == Py_None ? NULL : Py_NewRef(binary);
-    }
-    return PyErr_Occurred() ? -1 : 0;
-}
-
-static int read_request(struct server *s, struct pc_decoder *d, struct request *q) {
-    if (read_tool(s, d, q) < 0) {
-        return -1;
-    }
-    return q->tool == NULL ? 0 : pc_args_read(&q->args, d, q->binary);
-}
-
-static void request_clear(struct request *q) {
-    Py_XDECREF(q->name);
-    Py_XDECREF(q->tool);
-    Py_XDECREF(q->binary);
-    pc_args_clear(&q->args);
-}
-
 /* ---- The answer */
 
 static enum next send_result(struct server *s, uint64_t id, int64_t python_ns, PyObject *value) {
@@ -144,7 +99,7 @@ static enum next send_raised(struct server *s, uint64_t id, int64_t python_ns) {
     return send_exception(s, kind, id, python_ns);
 }
 
-static enum next run(struct server *s, struct request *q) {
+static enum next run(struct server *s, struct pc_request *q) {
     pc_side_set_started(q->id);
     int64_t start = now_ns();
     PyObject *result = PyObject_Vectorcall(q->tool, q->args.items, q->args.positional | PY_VECTORCALL_ARGUMENTS_OFFSET,
@@ -174,7 +129,7 @@ static enum next run(struct server *s, struct request *q) {
     return next;
 }
 
-static enum next refuse_request(struct server *s, struct request *q) {
+static enum next refuse_request(struct server *s, struct pc_request *q) {
     const char *kind = PyErr_ExceptionMatches(pc_ProtocolError)  ? "protocol_error"
                        : PyErr_ExceptionMatches(PyExc_TypeError) ? "bad_arguments"
                                                                  : "decode_error";
@@ -182,9 +137,9 @@ static enum next refuse_request(struct server *s, struct request *q) {
 }
 
 static enum next handle_call(struct server *s, struct pc_decoder *d, uint64_t id) {
-    struct request q = {.id = id};
-    pc_args_init(&q.args);
-    int read = read_request(s, d, &q);
+    struct pc_request q;
+    pc_request_init(&q, id);
+    int read = pc_request_read(&q, d, s->tools);
     pc_inbox_consume(&s->in); /* everything was copied out; a large frame must not stay while the tool runs */
     enum next next;
     if (read < 0) {
@@ -196,7 +151,7 @@ static enum next handle_call(struct server *s, struct pc_decoder *d, uint64_t id
     } else {
         next = run(s, &q);
     }
-    request_clear(&q);
+    pc_request_clear(&q);
     return next;
 }
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -24,6 +25,7 @@ static atomic_uint_fast64_t started;
 static pthread_t thread;
 static bool running;
 static int side_fd;
+static sem_t up;
 static struct pc_inbox inbox;
 static struct pc_outbox outbox;
 
@@ -110,6 +112,7 @@ static void serve_side(struct pc_inbox *in, struct pc_outbox *out, int fd) {
 
 static void *run(void *arg) {
     (void)arg;
+    (void)sem_post(&up);
     serve_side(&inbox, &outbox, side_fd);
     return NULL;
 }
@@ -137,6 +140,7 @@ int pc_side_start(int fd) {
         return -ENOMEM;
     }
     side_fd = fd;
+    (void)sem_init(&up, 0, 0);
     atomic_store(&started, 0);
     (void)pthread_attr_init(&attr); /* cannot fail on Linux */
     (void)pthread_attr_setstacksize(&attr, STACK);
@@ -148,8 +152,11 @@ int pc_side_start(int fd) {
     running = error == 0;
     if (!running) {
         free_buffers();
+        return -error;
     }
-    return -error;
+    /* The birth of a thread allocates too. */
+    while (sem_wait(&up) < 0 && errno == EINTR) {}
+    return 0;
 }
 
 void pc_side_stop(void) {

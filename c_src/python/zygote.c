@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "argv.h"
 #include "children.h"
 #include "codec/reader.h"
 #include "decode.h"
@@ -22,6 +23,7 @@
 #include "mark.h"
 #include "os/os.h"
 #include "packets.h"
+#include "tell.h"
 
 enum { REQUEST_MOST = 64 * 1024 };
 
@@ -46,57 +48,6 @@ struct fork_request {
 /* What a step of the loop says. */
 enum step { GO_ON, IN_CHILD, LINK_GONE };
 
-/* ---- Packets out. Without memory for a few bytes nothing can be told any more: the port sees the link close. */
-
-static struct pc_packet *packet_begin(const char *name, size_t fields) {
-    struct pc_packet *packet = pc_packet_new();
-    if (packet == NULL) {
-        _exit(1);
-    }
-    pc_write_array(&packet->w, fields);
-    pc_write_cstr(&packet->w, name);
-    return packet;
-}
-
-static void packet_end(struct zygote *z, struct pc_packet *packet) {
-    if (packet->w.status != PC_OK) {
-        _exit(1);
-    }
-    pc_packets_push(&z->packets, packet);
-}
-
-static void tell_fork_failed(struct zygote *z, uint32_t wid, const char *message) {
-    struct pc_packet *packet = packet_begin("fork_failed", 3);
-    pc_write_uint(&packet->w, wid);
-    pc_write_cstr(&packet->w, message);
-    packet_end(z, packet);
-}
-
-static void tell_exit(struct zygote *z, const struct pc_child_exit *e) {
-    struct pc_packet *packet = packet_begin("exit", 8);
-    pc_write_uint(&packet->w, e->wid);
-    pc_write_int(&packet->w, e->pid);
-    pc_write_cstr(&packet->w, e->by_signal ? "signal" : "exit");
-    pc_write_int(&packet->w, e->code);
-    pc_write_int(&packet->w, e->utime_us);
-    pc_write_int(&packet->w, e->stime_us);
-    pc_write_int(&packet->w, e->maxrss_kb);
-    packet_end(z, packet);
-}
-
-/* The port's pidfd is made before the fork is told, and is a descriptor of its own. */
-static void tell_forked(struct zygote *z, uint32_t wid, pid_t pid, int pidfd, struct pc_launch_fds *f) {
-    struct pc_packet *packet = packet_begin("forked", 3);
-    pc_write_uint(&packet->w, wid);
-    pc_write_int(&packet->w, pid);
-    packet->fds[0] = pidfd;
-    packet->fds[1] = f->out[0];
-    packet->fds[2] = f->err[0];
-    packet->fd_count = 3;
-    f->out[0] = f->err[0] = -1;
-    packet_end(z, packet);
-}
-
 /* ---- Forking */
 
 /* In the parent: a child that cannot be watched is not left alone. */
@@ -107,11 +58,11 @@ static void adopt(struct zygote *z, const struct fork_request *q, pid_t pid, str
     if (for_port < 0) {
         int error = pidfd < 0 ? -pidfd : errno;
         pc_child_discard(pid, pidfd);
-        tell_fork_failed(z, q->wid, strerror(error));
+        pc_tell_fork_failed(&z->packets, q->wid, strerror(error));
         return;
     }
     pc_children_add(&z->children, pid, q->wid, pidfd);
-    tell_forked(z, q->wid, pid, for_port, f);
+    pc_tell_forked(&z->packets, q->wid, pid, for_port, f);
 }
 
 /* In a child that goes on in Python. */
@@ -134,7 +85,7 @@ static enum step fork_here(struct zygote *z, const struct fork_request *q, struc
     }
     PyOS_AfterFork_Parent();
     if (pid < 0) {
-        tell_fork_failed(z, q->wid, strerror(error));
+        pc_tell_fork_failed(&z->packets, q->wid, strerror(error));
     } else {
         adopt(z, q, pid, f);
     }
@@ -144,8 +95,8 @@ static enum step fork_here(struct zygote *z, const struct fork_request *q, struc
 static void fork_and_exec(struct zygote *z, const struct fork_request *q, struct pc_launch_fds *f) {
     struct pc_exec exec = {.argv = z->argv};
     if (!pc_exec_prepare(&exec, q->wid)) {
-        tell_fork_failed(z, q->wid,
-                         "the environment of the worker could not be built: " PC_MARK_NAME " is missing, or memory");
+        pc_tell_fork_failed(&z->packets, q->wid,
+                            "the environment of the worker could not be built: " PC_MARK_NAME " is missing, or memory");
         return;
     }
     pid_t pid = fork();
@@ -155,7 +106,7 @@ static void fork_and_exec(struct zygote *z, const struct fork_request *q, struct
         pc_launch_exec(&exec);
     }
     if (pid < 0) {
-        tell_fork_failed(z, q->wid, strerror(error));
+        pc_tell_fork_failed(&z->packets, q->wid, strerror(error));
     } else {
         adopt(z, q, pid, f);
     }
@@ -165,12 +116,12 @@ static void fork_and_exec(struct zygote *z, const struct fork_request *q, struct
 static enum step make_worker(struct zygote *z, const struct fork_request *q) {
     struct pc_launch_fds f;
     if (!pc_children_reserve(&z->children)) {
-        tell_fork_failed(z, q->wid, strerror(ENOMEM));
+        pc_tell_fork_failed(&z->packets, q->wid, strerror(ENOMEM));
         return GO_ON;
     }
     int error = pc_launch_fds_open(&f, z->argv == NULL ? NULL : q->payload, q->n);
     if (error != 0) {
-        tell_fork_failed(z, q->wid, strerror(-error));
+        pc_tell_fork_failed(&z->packets, q->wid, strerror(-error));
         return GO_ON;
     }
     enum step step = GO_ON;
@@ -264,7 +215,7 @@ static void reap_children(struct zygote *z) {
     struct pc_child_exit e;
     for (size_t i = z->children.count; i-- > 0;) {
         if (pc_children_reap(&z->children, i, &e)) {
-            tell_exit(z, &e);
+            pc_tell_exit(&z->packets, &e);
         }
     }
 }
@@ -289,43 +240,6 @@ static void loop(struct zygote *z, struct fork_request *q) {
 }
 
 /* ---- Module function */
-
-static void free_argv(char **argv) {
-    for (size_t i = 0; argv != NULL && argv[i] != NULL; i++) {
-        free(argv[i]);
-    }
-    free(argv);
-}
-
-/* A list of str as a C argv; *argv stays NULL for None. */
-static int read_argv(PyObject *list, char ***argv) {
-    *argv = NULL;
-    if (list == Py_None) {
-        return 0;
-    }
-    if (!PyList_CheckExact(list) || PyList_GET_SIZE(list) == 0) {
-        PyErr_SetString(PyExc_TypeError, "argv: None or a list of str");
-        return -1;
-    }
-    Py_ssize_t n = PyList_GET_SIZE(list);
-    *argv = calloc((size_t)n + 1, sizeof **argv);
-    for (Py_ssize_t i = 0; *argv != NULL && i < n; i++) {
-        PyObject *bytes;
-        if (!PyUnicode_FSConverter(PyList_GET_ITEM(list, i), &bytes)) {
-            return -1;
-        }
-        (*argv)[i] = strdup(PyBytes_AS_STRING(bytes));
-        Py_DECREF(bytes);
-        if ((*argv)[i] == NULL) {
-            break;
-        }
-    }
-    if (*argv == NULL || (*argv)[n - 1] == NULL) {
-        (void)PyErr_NoMemory();
-        return -1;
-    }
-    return 0;
-}
 
 static PyObject *decode_payload(const struct fork_request *q) {
     struct pc_decoder d;
@@ -357,13 +271,13 @@ PyObject *pc_zygote_loop(PyObject *module, PyObject *args) {
     z->link = link;
     z->pid = getpid();
     PyObject *payload = NULL;
-    if (read_argv(list, &z->argv) == 0) {
+    if (pc_argv_read(list, &z->argv) == 0) {
         struct fork_request q;
         pc_dispositions_take(&z->dispositions);
         loop(z, &q);
         payload = decode_payload(&q);
     }
-    free_argv(z->argv);
+    pc_argv_free(z->argv);
     free(z->polled);
     free(z);
     return payload;

@@ -5,8 +5,6 @@ Plain functions are read without `inspect`, whose import would be a third of the
 
 from __future__ import annotations
 
-from types import FunctionType
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +15,7 @@ if TYPE_CHECKING:
 
     Param = dict[str, str | bool | None]
 
+_FUNCTION = type(lambda: None)
 _VAR_POSITIONAL, _VAR_KEYWORD = 0x04, 0x08
 _KINDS = ((0x200, "async_generator"), (0x80, "coroutine"), (0x20, "generator"))
 
@@ -62,16 +61,12 @@ def doc(function: Callable[..., Any]) -> str | None:
 
 
 def params(function: Callable[..., Any]) -> list[Param]:
-    if (
-        type(function) is FunctionType
-        and not hasattr(function, "__wrapped__")
-        and not hasattr(function, "__signature__")
-    ):
-        return _params_of_code(function, function.__code__)
-    return _params_of_signature(function)
+    if type(function) is not _FUNCTION or hasattr(function, "__wrapped__") or hasattr(function, "__signature__"):
+        return _params_of_signature(function)
+    return _params_of_code(function, function.__code__)
 
 
-def _params_of_code(function: FunctionType, code: CodeType) -> list[Param]:
+def _params_of_code(function: Any, code: CodeType) -> list[Param]:
     names = iter(code.co_varnames)
     take = [next(names) for _ in range(code.co_argcount + code.co_kwonlyargcount)]
     positional, keyword_only = take[: code.co_argcount], take[code.co_argcount :]

@@ -63,6 +63,7 @@ class Prepared:
     def __init__(self, tools: dict[str, Tool]) -> None:
         self.tools = dict(tools)
         self.manifest = manifest(tools)
+        _core.encode(self.manifest)  # what cannot be told is an error now, and of the start
         self.served = served(tools)
 
 

@@ -29,15 +29,16 @@ def run(start: str, modules: list[str]) -> NoReturn:
         imported = modules
         threads = thread_names()
         start = decide(start, threads)
+    if start == "fork":
+        prepare_or_fail()
     send(
         "ready",
         {"start": start, "python": python_version(), "pitcrew": __version__, "threads": threads, "modules": imported},
     )
     if start == "spawn":
         _core.zygote_loop(LINK, worker_argv(modules))
-    from . import worker  # here, and not in every worker again
+    from . import worker
 
-    worker.prepare()
     gc.collect()
     gc.freeze()  # what is here now is shared with every worker: no collection of theirs should touch, and so copy, it
     process.flush_output()
@@ -70,6 +71,16 @@ def import_or_fail(modules: list[str]) -> None:
     try:
         process.import_modules(modules)
     except BaseException as error:  # also a module that calls sys.exit
+        fail("import", *fault.describe(error, with_traceback=True))
+
+
+def prepare_or_fail() -> None:
+    """What every worker would do again after its fork."""
+    from . import worker
+
+    try:
+        worker.prepare()
+    except Exception as error:  # an annotation whose repr raises, a docstring that is no text
         fail("import", *fault.describe(error, with_traceback=True))
 
 

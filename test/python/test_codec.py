@@ -62,19 +62,19 @@ def same(a, b):
     return a == b
 
 
-@pytest.mark.parametrize(("data", "spec"), read_vectors("codec_both.tsv"))
+@pytest.mark.parametrize(("data", "spec"), [*read_vectors("codec_both.tsv")])
 def test_vectors_that_go_both_ways(data, spec):
     value = value_of(json.loads(spec))
     assert same(_core.decode(data), value)
     assert _core.encode(value) == data
 
 
-@pytest.mark.parametrize(("data", "spec"), read_vectors("codec_read.tsv"))
+@pytest.mark.parametrize(("data", "spec"), [*read_vectors("codec_read.tsv")])
 def test_vectors_that_are_read(data, spec):
     assert same(_core.decode(data), value_of(json.loads(spec)))
 
 
-@pytest.mark.parametrize(("data", "why"), read_vectors("codec_bad.tsv"))
+@pytest.mark.parametrize(("data", "why"), [*read_vectors("codec_bad.tsv")])
 def test_vectors_that_are_refused(data, why):
     with pytest.raises(DecodeError) as caught:
         _core.decode(data)
@@ -85,7 +85,7 @@ def test_vectors_that_are_refused(data, why):
         assert "ends inside" in caught.value.reason
 
 
-@pytest.mark.parametrize(("data", "spec"), read_vectors("codec_both.tsv"))
+@pytest.mark.parametrize(("data", "spec"), [*read_vectors("codec_both.tsv")])
 def test_every_cut_of_a_vector_is_refused(data, spec):
     for n in range(len(data)):
         with pytest.raises(DecodeError):

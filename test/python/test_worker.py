@@ -89,7 +89,7 @@ def test_a_tool_that_raises(worker):
     assert (fault["kind"], fault["type"], fault["message"]) == ("tool_error", "worker_tools.Oops", "it broke")
     assert fault["path"] is None
     assert fault["traceback"].startswith("Traceback (most recent call last):\n  File ")
-    assert "in fail" in fault["traceback"] and "pitcrew/" not in fault["traceback"]
+    assert "in fail" in fault["traceback"] and "/python/pitcrew/" not in fault["traceback"]
     assert worker.call("add", 1) == 2
 
 

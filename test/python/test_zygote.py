@@ -253,6 +253,14 @@ def test_an_import_that_fails_is_told_with_pythons_traceback(start, module, type
     assert zygote.wait() == 1
 
 
+def test_tools_that_cannot_be_told_fail_the_start(start):
+    zygote = start("--start", "fork", "--tools", "bad_docstring")
+    failed = zygote.failed()
+    assert (failed["stage"], failed["type"]) == ("import", "pitcrew.EncodeError")
+    assert '[0]["doc"]' in failed["message"]
+    assert zygote.wait() == 1
+
+
 def test_a_missing_mark_is_told(start):
     zygote = start("--start", "fork", env={"PITCREW_INSTANCE": None})
     failed = zygote.failed()
