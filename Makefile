@@ -1,0 +1,55 @@
+# The commands of the project. `make demo' and `make test' install what is missing first; see README.md.
+# C flags are in c_src/Makefile and nowhere else.
+
+# The interpreter for everything; tools/env.sh chooses one when this is empty.
+PYTHON ?=
+export PYTHON
+
+.PHONY: all test demo bench check format asan valgrind docs python clean
+
+all:
+	@tools/bootstrap build
+	@tools/with-venv rebar3 compile
+
+test:
+	@tools/bootstrap build test
+	@tools/with-venv python tools/test.py
+
+demo:
+	@tools/bootstrap build demo
+	@tools/with-venv mix run examples/digits/digits.exs
+
+# make bench, or one of them: make bench BENCH=rtt
+BENCH ?= rtt startup
+bench:
+	@tools/bootstrap build bench
+	@set -e; for name in $(BENCH); do tools/with-venv bench/run $$name; done
+
+check:
+	@tools/bootstrap build test check
+	@tools/with-venv tools/check
+
+format:
+	@tools/bootstrap build check
+	@tools/with-venv tools/format
+
+asan:
+	@tools/bootstrap build test check
+	@tools/with-venv tools/asan
+
+valgrind:
+	@tools/bootstrap build test check
+	@tools/with-venv tools/valgrind
+
+docs:
+	@tools/bootstrap build
+	@tools/with-venv rebar3 edoc
+
+# The worker's C part for one more interpreter, beside those that are there: make python PYTHON=/path/to/python
+python:
+	@tools/bootstrap build
+	@$(MAKE) -C c_src python PYTHON="$$(tools/with-venv --interpreter)"
+
+clean:
+	@$(MAKE) -C c_src clean
+	rm -rf _build doc python/build

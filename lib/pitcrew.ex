@@ -1,0 +1,138 @@
+defmodule Pitcrew do
+  @moduledoc """
+  Calls Python from Elixir: a supervised pool of Python workers, each an operating-system process of its own.
+
+      children = [
+        {Pitcrew.Pool, name: MyApp.Py, tools: ["my_tools"], cd: "python", size: 4}
+      ]
+
+      {:ok, 3} = Pitcrew.call(MyApp.Py, "add", [1, 2])
+
+  A tool is a Python function with the decorator `tool`:
+
+      # python/my_tools.py
+      from pitcrew import tool
+
+      @tool
+      def add(a, b):
+          return a + b
+
+  `Pitcrew.Pool` has the options of a pool, `Pitcrew.Error` what can go wrong, `Pitcrew.Telemetry` the events.
+
+  ## Values
+
+  | Elixir | Python | comes back as |
+  |---|---|---|
+  | `nil`, `true`, `false` | `None`, `True`, `False` | the same |
+  | integer of any size | `int` | integer |
+  | float, `:nan`, `:infinity`, `:neg_infinity` | `float` | the same |
+  | binary (must be UTF-8) | `str` | binary |
+  | `Pitcrew.bytes/1` | `bytes` | binary |
+  | any other atom | `pitcrew.Atom`, a `str` | atom, if it exists |
+  | list, tuple | `list`, `tuple` | the same |
+  | map | `dict` | map |
+
+  A value that has no row, such as a pid or a struct, is an error that names its place; nothing is turned into text silently.
+  """
+
+  alias Pitcrew.Error
+
+  @typedoc "A pool's name or its pid."
+  @type pool :: atom() | pid()
+
+  @typedoc "The name of a tool."
+  @type tool :: String.t() | atom()
+
+  @typedoc "Positional arguments, keyword arguments, or both. A keyword list is a list of tuples like any other."
+  @type args :: list() | map() | {list(), map()}
+
+  @typedoc """
+  Options of one call; those not given are the pool's.
+
+    * `:timeout` - milliseconds or `:infinity`, for everything: waiting for a worker, the call, retries. At the deadline
+      the caller gets its error and the worker is killed and replaced
+    * `:checkout_timeout` - milliseconds to wait for a free worker
+    * `:retry` - how many more times to try when the worker died in the middle; only for tools declared `@tool(idempotent=True)`
+    * `:binaries` - `:str` (binaries arrive as `str`) or `:bytes`
+    * `nil` - the atom that stands for Python's `None`: `nil` or `:undefined`
+  """
+  @type option ::
+          {:timeout, timeout()}
+          | {:checkout_timeout, timeout()}
+          | {:retry, non_neg_integer()}
+          | {:binaries, :str | :bytes}
+          | {nil, nil | :undefined}
+
+  @doc """
+  Calls a tool and returns its result.
+
+      iex> Pitcrew.call(MyApp.Py, "add", [1, 2])
+      {:ok, 3}
+      iex> Pitcrew.call(MyApp.Py, "greet", %{name: "Ada", greeting: "Good morning"})
+      {:ok, "Good morning, Ada"}
+      iex> Pitcrew.call(MyApp.Py, "greet", {["Ada"], %{greeting: "Hello"}}, timeout: 2_000)
+      {:ok, "Hello, Ada"}
+
+  Whatever goes wrong is data, and other calls do not notice:
+
+      iex> {:error, error} = Pitcrew.call(MyApp.Py, "divide", [1, 0])
+      iex> {error.kind, error.type, error.message}
+      {:tool_error, "ZeroDivisionError", "division by zero"}
+  """
+  @spec call(pool(), tool(), args(), [option()] | map()) :: {:ok, term()} | {:error, Error.t()}
+  def call(pool, tool, args \\ [], opts \\ []) do
+    with {:error, error} <- :pitcrew.call(pool, tool, args, opts), do: {:error, Error.from(error)}
+  end
+
+  @doc """
+  Like `call/4`, but returns the bare result and raises `Pitcrew.Error`.
+
+      iex> Pitcrew.call!(MyApp.Py, "add", [1, 2])
+      3
+  """
+  @spec call!(pool(), tool(), args(), [option()] | map()) :: term()
+  def call!(pool, tool, args \\ [], opts \\ []) do
+    case call(pool, tool, args, opts) do
+      {:ok, result} -> result
+      {:error, error} -> raise error
+    end
+  end
+
+  @doc """
+  Marks a binary as bytes: it arrives in Python as `bytes`, whatever is in it.
+
+      iex> Pitcrew.call!(MyApp.Py, "type_name", [Pitcrew.bytes(<<0, 255>>)])
+      "bytes"
+      iex> Pitcrew.call!(MyApp.Py, "type_name", ["text"])
+      "str"
+  """
+  @spec bytes(binary()) :: Pitcrew.Bytes.t()
+  defdelegate bytes(binary), to: :pitcrew
+
+  @doc """
+  The tools of a pool: name, documentation, parameters. Raises `Pitcrew.Error` if there is no such pool.
+
+      iex> add = Enum.find(Pitcrew.tools(MyApp.Py), &(&1.name == "add"))
+      iex> {add.doc, Enum.map(add.params, & &1.name)}
+      {"The sum of two values.", ["a", "b"]}
+  """
+  @spec tools(pool()) :: [map()]
+  def tools(pool), do: raising(fn -> :pitcrew.tools(pool) end)
+
+  @doc """
+  What a pool is doing: its size, what is free and queued, and its operating-system processes. Raises `Pitcrew.Error` if
+  there is no such pool.
+
+      iex> info = Pitcrew.info(MyApp.Py)
+      iex> {info.name, info.size, length(info.workers)}
+      {MyApp.Py, 2, 2}
+  """
+  @spec info(pool()) :: map()
+  def info(pool), do: raising(fn -> :pitcrew.info(pool) end)
+
+  defp raising(fun) do
+    fun.()
+  rescue
+    error in ErlangError -> reraise Error.from(error.original), __STACKTRACE__
+  end
+end

@@ -1,0 +1,71 @@
+defmodule Pitcrew.Pool do
+  @moduledoc """
+  A pool of Python workers, to be started under your own supervisor.
+
+      children = [
+        {Pitcrew.Pool, name: MyApp.Py, tools: ["my_tools"], python: ".venv/bin/python", cd: "python", size: 8}
+      ]
+
+      Supervisor.start_link(children, strategy: :one_for_one)
+
+  It has started when every worker is ready; a tool module that does not import is a start error with Python's traceback.
+  Workers that die are replaced; callers wait in a plain first-in, first-out queue when all are busy.
+
+  ## Options
+
+    * `:name` - the pool's registered name, an atom (required)
+    * `:tools` - names of the Python modules to import
+    * `:python` - path or command of the interpreter, of a virtual environment too (default: the environment variable
+      `PITCREW_PYTHON`, else `"python3"`). `mix pitcrew.python` builds Pitcrew's C part for one more interpreter
+    * `:size` or `:pool_size` - number of workers (default: schedulers online)
+    * `:cd` - the folder that Python runs in
+    * `:env` - environment variables, a map or list of pairs; `nil` or `false` removes one
+    * `:timeout` - milliseconds a call may take, waiting and retries included, or `:infinity` (default 30 000)
+    * `:checkout_timeout` - milliseconds a call may wait for a free worker (default 5 000)
+    * `:start_timeout` - milliseconds for the imports and for every worker to get ready (default 30 000)
+    * `:retry` - how often a call of a tool declared `@tool(idempotent=True)` is tried again when its worker died (default 0)
+    * `:start` - `:fork` (workers are forked from a process that has imported the tools once), `:spawn` (each imports them
+      itself), or `:auto`: fork unless the imports left threads running (default)
+    * `:grace` - milliseconds between SIGTERM and SIGKILL when the pool stops (default 300)
+    * `:thread_limits` - threads that OpenMP, OpenBLAS and MKL may use in each worker, or `:none` (default 1)
+    * `:runtime_dir` - where the pool's private socket folder is made (default: `PITCREW_RUNTIME_DIR`, else
+      `XDG_RUNTIME_DIR`, else `/tmp`)
+    * `:telemetry_prefix` - the beginning of event names (default `[:pitcrew]`)
+    * `:binaries` - `:str` (default): binaries arrive in Python as `str`; `:bytes`: as `bytes`
+    * `nil` - the atom that stands for Python's `None`: `nil` (default) or `:undefined`
+    * `:max_frame` - the largest message in bytes (default 1 GiB)
+
+  An unknown or misspelt option, or one of the wrong type, is an error that says what was given and what is allowed:
+
+      iex> {:error, error} = Pitcrew.Pool.start_link(name: MyApp.Other, siz: 4)
+      iex> error.kind
+      :invalid_option
+      iex> error.message =~ "did you mean size?"
+      true
+  """
+
+  @type options :: keyword() | map()
+
+  @doc "A child specification for `Supervisor`; its id is the pool's name."
+  @spec child_spec(options()) :: Supervisor.child_spec()
+  def child_spec(opts), do: %{:pitcrew_pool.child_spec(opts) | start: {__MODULE__, :start_child, [opts]}}
+
+  @doc false
+  # Elixir prints an exception that comes with a stacktrace as text, so Python's traceback stays readable.
+  def start_child(opts) do
+    with {:error, %Pitcrew.Error{} = error} <- start_link(opts),
+         do: {:error, {error, [{__MODULE__, :start_link, 1, []}]}}
+  end
+
+  @doc "Starts a pool; returns when its workers are ready."
+  @spec start_link(options()) :: {:ok, pid()} | {:error, Pitcrew.Error.t() | {:already_started, pid()}}
+  def start_link(opts) do
+    with {:error, error} <- :pitcrew_pool.start_link(opts), do: {:error, Pitcrew.Error.from(error)}
+  end
+
+  @doc "Stops a pool: its workers end in an orderly way, or are killed after `:grace`."
+  @spec stop(Pitcrew.pool()) :: :ok | {:error, Pitcrew.Error.t()}
+  def stop(pool) do
+    with {:error, error} <- :pitcrew_pool.stop(pool), do: {:error, Pitcrew.Error.from(error)}
+  end
+end

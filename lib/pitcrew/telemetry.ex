@@ -1,0 +1,49 @@
+defmodule Pitcrew.Telemetry do
+  @moduledoc """
+  Events of every call and worker, through `:telemetry` when that application is there, else through a dispatcher
+  with the same interface.
+
+      :ok =
+        Pitcrew.Telemetry.attach("slow-calls", [:pitcrew, :call, :stop], fn _event, measurements, metadata, limit ->
+          ms = System.convert_time_unit(measurements.duration, :native, :millisecond)
+          if ms > limit, do: IO.puts("\#{metadata.tool_id} took \#{ms} ms")
+        end, 100)
+
+  A handler runs in the process that emits the event; one that raises is detached, and a log line says so.
+
+  ## Events
+
+  The names begin with the pool's `:telemetry_prefix`, `[:pitcrew]` by default. Durations are in native time units,
+  nanoseconds on Linux.
+
+  | event | measurements | metadata |
+  |---|---|---|
+  | `call, :start` | `system_time`, `monotonic_time` | `pool`, `tool_id`, `protocol` |
+  | `call, :stop` | `duration`, `queue`, `python`, `bytes_in`, `bytes_out`, `retries` | the same, and `worker` |
+  | `call, :exception` | as `:stop` | as `:stop`, and `kind`, `error`; for every call that returns an error |
+  | `worker, :start` | `duration` (from the fork until it was ready) | `pool`, `worker`, `id` |
+  | `worker, :stop` | `lifetime`, `calls` | `pool`, `worker`, `id`, `reason` |
+
+  `worker` is an operating-system process id; `reason` is `:normal`, `{:signal, :sigkill}`, `{:status, 1}` or alike.
+  """
+
+  @type event :: [atom(), ...]
+  @type handler_id :: term()
+  @type handler :: (event(), measurements :: map(), metadata :: map(), config :: term() -> term())
+
+  @doc "Attaches a handler to one event."
+  @spec attach(handler_id(), event(), handler(), term()) :: :ok | {:error, :already_exists}
+  defdelegate attach(id, event, handler, config), to: :pitcrew_telemetry
+
+  @doc "Attaches one handler to several events under one id."
+  @spec attach_many(handler_id(), [event()], handler(), term()) :: :ok | {:error, :already_exists}
+  defdelegate attach_many(id, events, handler, config), to: :pitcrew_telemetry
+
+  @doc "Detaches a handler from all its events."
+  @spec detach(handler_id()) :: :ok | {:error, :not_found}
+  defdelegate detach(id), to: :pitcrew_telemetry
+
+  @doc "The handlers of all events that begin with the given names."
+  @spec list_handlers([atom()]) :: [map()]
+  defdelegate list_handlers(prefix), to: :pitcrew_telemetry
+end

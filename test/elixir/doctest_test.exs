@@ -1,0 +1,8 @@
+defmodule Pitcrew.DocTest do
+  use ExUnit.Case, async: true
+
+  doctest Pitcrew
+  doctest Pitcrew.Bytes
+  doctest Pitcrew.Error
+  doctest Pitcrew.Pool
+end

@@ -1,0 +1,115 @@
+"""Runs every suite, shows its output as it comes, and ends with totals read from that output.
+
+    tools/with-venv python tools/test.py [suite]...
+
+A suite fails when a test fails, when its command does, or when it ran no test at all.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass
+class Totals:
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+
+@dataclass
+class Suite:
+    name: str
+    command: list[str]
+    count: Callable[[str], Totals]
+
+
+def numbers(pattern: str, text: str) -> int:
+    """The sum of the first group over all matches."""
+    return sum(int(match) for match in re.findall(pattern, text, re.MULTILINE))
+
+
+def count_cmocka(text: str) -> Totals:
+    return Totals(
+        passed=numbers(r"^\[  PASSED  \] .*?(\d+) test\(s\)", text),
+        failed=numbers(r"^\[  FAILED  \] .*?(\d+) test\(s\), listed", text),
+        skipped=numbers(r"^\[  SKIPPED \] .*?(\d+) test\(s\), listed", text),
+    )
+
+
+def count_beam(text: str) -> Totals:
+    """EUnit as rebar3 prints it, and ExUnit: "2 doctests, 5 tests, 1 failure, 1 skipped"."""
+    line = next(iter(re.findall(r"^.*\d+ tests?, \d+ failures?.*$", text, re.MULTILINE)[-1:]), "")
+    run = numbers(r"(\d+) (?:doctest|propert|test)", line)
+    failed = numbers(r"(\d+) (?:failure|cancelled|invalid)", line)
+    skipped = numbers(r"(\d+) (?:skipped|excluded)", line)
+    return Totals(run - failed - skipped, failed, skipped)
+
+
+def count_pytest(text: str) -> Totals:
+    line = next(iter(re.findall(r"^.*\d+ (?:passed|failed|error).* in [\d.]+s.*$", text, re.MULTILINE)[-1:]), "")
+    return Totals(
+        numbers(r"(\d+) passed", line), numbers(r"(\d+) (?:failed|error)", line), numbers(r"(\d+) skipped", line)
+    )
+
+
+def count_consumers(text: str) -> Totals:
+    return Totals(
+        len(re.findall(r"^consumer \S+: ok$", text, re.MULTILINE)),
+        len(re.findall(r"^consumer \S+: FAILED", text, re.MULTILINE)),
+    )
+
+
+SUITES = [
+    Suite("cmocka", ["make", "--no-print-directory", "-C", "c_src", "app", "test"], count_cmocka),
+    Suite("EUnit", ["rebar3", "eunit"], count_beam),
+    Suite("ExUnit", ["mix", "test"], count_beam),
+    Suite("pytest", [sys.executable, "-m", "pytest", "-q"], count_pytest),
+    Suite("consumers", ["test/consumers/run"], count_consumers),
+]
+
+
+def run(suite: Suite) -> Totals:
+    print(f"\n==== {suite.name}: {' '.join(suite.command)}", flush=True)
+    lines = []
+    process = subprocess.Popen(
+        suite.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+        lines.append(line)
+    status = process.wait()
+    totals = suite.count("".join(lines))
+    if totals.failed == 0 and (status != 0 or totals.passed == 0):
+        why = f"exited with status {status}" if status != 0 else "ran no test"
+        print(f"{suite.name} {why}: counted as one failure")
+        totals.failed = 1
+    return totals
+
+
+def main(names: list[str]) -> int:
+    unknown = set(names) - {suite.name for suite in SUITES}
+    if unknown:
+        sys.exit(f"no such suite: {', '.join(sorted(unknown))}; there are {', '.join(s.name for s in SUITES)}")
+    table = []
+    for suite in SUITES:
+        if not names or suite.name in names:
+            start = time.monotonic()
+            table.append((suite.name, run(suite), time.monotonic() - start))
+    print(f"\n{'suite':<12}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}")
+    for name, totals, seconds in table:
+        print(f"{name:<12}{totals.passed:>8}{totals.failed:>8}{totals.skipped:>9}{seconds:>9.1f}")
+    failed = sum(totals.failed for _, totals, _ in table)
+    print(f"{sum(totals.passed for _, totals, _ in table)} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
