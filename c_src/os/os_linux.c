@@ -32,9 +32,7 @@ int pc_os_become_subreaper(void) { return result(prctl(PR_SET_CHILD_SUBREAPER, 1
 
 int pc_os_pidfd_open(pid_t pid) { return result(syscall(SYS_pidfd_open, pid, 0)); }
 
-int pc_os_pidfd_signal(int pidfd, int signal) {
-    return result(syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0));
-}
+int pc_os_pidfd_signal(int pidfd, int signal) { return result(syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0)); }
 
 int pc_os_pidfd_is_child(int pidfd) {
     siginfo_t info;

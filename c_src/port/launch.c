@@ -177,8 +177,7 @@ static void child_fail(int report, bool cd, int error) {
     memset(&failure, 0, sizeof failure);
     failure.cd = cd;
     failure.error = error;
-    while (write(report, &failure, sizeof failure) < 0 && errno == EINTR) {
-    }
+    while (write(report, &failure, sizeof failure) < 0 && errno == EINTR) {}
     _exit(EXIT_NOT_STARTED);
 }
 

@@ -138,7 +138,8 @@ static bool on_fork_failed(struct pc_port *p, struct pc_zygote *z, struct packet
 }
 
 static bool how_known(const struct pc_end *end) {
-    return (end->how_n == 4 && memcmp(end->how, "exit", 4) == 0) || (end->how_n == 6 && memcmp(end->how, "signal", 6) == 0);
+    return (end->how_n == 4 && memcmp(end->how, "exit", 4) == 0) ||
+           (end->how_n == 6 && memcmp(end->how, "signal", 6) == 0);
 }
 
 static bool on_exit_report(struct pc_port *p, struct pc_zygote *z, struct packet *packet) {
@@ -203,7 +204,8 @@ static bool read_packet(struct pc_port *p, struct pc_zygote *z) {
         char bytes[CMSG_SPACE(FDS * sizeof(int))];
     } control;
     struct iovec iov = {bytes, sizeof bytes};
-    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_LEN(FDS * sizeof(int))};
+    struct msghdr message = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_LEN(FDS * sizeof(int))};
     struct packet packet;
     ssize_t n = recvmsg(z->link, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {

@@ -104,8 +104,9 @@ int main(int argc, char **argv) {
     occupy_descriptors();
     pc_signals_init();
     if (!arguments_valid(argc, argv)) {
-        return fail(PC_EXIT_USAGE, "usage: pitcrew_port <base>/pitcrew.<instance> <instance>; an instance has 1 to 64 letters, "
-                                   "digits, '_', '-' or '.'");
+        return fail(PC_EXIT_USAGE,
+                    "usage: pitcrew_port <base>/pitcrew.<instance> <instance>; an instance has 1 to 64 letters, "
+                    "digits, '_', '-' or '.'");
     }
     pc_os_become_subreaper();
     return run(argv[1], argv[2]);

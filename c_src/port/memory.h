@@ -23,7 +23,9 @@ static inline void *pc_must(void *memory) {
 static inline void *pc_alloc(size_t n) { return pc_must(calloc(1, n)); }
 
 /* An array of `count` items of `size` bytes made larger; the new part is not zeroed. */
-static inline void *pc_realloc(void *memory, size_t count, size_t size) { return pc_must(reallocarray(memory, count, size)); }
+static inline void *pc_realloc(void *memory, size_t count, size_t size) {
+    return pc_must(reallocarray(memory, count, size));
+}
 
 /* A copy of n bytes with a NUL behind them. */
 static inline char *pc_copy(const void *bytes, size_t n) {

@@ -47,7 +47,8 @@ void pc_message_failed(struct pc_output *o, uint32_t zid, const uint8_t *payload
     message_payload(o, "failed", zid, payload, n);
 }
 
-void pc_message_failed_here(struct pc_output *o, uint32_t zid, const char *stage, const char *type, const char *message) {
+void pc_message_failed_here(struct pc_output *o, uint32_t zid, const char *stage, const char *type,
+                            const char *message) {
     struct pc_writer w;
     pc_writer_init(&w, NULL, 0, SIZE_MAX, pc_grow_malloc, NULL);
     pc_write_map(&w, 4);
@@ -107,7 +108,9 @@ struct pc_end pc_end_waited(int status, const struct rusage *usage) {
     };
 }
 
-struct pc_end pc_end_unknown(void) { return (struct pc_end){.how = "unknown", .how_n = 7}; }
+struct pc_end pc_end_unknown(void) {
+    return (struct pc_end){.how = "unknown", .how_n = 7};
+}
 
 void pc_message_exit(struct pc_output *o, uint32_t wid, pid_t pid, const struct pc_end *end) {
     size_t mark;

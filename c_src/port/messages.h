@@ -16,7 +16,8 @@ void pc_message_ready(struct pc_output *o, uint32_t zid, const uint8_t *payload,
 void pc_message_failed(struct pc_output *o, uint32_t zid, const uint8_t *payload, size_t n);
 
 /* A failure that the port itself has found; type is Python's name for such an error. */
-void pc_message_failed_here(struct pc_output *o, uint32_t zid, const char *stage, const char *type, const char *message);
+void pc_message_failed_here(struct pc_output *o, uint32_t zid, const char *stage, const char *type,
+                            const char *message);
 
 /* status is as wait(2) gives it. */
 void pc_message_gone(struct pc_output *o, uint32_t zid, pid_t pid, int status);

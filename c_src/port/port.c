@@ -74,7 +74,8 @@ static void table_fill(struct poll_table *t, struct pc_port *p) {
         table_add(t, p->guard, POLLIN, (struct source){.kind = GUARD});
     }
     for (struct pc_zygote *z = p->zygotes; z != NULL; z = z->next) {
-        table_add(t, z->link, (short)(POLLIN | (z->first != NULL ? POLLOUT : 0)), (struct source){.kind = LINK, .zygote = z});
+        table_add(t, z->link, (short)(POLLIN | (z->first != NULL ? POLLOUT : 0)),
+                  (struct source){.kind = LINK, .zygote = z});
         table_add(t, z->report, POLLIN, (struct source){.kind = REPORT, .zygote = z});
         table_add_streams(t, z->out);
     }

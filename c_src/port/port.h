@@ -57,10 +57,10 @@ struct pc_worker {
     struct pc_worker *next;
     struct pc_zygote *zygote;
     uint32_t wid;
-    pid_t pid;   /* 0: asked for, not there yet */
-    int pidfd;   /* -1 until then */
-    int signal;  /* to be sent as soon as it is there; or 0 */
-    bool done;   /* its end is out; removed at the end of the turn */
+    pid_t pid;  /* 0: asked for, not there yet */
+    int pidfd;  /* -1 until then */
+    int signal; /* to be sent as soon as it is there; or 0 */
+    bool done;  /* its end is out; removed at the end of the turn */
     struct pc_stream out[2];
 };
 

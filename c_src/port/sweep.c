@@ -46,8 +46,7 @@ pid_t pc_sweep_next(void) {
 }
 
 void pc_sweep_reap(pid_t pid, int *status, struct rusage *usage) {
-    while (wait4(pid, status, 0, usage) < 0 && errno == EINTR) {
-    }
+    while (wait4(pid, status, 0, usage) < 0 && errno == EINTR) {}
 }
 
 void pc_sweep_all(pid_t watch, int *status) {

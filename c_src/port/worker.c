@@ -82,7 +82,8 @@ void pc_worker_request(struct pc_port *p, uint64_t zid, uint32_t wid, const uint
     } else if (n > PC_PAYLOAD_MAX) {
         refuse(p, wid, "the payload is larger than 64 KiB");
     } else if (!descriptors_left(p)) {
-        snprintf(text, sizeof text, "too many workers for %zu open descriptors; raise the limit (ulimit -n)", p->descriptors);
+        snprintf(text, sizeof text, "too many workers for %zu open descriptors; raise the limit (ulimit -n)",
+                 p->descriptors);
         refuse(p, wid, text);
     } else {
         struct pc_worker *w = pc_alloc(sizeof *w);

@@ -98,8 +98,8 @@ void pc_zygote_start(struct pc_port *p, uint32_t zid, struct pc_launch *launch) 
         pc_message_zygote(&p->output, zid, z->pid);
         return;
     }
-    pc_message_failed_here(&p->output, zid, problem != NULL ? "exec" : "internal", problem != NULL ? "ValueError" : error_type(-rc),
-                           problem != NULL ? problem : strerror(-rc));
+    pc_message_failed_here(&p->output, zid, problem != NULL ? "exec" : "internal",
+                           problem != NULL ? "ValueError" : error_type(-rc), problem != NULL ? problem : strerror(-rc));
     z->ended = true;
     z->status = NOT_STARTED;
 }

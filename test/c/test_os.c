@@ -20,11 +20,16 @@
 
 #include "os/os.h"
 
-/* A child that waits to be killed. */
+/* A child that waits to be killed, and does not outlive a test that failed. */
 static pid_t sleeper(void) {
+    pid_t parent = getpid();
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
+        pc_os_set_parent_death_signal(SIGKILL);
+        if (getppid() != parent) {
+            _exit(1);
+        }
         for (;;) {
             pause();
         }
@@ -43,6 +48,12 @@ static void test_pidfd(void **state) {
     int pidfd = pc_os_pidfd_open(pid);
     struct pollfd ended = {.fd = pidfd, .events = POLLIN};
     int status;
+    if (pc_os_pidfd_signal(pidfd, 0) == -ENOSYS) {
+        /* Valgrind 3.19 does not know this system call. */
+        close(pidfd);
+        put_away(pid);
+        skip();
+    }
     assert_true(pidfd >= 0);
     assert_true((fcntl(pidfd, F_GETFD) & FD_CLOEXEC) != 0);
     assert_int_equal(pc_os_pidfd_is_child(pidfd), 1);
@@ -141,21 +152,22 @@ static void test_children(void **state) {
     }
 }
 
-/* An orphan's orphan arrives here, not at init. */
+/* An orphan's orphan arrives here, not at init. It ends at the latest with the pipe that this process holds. */
 static void test_subreaper(void **state) {
     (void)state;
-    int said[2];
+    int said[2], life[2];
     pid_t orphan;
+    char byte;
     assert_int_equal(pc_os_become_subreaper(), 0);
     assert_int_equal(pipe(said), 0);
+    assert_int_equal(pipe(life), 0);
     pid_t parent = fork();
     if (parent == 0) {
+        close(life[1]);
         orphan = fork();
         if (orphan == 0) {
             setsid();
-            for (;;) {
-                pause();
-            }
+            _exit(read(life[0], &byte, 1) < 0);
         }
         (void)!write(said[1], &orphan, sizeof orphan);
         _exit(0);
@@ -169,6 +181,8 @@ static void test_subreaper(void **state) {
     put_away(orphan);
     close(said[0]);
     close(said[1]);
+    close(life[0]);
+    close(life[1]);
 }
 
 static bool count_self(pid_t pid, void *context) {
@@ -284,8 +298,9 @@ static void test_peer(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pidfd),     cmocka_unit_test(test_parent_death_signal), cmocka_unit_test(test_children),
-        cmocka_unit_test(test_subreaper), cmocka_unit_test(test_processes),           cmocka_unit_test(test_env),
+        cmocka_unit_test(test_pidfd),     cmocka_unit_test(test_parent_death_signal),
+        cmocka_unit_test(test_children),  cmocka_unit_test(test_subreaper),
+        cmocka_unit_test(test_processes), cmocka_unit_test(test_env),
         cmocka_unit_test(test_oom_score), cmocka_unit_test(test_peer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -61,8 +61,8 @@ static void test_lines(void **state) {
     static const struct {
         const char *in, *out;
     } cases[] = {
-        {"", ""},         {"\n", "|"},           {"a\n", "a|"},      {"a", "a|"},
-        {"a\nb", "a|b|"}, {"\n\n\n", "|||"},     {"a\n\nb\n", "a||b|"}, {"a\r\nb\n", "a\r|b|"},
+        {"", ""},         {"\n", "|"},       {"a\n", "a|"},         {"a", "a|"},
+        {"a\nb", "a|b|"}, {"\n\n\n", "|||"}, {"a\n\nb\n", "a||b|"}, {"a\r\nb\n", "a\r|b|"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         for (size_t chunk = 1; chunk < 8; chunk++) {
@@ -201,8 +201,8 @@ static void test_ring_drops_oldest(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines),      cmocka_unit_test(test_flush_forgets), cmocka_unit_test(test_long_lines),
-        cmocka_unit_test(test_utf8_cut),   cmocka_unit_test(test_ring_order),    cmocka_unit_test(test_ring_drops_oldest),
+        cmocka_unit_test(test_lines),    cmocka_unit_test(test_flush_forgets), cmocka_unit_test(test_long_lines),
+        cmocka_unit_test(test_utf8_cut), cmocka_unit_test(test_ring_order),    cmocka_unit_test(test_ring_drops_oldest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

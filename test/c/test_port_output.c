@@ -232,8 +232,13 @@ static void test_note(void **state) {
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_messages_first),    TEST(test_credit),       TEST(test_dropped_comes_before_the_next_line), TEST(test_slow_reader),
-        TEST(test_queue_stays_small), TEST(test_nobody_reads), TEST(test_note),
+        TEST(test_messages_first),
+        TEST(test_credit),
+        TEST(test_dropped_comes_before_the_next_line),
+        TEST(test_slow_reader),
+        TEST(test_queue_stays_small),
+        TEST(test_nobody_reads),
+        TEST(test_note),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

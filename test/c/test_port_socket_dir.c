@@ -161,8 +161,8 @@ static void test_names(void **state) {
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_open_makes_and_locks), TEST(test_lock_ends_with_its_owner), TEST(test_not_ours_alone),
-        TEST(test_without_lock_only_when_old), TEST(test_folders_inside_stay), TEST(test_names),
+        TEST(test_open_makes_and_locks),       TEST(test_lock_ends_with_its_owner), TEST(test_not_ours_alone),
+        TEST(test_without_lock_only_when_old), TEST(test_folders_inside_stay),      TEST(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

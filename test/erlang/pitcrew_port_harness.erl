@@ -75,7 +75,12 @@ zygote(H, Zid, Way) ->
 
 zygote_args(Way) -> [list_to_binary(Text) || Text <- [python(), script(), atom_to_list(Way)]].
 
-python() -> os:find_executable(os:getenv("PITCREW_PYTHON", "python3")).
+python() ->
+    Python = os:getenv("PITCREW_PYTHON", "python3"),
+    case os:find_executable(Python) of
+        false -> filename:absname(Python);
+        Path -> Path
+    end.
 
 script() ->
     Source = proplists:get_value(source, ?MODULE:module_info(compile)),
