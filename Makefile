@@ -5,7 +5,7 @@
 PYTHON ?=
 export PYTHON
 
-.PHONY: all test demo bench check format asan valgrind docs python clean
+.PHONY: all test demo bench check format asan valgrind fuzz docs python clean
 
 all:
 	@tools/bootstrap build
@@ -40,6 +40,12 @@ asan:
 valgrind:
 	@tools/bootstrap build test check
 	@tools/with-venv tools/valgrind
+
+# The fuzzers, so many seconds each.
+FUZZ_SECONDS ?= 30
+fuzz:
+	@tools/bootstrap build test check
+	@$(MAKE) --no-print-directory -C c_src fuzz FUZZ_SECONDS=$(FUZZ_SECONDS)
 
 docs:
 	@tools/bootstrap build

@@ -50,7 +50,12 @@ run(Name, Tool, Args, Options) ->
     end.
 
 -spec no_pool(term()) -> pitcrew_error:t().
-no_pool(Name) -> pitcrew_error:new(no_pool, "there is no pool ~tp, or it is not ready yet", [Name]).
+no_pool(Name) ->
+    Error = pitcrew_error:new(no_pool, "there is no pool ~tp, or it is not ready yet", [Name]),
+    case is_atom(Name) of
+        true -> pitcrew_error:add(Error, #{pool => Name});
+        false -> Error
+    end.
 
 tool_id(Tool) when is_binary(Tool) -> Tool;
 tool_id(Tool) when is_atom(Tool) -> atom_to_binary(Tool);

@@ -66,7 +66,9 @@ event(<<"dropped">>, [Lines, Bytes | _]) -> {dropped, Lines, Bytes};
 event(_, _) -> unknown.
 
 how(<<"signal">>, Number) -> {signal, signal_name(Number)};
-how(<<"exit">>, Status) -> {status, Status}.
+how(<<"exit">>, Status) -> {status, Status};
+%% Its zygote had waited for it and died before it could say how it ended.
+how(<<"unknown">>, _) -> unknown.
 
 %% @doc The payload of `fork', which the zygote reads (section 6).
 -spec fork_payload(#{socket := binary(), token := binary(), wid := wid(), instance := binary()}) -> binary().

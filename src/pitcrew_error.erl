@@ -30,7 +30,7 @@
     | protocol_error.
 
 %% How a worker ended.
--type exit() :: {signal, atom() | integer()} | {status, integer()}.
+-type exit() :: {signal, atom() | integer()} | {status, integer()} | unknown.
 
 %% `type' and `traceback' are Python's; `path' says where in the arguments or in the result, outermost first;
 %% `worker' is an operating-system process id.

@@ -85,7 +85,7 @@ static void ring_forget(struct pc_ring *ring, const struct pc_line *line) {
 }
 
 void pc_ring_push(struct pc_ring *ring, uint32_t wid, uint8_t fd, const uint8_t *line, size_t n) {
-    struct pc_line header;
+    struct pc_line header = {0};
     while (PC_RING_SIZE - ring->used < sizeof header + n) {
         pc_ring_peek(ring, &header);
         ring_forget(ring, &header);

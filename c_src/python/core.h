@@ -13,6 +13,10 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#if PY_VERSION_HEX < 0x030b0000
+#error "Pitcrew needs Python 3.11 or later"
+#endif
+
 /* Exception classes, made once by pc_errors_init and kept for the life of the process. */
 extern PyObject *pc_Error;         /* pitcrew.Error(Exception) */
 extern PyObject *pc_EncodeError;   /* pitcrew.EncodeError(Error): .path (tuple, outermost first), .reason */
