@@ -49,7 +49,9 @@ static void close_now(void *channel, void *env) {
 static const struct pc_machine_ops ops = {
     .hand_on = hand_on, .tell_worker = tell_worker, .tell_owner = tell_owner, .close = close_now};
 
-struct pc_actor pc_channel_actor(ErlNifEnv *env) { return (struct pc_actor){.ops = &ops, .env = env}; }
+struct pc_actor pc_channel_actor(ErlNifEnv *env) {
+    return (struct pc_actor){.ops = &ops, .env = env};
+}
 
 static void close_descriptor(ErlNifEnv *env, struct pc_channel *c) {
     if (c->fd >= 0) {

@@ -76,8 +76,9 @@ static bool call_args_read(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct cal
     a->args = argv[3];
     a->kwargs = argv[4];
     a->meta = argv[5];
-    return pc_channel_get(env, argv[0], &a->c) && enif_is_ref(env, a->ref) && enif_inspect_binary(env, argv[2], &a->tool) &&
-           enif_is_list(env, a->args) && (enif_is_map(env, a->kwargs) || enif_is_identical(a->kwargs, am_nil)) &&
+    return pc_channel_get(env, argv[0], &a->c) && enif_is_ref(env, a->ref) &&
+           enif_inspect_binary(env, argv[2], &a->tool) && enif_is_list(env, a->args) &&
+           (enif_is_map(env, a->kwargs) || enif_is_identical(a->kwargs, am_nil)) &&
            (enif_is_map(env, a->meta) || enif_is_identical(a->meta, am_nil)) &&
            pc_term_opts_read(env, argv[6], &a->opts) && enif_get_uint64(env, argv[7], &a->max_frame) &&
            a->max_frame <= PC_MAX_FRAME && is_owner(env, a->c, &a->self);
@@ -97,7 +98,8 @@ static enum pc_status encode_part(ErlNifEnv *env, const struct call_args *a, ERL
     return status;
 }
 
-static enum pc_status encode_call(ErlNifEnv *env, const struct call_args *a, int64_t *budget, struct pc_term_error *err) {
+static enum pc_status encode_call(ErlNifEnv *env, const struct call_args *a, int64_t *budget,
+                                  struct pc_term_error *err) {
     struct pc_writer *w = &a->c->out.w;
     size_t mark = pc_outbox_begin(&a->c->out, a->max_frame);
     pc_write_array(w, 6);
@@ -167,7 +169,9 @@ static ERL_NIF_TERM call(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[], in
     return enif_make_tuple2(env, am_error, pc_term_error_make(env, am_encode_error, &err));
 }
 
-static ERL_NIF_TERM call_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) { return call(env, argc, argv, NULL); }
+static ERL_NIF_TERM call_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    return call(env, argc, argv, NULL);
+}
 
 ERL_NIF_TERM nif_call(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     int64_t budget = PC_INLINE_UNITS;
@@ -188,7 +192,8 @@ static enum frame_kind decode_frame(ErlNifEnv *env, const struct pc_channel *c, 
     int64_t kind;
     uint64_t id;
     pc_reader_init(&r, payload, n);
-    if (pc_read_array(&r, &count) != PC_OK || count < 2 || pc_read_int(&r, &kind) != PC_OK || pc_read_uint(&r, &id) != PC_OK) {
+    if (pc_read_array(&r, &count) != PC_OK || count < 2 || pc_read_int(&r, &kind) != PC_OK ||
+        pc_read_uint(&r, &id) != PC_OK) {
         return FRAME_BAD;
     }
     if (kind != PC_KIND_REPLY && kind != PC_KIND_ERROR) {
@@ -292,13 +297,18 @@ static bool advance(ErlNifEnv *env, struct pc_channel *c, const ErlNifPid *self,
             pc_inbox_consume(&c->in);
             *answer = conclude(env, c, phase, result);
             return true;
-        case FRAME_SKIP: pc_inbox_consume(&c->in); break;
+        case FRAME_SKIP:
+            pc_inbox_consume(&c->in);
+            break;
         case FRAME_UNKNOWN:
             pc_inbox_consume(&c->in);
             refuse_kind(c);
             break;
-        case FRAME_BAD: *answer = lost(env, c, phase); return true;
-        case FRAME_BUDGET: return false; /* the frame stays where it is */
+        case FRAME_BAD:
+            *answer = lost(env, c, phase);
+            return true;
+        case FRAME_BUDGET:
+            return false; /* the frame stays where it is */
         }
     }
 }
@@ -325,7 +335,9 @@ static ERL_NIF_TERM reply(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[], i
     return enif_schedule_nif(env, "reply", ERL_NIF_DIRTY_JOB_CPU_BOUND, reply_dirty, argc, argv);
 }
 
-static ERL_NIF_TERM reply_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) { return reply(env, argc, argv, NULL); }
+static ERL_NIF_TERM reply_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    return reply(env, argc, argv, NULL);
+}
 
 ERL_NIF_TERM nif_reply(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     int64_t budget = PC_INLINE_UNITS;
@@ -351,9 +363,12 @@ static ERL_NIF_TERM end(ErlNifEnv *env, ERL_NIF_TERM channel) {
         return enif_make_badarg(env);
     }
     switch (pc_machine_end(&c->machine, pc_channel_actor(env), withdraw)) {
-    case PC_END_OK: return am_ok;
-    case PC_END_VERDICT: return am_verdict;
-    case PC_END_POISONED: break;
+    case PC_END_OK:
+        return am_ok;
+    case PC_END_VERDICT:
+        return am_verdict;
+    case PC_END_POISONED:
+        break;
     }
     return am_poisoned;
 }

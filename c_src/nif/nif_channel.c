@@ -57,13 +57,15 @@ ERL_NIF_TERM nif_channel_give(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
 /* Sends what waits; inside. */
 static ERL_NIF_TERM flush(ErlNifEnv *env, struct pc_channel *c) {
     switch (pc_outbox_flush(&c->out, c->fd)) {
-    case PC_IO_DONE: return am_ok;
+    case PC_IO_DONE:
+        return am_ok;
     case PC_IO_AGAIN:
         if (pc_channel_select(env, c, ERL_NIF_SELECT_WRITE, &c->controller, am_undefined)) {
             return am_pending;
         }
         return error(env, am_closed);
-    default: return error(env, am_closed);
+    default:
+        return error(env, am_closed);
     }
 }
 

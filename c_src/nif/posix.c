@@ -8,10 +8,11 @@ static const struct {
     int number;
     const char *name;
 } names[] = {
-    {EACCES, "eacces"},         {EADDRINUSE, "eaddrinuse"}, {EBADF, "ebadf"},       {EINVAL, "einval"},
-    {EMFILE, "emfile"},         {ENAMETOOLONG, "enametoolong"}, {ENFILE, "enfile"}, {ENOBUFS, "enobufs"},
-    {ENOENT, "enoent"},         {ENOMEM, "enomem"},         {ENOSPC, "enospc"},     {ENOTDIR, "enotdir"},
-    {EPERM, "eperm"},           {EROFS, "erofs"},
+    {EACCES, "eacces"}, {EADDRINUSE, "eaddrinuse"}, {EBADF, "ebadf"},
+    {EINVAL, "einval"}, {EMFILE, "emfile"},         {ENAMETOOLONG, "enametoolong"},
+    {ENFILE, "enfile"}, {ENOBUFS, "enobufs"},       {ENOENT, "enoent"},
+    {ENOMEM, "enomem"}, {ENOSPC, "enospc"},         {ENOTDIR, "enotdir"},
+    {EPERM, "eperm"},   {EROFS, "erofs"},
 };
 
 ERL_NIF_TERM pc_posix_atom(ErlNifEnv *env, int number) {

@@ -118,7 +118,8 @@ ERL_NIF_TERM nif_slots_new(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) 
     (void)argc;
     unsigned size;
     ErlNifPid pool;
-    if (!enif_get_uint(env, argv[0], &size) || size == 0 || size > MAX_SLOTS || !enif_get_local_pid(env, argv[1], &pool)) {
+    if (!enif_get_uint(env, argv[0], &size) || size == 0 || size > MAX_SLOTS ||
+        !enif_get_local_pid(env, argv[1], &pool)) {
         return enif_make_badarg(env);
     }
     struct pc_slots *s = enif_alloc_resource(slots_type, sizeof *s);
@@ -215,8 +216,8 @@ ERL_NIF_TERM nif_slots_info(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     bool waiting = s->waiting;
     enif_mutex_unlock(s->lock);
     ERL_NIF_TERM keys[] = {am_size, am_installed, am_free, am_waiting};
-    ERL_NIF_TERM values[] = {enif_make_uint(env, s->size), enif_make_uint(env, installed), enif_make_uint(env, free_count),
-                             waiting ? am_true : am_false};
+    ERL_NIF_TERM values[] = {enif_make_uint(env, s->size), enif_make_uint(env, installed),
+                             enif_make_uint(env, free_count), waiting ? am_true : am_false};
     ERL_NIF_TERM map;
     (void)enif_make_map_from_arrays(env, keys, values, 4, &map);
     return map;

@@ -41,7 +41,8 @@ static int make_room(struct pc_inbox *in, size_t want) {
     return 0;
 }
 
-enum pc_io pc_inbox_read(struct pc_inbox *in, int fd, size_t max_frame, size_t share, const uint8_t **payload, size_t *n) {
+enum pc_io pc_inbox_read(struct pc_inbox *in, int fd, size_t max_frame, size_t share, const uint8_t **payload,
+                         size_t *n) {
     for (;;) {
         size_t have = in->end - in->start;
         size_t want = PC_FRAME_HEADER;

@@ -34,7 +34,8 @@ void pc_inbox_destroy(struct pc_inbox *in);
  * Looks for a whole frame and reads from the socket while there is none, at most `share` bytes.
  * PC_IO_DONE: *payload is borrowed until pc_inbox_consume. Memory grows with what has arrived, not with what a length says.
  */
-enum pc_io pc_inbox_read(struct pc_inbox *in, int fd, size_t max_frame, size_t share, const uint8_t **payload, size_t *n);
+enum pc_io pc_inbox_read(struct pc_inbox *in, int fd, size_t max_frame, size_t share, const uint8_t **payload,
+                         size_t *n);
 
 /* Drops the frame that pc_inbox_read gave, and memory that only a large frame needed. */
 void pc_inbox_consume(struct pc_inbox *in);

@@ -92,7 +92,8 @@ enum pc_end {
  * The owner leaves: a clean claim frees the slot, an outstanding call is cut. `withdraw` runs first: there the owner
  * takes back its monitor, and its select if the descriptor is still `open`.
  */
-enum pc_end pc_machine_end(struct pc_machine *m, struct pc_actor at, void (*withdraw)(void *channel, void *env, bool open));
+enum pc_end pc_machine_end(struct pc_machine *m, struct pc_actor at,
+                           void (*withdraw)(void *channel, void *env, bool open));
 
 /* The owner died. */
 void pc_machine_owner_gone(struct pc_machine *m, struct pc_actor at);

@@ -40,17 +40,17 @@ static struct world in(enum pc_phase phase) {
     atomic_store(&w.m.word, (uint32_t)phase);
     return w;
 }
-#define BEGIN(phase)       \
-    struct world w = in(phase); \
+#define BEGIN(phase)                                                                                                   \
+    struct world w = in(phase);                                                                                        \
     w.m.channel = &w
-#define NOTHING_ELSE(...)                                                                                    \
-    do {                                                                                                     \
-        struct world expected = {.m = w.m, __VA_ARGS__};                                                     \
-        assert_int_equal(w.handed_on, expected.handed_on);                                                   \
-        assert_int_equal(w.cut, expected.cut);                                                               \
-        assert_int_equal(w.lost, expected.lost);                                                             \
-        assert_int_equal(w.told, expected.told);                                                             \
-        assert_int_equal(w.closed, expected.closed);                                                         \
+#define NOTHING_ELSE(...)                                                                                              \
+    do {                                                                                                               \
+        struct world expected = {.m = w.m, __VA_ARGS__};                                                               \
+        assert_int_equal(w.handed_on, expected.handed_on);                                                             \
+        assert_int_equal(w.cut, expected.cut);                                                                         \
+        assert_int_equal(w.lost, expected.lost);                                                                       \
+        assert_int_equal(w.told, expected.told);                                                                       \
+        assert_int_equal(w.closed, expected.closed);                                                                   \
     } while (0)
 
 static const enum pc_phase outstanding[] = {PC_WRITING, PC_WAITING, PC_READING, PC_STREAMING};

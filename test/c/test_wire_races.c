@@ -80,8 +80,7 @@ static bool stay(struct world *w, uint32_t from, enum pc_phase phase, bool lost)
 }
 
 static void pause_for(int turns) {
-    for (volatile int i = 0; i < turns; i++) {
-    }
+    for (volatile int i = 0; i < turns; i++) {}
 }
 
 static void wait_for(atomic_int *value, int wanted) {
@@ -96,7 +95,10 @@ static void owner(struct world *w) {
     static const struct {
         uint32_t from;
         enum pc_phase to;
-    } script[] = {{PC_CLAIMED, PC_WRITING}, {PC_OUTSTANDING, PC_WAITING}, {PC_OUTSTANDING, PC_READING}, {PC_OUTSTANDING, PC_CLAIMED}};
+    } script[] = {{PC_CLAIMED, PC_WRITING},
+                  {PC_OUTSTANDING, PC_WAITING},
+                  {PC_OUTSTANDING, PC_READING},
+                  {PC_OUTSTANDING, PC_CLAIMED}};
     bool going = true;
     for (int i = 0; i < w->steps && going; i++) {
         pause_for((int)(rand_r(&w->seed) % 100));

@@ -14,14 +14,30 @@ static inline bool pc_rewrite(struct pc_reader *r, struct pc_writer *w, unsigned
     }
     uint64_t inside = 0;
     switch (t.type) {
-    case PC_NIL: pc_write_nil(w); break;
-    case PC_BOOL: pc_write_bool(w, t.b); break;
-    case PC_INT: pc_write_int(w, t.i); break;
-    case PC_UINT: pc_write_uint(w, t.u); break;
-    case PC_FLOAT: pc_write_double(w, t.f); break;
-    case PC_STR: pc_write_str(w, t.data, t.len); break;
-    case PC_BIN: pc_write_bin(w, t.data, t.len); break;
-    case PC_EXT: pc_write_ext(w, t.ext, t.data, t.len); break;
+    case PC_NIL:
+        pc_write_nil(w);
+        break;
+    case PC_BOOL:
+        pc_write_bool(w, t.b);
+        break;
+    case PC_INT:
+        pc_write_int(w, t.i);
+        break;
+    case PC_UINT:
+        pc_write_uint(w, t.u);
+        break;
+    case PC_FLOAT:
+        pc_write_double(w, t.f);
+        break;
+    case PC_STR:
+        pc_write_str(w, t.data, t.len);
+        break;
+    case PC_BIN:
+        pc_write_bin(w, t.data, t.len);
+        break;
+    case PC_EXT:
+        pc_write_ext(w, t.ext, t.data, t.len);
+        break;
     case PC_ARRAY:
         pc_write_array(w, t.len);
         inside = t.len;
