@@ -12,7 +12,7 @@ dies_without_a_trace(How) ->
     Base = filename:join("/tmp", "pitcrew-death-" ++ os:getpid() ++ atom_to_list(How)),
     ok = file:make_dir(Base),
     {Port, VmPid} = start_victim(How, Base),
-    {Pids, Dir} = report(Port),
+    {Pids, Own, Dir} = report(Port),
     %% Each of the workers has a child that ignores SIGTERM and a daemon in a session of its own.
     ?assertEqual(3 * ?WORKERS, length(Pids)),
     ?assertEqual([], [Pid || Pid <- Pids, not pitcrew_processes:alive(Pid)]),
@@ -20,9 +20,9 @@ dies_without_a_trace(How) ->
     Marked = pitcrew_processes:marked(Instance),
     ?assertEqual([], Pids -- Marked),
     ?assertEqual("", os:cmd("kill -KILL " ++ integer_to_list(VmPid))),
-    ?assertEqual([], pitcrew_processes:wait_gone([VmPid | lists:usort(Pids ++ Marked)], 1000)),
+    ?assertEqual([], pitcrew_processes:wait_gone([VmPid | lists:usort(Pids ++ Marked ++ Own)], 1000)),
     ?assertEqual([], pitcrew_processes:marked(Instance)),
-    ?assertNot(filelib:is_dir(Dir)),
+    ?assertEqual({ok, []}, file:list_dir(Base)),
     ?assertEqual(ok, file:del_dir(Base)),
     catch port_close(Port).
 
@@ -59,8 +59,9 @@ victim(How, Base) ->
      || File <- Files],
     Pids = lists:append([read_pids(File) || File <- Files]),
     [ok = file:delete(File) || File <- Files],
+    #{zygote := Zygote, guard := Guard, port := PortProgram} = pitcrew:info(victim),
     [Dir] = filelib:wildcard(filename:join(Base, "pitcrew.*")),
-    io:format("victim ~s~n", [base64:encode(term_to_binary({Pids, Dir}))]),
+    io:format("victim ~s~n", [base64:encode(term_to_binary({Pids, [Zygote, Guard, PortProgram], Dir}))]),
     receive never -> ok end.
 
 read_pids(File) ->
