@@ -134,11 +134,11 @@ send(Channel, Ref, #job{tool = Tool, args = Args, kwargs = Kwargs, codec = Codec
         {Progress, BytesOut} when Progress =:= ok; Progress =:= pending ->
             {sent, BytesOut};
         Unsent ->
-            _ = pitcrew_nif:checkin(Channel),
+            give_back(Channel, Ref),
             Unsent
     catch
         Class:Reason:Stack ->
-            _ = pitcrew_nif:checkin(Channel),
+            give_back(Channel, Ref),
             erlang:raise(Class, Reason, Stack)
     end.
 
@@ -147,54 +147,64 @@ await(Channel, Ref, Codec, Deadline) ->
         {select, _, Ref, _} ->
             case pitcrew_nif:reply(Channel, Ref, Codec) of
                 again -> await(Channel, Ref, Codec, Deadline);
-                lost -> await_verdict(Channel, Ref, Deadline);
-                poisoned -> await_verdict(Channel, Ref, Deadline);
+                lost -> await_verdict(Channel, Ref, Deadline, 0);
+                poisoned -> await_verdict(Channel, Ref, Deadline, 1);
                 Answer -> leave(Channel, Ref, Answer)
             end;
-        {pitcrew_verdict, Ref, Reason} ->
-            _ = pitcrew_nif:checkin(Channel),
-            flush(Ref),
-            {exit, Reason}
-    after left(Deadline) -> abandon(Channel, Ref)
+        {pitcrew_verdict, Ref, Reason, Owed} ->
+            judged(Channel, Ref, Reason, Owed)
+    after left(Deadline) -> abandon(Channel, Ref, 0)
     end.
 
-%% The channel is no use any more; the worker's process knows and will say how the worker ended.
-await_verdict(Channel, Ref, Deadline) ->
+%% The channel is no use any more; the worker's process knows and will say how the worker ended. `Taken' is how many of the
+%% select messages that the verdict counts have been received already.
+await_verdict(Channel, Ref, Deadline, Taken) ->
     receive
-        {pitcrew_verdict, Ref, Reason} ->
-            _ = pitcrew_nif:checkin(Channel),
-            flush(Ref),
-            {exit, Reason}
-    after left(Deadline) -> abandon(Channel, Ref)
+        {pitcrew_verdict, Ref, Reason, Owed} -> judged(Channel, Ref, Reason, Owed - Taken)
+    after left(Deadline) -> abandon(Channel, Ref, Taken)
     end.
+
+judged(Channel, Ref, Reason, Owed) ->
+    flush(Ref, Owed),
+    _ = pitcrew_nif:checkin(Channel),
+    {exit, Reason}.
 
 leave(Channel, Ref, Answer) ->
-    case pitcrew_nif:checkin(Channel) of
-        verdict -> _ = take_verdict(Ref);
-        _ -> ok
-    end,
-    flush(Ref),
+    give_back(Channel, Ref),
     Answer.
 
-abandon(Channel, Ref) ->
-    Outcome =
-        case pitcrew_nif:abandon(Channel, Ref) of
-            verdict -> {exit, take_verdict(Ref)};
-            poisoned -> timeout
-        end,
-    flush(Ref),
-    Outcome.
+%% A verdict that was passed meanwhile changes nothing for a call that has ended, or was never sent.
+give_back(Channel, Ref) ->
+    case settle(pitcrew_nif:checkin(Channel), Ref, 0) of
+        verdict -> _ = take_verdict(Ref, 0);
+        _ -> ok
+    end,
+    ok.
 
-take_verdict(Ref) ->
-    receive
-        {pitcrew_verdict, Ref, Reason} -> Reason
+abandon(Channel, Ref, Taken) ->
+    case settle(pitcrew_nif:abandon(Channel, Ref), Ref, Taken) of
+        verdict -> {exit, take_verdict(Ref, Taken)};
+        poisoned -> timeout
     end.
 
-%% Selects are over: what is in the mailbox now is all there will be.
-flush(Ref) ->
+take_verdict(Ref, Taken) ->
     receive
-        {select, _, Ref, _} -> flush(Ref)
-    after 0 -> ok
+        {pitcrew_verdict, Ref, Reason, Owed} ->
+            flush(Ref, Owed - Taken),
+            Reason
+    end.
+
+settle({owed, N, Outcome}, Ref, Taken) ->
+    flush(Ref, N - Taken),
+    Outcome;
+settle(Outcome, _, _) ->
+    Outcome.
+
+%% Exactly as many select messages as the VM has sent or is about to send: one may come later than the cancelling of its select.
+flush(_, N) when N =< 0 -> ok;
+flush(Ref, N) ->
+    receive
+        {select, _, Ref, _} -> flush(Ref, N - 1)
     end.
 
 conclude({sent, BytesOut, Answer}, Job) ->

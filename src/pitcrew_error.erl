@@ -86,7 +86,9 @@ from_codec(#{kind := Kind, message := Message, path := Path}) ->
     (new(Kind, Message))#{path => Path}.
 
 %% @doc From the error frame of a worker.
--spec from_fault(map()) -> t().
+-spec from_fault(term()) -> t().
+from_fault(Fault) when not is_map(Fault) ->
+    new(protocol_error, "the worker's error frame holds no map");
 from_fault(Fault) ->
     Kind = fault_kind(maps:get(<<"kind">>, Fault, nil)),
     Error = new(Kind, text(maps:get(<<"message">>, Fault, nil), <<"the worker gave no message">>)),

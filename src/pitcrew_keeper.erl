@@ -92,7 +92,7 @@ handle_info({timeout, _, {pitcrew_door, accept}}, #state{link = #{door := Door}}
     {noreply, admit(pitcrew_door:accept(Door), State)};
 handle_info({timeout, _, {pitcrew_door, Ref}}, #state{link = #{door := Door}} = State) ->
     {noreply, admit({[], pitcrew_door:expired(Ref, Door)}, State)};
-handle_info({timeout, Timer, too_late}, #state{zygote = #zygote{timer = Timer}} = State) ->
+handle_info({timeout, Timer, too_late}, #state{zygote = #zygote{timer = Timer, phase = starting}} = State) ->
     {noreply, too_late(State)};
 handle_info({timeout, _, {last_words, Zid, How}}, #state{zygote = #zygote{zid = Zid}} = State) ->
     {noreply, retry(0, failed(never_ready(How, State), State#state{zygote = none}))};

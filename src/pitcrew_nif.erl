@@ -90,9 +90,9 @@ claim_for(_Slots, _Pid) -> erlang:nif_error(not_loaded).
 
 %% The owner's calls. Args is a list, Kwargs a map or nil, Meta a map or nil. After `{ok, Bytes}' messages tagged Ref come:
 %% {select, Channel, Ref, ready_input | ready_output}, each answered with reply/3, or
-%% {pitcrew_verdict, Ref, Reason}, after which only checkin/1 is left to do (its result then says nothing new).
-%% `pending' instead of `ok': the frame is not out yet; reads and writes are both selected, so that when the call has ended
-%% one more {select, Channel, Ref, _} may lie in the mailbox: flush it (`after 0').
+%% {pitcrew_verdict, Ref, Reason, Owed}, after which only checkin/1 is left to do (its result then says nothing new).
+%% `pending' instead of `ok': the frame is not out yet. `Owed', here and in {owed, N, _} below, is how many select messages of
+%% this call have been sent, or are about to be, beyond those that reply/3 has answered: receive so many.
 %% {error, Map}: nothing was sent, the slot is still claimed. poisoned: nothing was sent; after checkin/1 claim another slot.
 -spec call(channel(), reference(), Tool :: binary(), Args :: list(), Kwargs :: map() | nil, Meta :: map() | nil,
            codec_opts(), MaxFrame :: pos_integer()) ->
@@ -106,14 +106,15 @@ call(_Channel, _Ref, _Tool, _Args, _Kwargs, _Meta, _Opts, _MaxFrame) -> erlang:n
     | {error, codec_error()}
     | again | lost | poisoned.
 reply(_Channel, _Ref, _Opts) -> erlang:nif_error(not_loaded).
-%% Gives the slot back. `verdict': it will not be used again, and one {pitcrew_verdict, Ref, _} is in the mailbox or on
-%% its way: receive it. `poisoned': it will not be used again, and no message comes.
--spec checkin(channel()) -> ok | poisoned | verdict.
+%% Gives the slot back. `verdict': it will not be used again, and one {pitcrew_verdict, Ref, _, _} is in the mailbox or on
+%% its way: receive it. `poisoned': it will not be used again, and no verdict comes.
+-type ending() :: ok | poisoned | verdict.
+-spec checkin(channel()) -> ending() | {owed, pos_integer(), ending()}.
 checkin(_Channel) -> erlang:nif_error(not_loaded).
-%% Ends an outstanding call: no select message of Ref comes after this returns other than one already in the mailbox.
--spec abandon(channel(), reference()) -> poisoned | verdict.
+%% The same at a deadline: ends an outstanding call.
+-spec abandon(channel(), reference()) -> ending() | {owed, pos_integer(), ending()}.
 abandon(_Channel, _Ref) -> erlang:nif_error(not_loaded).
-%% By the controlling process, once. The owner of an outstanding call is sent {pitcrew_verdict, Ref, Reason}.
+%% By the controlling process, once. The owner of an outstanding call is sent {pitcrew_verdict, Ref, Reason, Owed}.
 %% The controlling process itself is told {pitcrew_channel, Channel, cut | lost} by the machine.
 -spec verdict(channel(), Reason :: term()) -> ok | {error, not_owner}.
 verdict(_Channel, _Reason) -> erlang:nif_error(not_loaded).

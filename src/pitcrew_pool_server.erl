@@ -204,7 +204,8 @@ start_worker(Index, #state{crew = Crew, pids = Pids, options = Options} = State)
     {ok, Pid} = pitcrew_worker_sup:start_worker(State#state.workers, Start),
     State#state{crew = pitcrew_crew:started(Index, Crew), pids = Pids#{Pid => {monitor(process, Pid), Index}}}.
 
-start_by(#state{phase = starting, start_by = Deadline}) -> Deadline;
+%% A first start that fails is given up by whoever waits for it; a pool that was restarted goes on trying.
+start_by(#state{phase = starting, failure = none, start_by = Deadline}) -> Deadline;
 start_by(#state{options = #{start_timeout := Timeout}}) -> deadline(Timeout).
 
 deadline(infinity) -> infinity;
@@ -217,7 +218,7 @@ worker({ready, OsPid, Channel, Tools}, Pid, #state{crew = Crew, channels = Chann
         channels = Channels#{Index => Channel},
         tools = Tools
     },
-    dispatch(open(Ready));
+    dispatch(announce(State#state.tools, open(Ready)));
 worker({stopped, Reason, Calls}, Pid, State) ->
     {{Monitor, Index}, Pids} = maps:take(Pid, State#state.pids),
     demonitor(Monitor, [flush]),
@@ -262,6 +263,13 @@ open(#state{phase = starting, crew = Crew, options = #{size := Size}} = State) -
     end;
 open(State) ->
     State#state{failure = none}.
+
+%% Callers learn of other tools after the modules have changed and the zygote was started again.
+announce(Tools, #state{tools = Tools} = State) -> State;
+announce(_, #state{phase = starting} = State) -> State;
+announce(_, State) ->
+    ok = pitcrew_pools:put(entry(State)),
+    State.
 
 entry(#state{options = #{telemetry_prefix := Prefix} = Options} = State) ->
     #pool{

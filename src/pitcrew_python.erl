@@ -44,7 +44,7 @@ folder(nil) -> nil;
 folder(Cd) -> filename:absname(Cd).
 
 python_path(Env) ->
-    Own = unicode:characters_to_binary(priv("python")),
+    Own = unicode:characters_to_binary(priv("python"), unicode, file:native_name_encoding()),
     case value(<<"PYTHONPATH">>, Env) of
         Users when Users =:= nil; Users =:= <<>> -> Own;
         Users -> <<Own/binary, ":", Users/binary>>

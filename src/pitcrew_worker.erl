@@ -99,7 +99,7 @@ handshake(#worker{call = Channel, call_ref = Ref} = Worker) ->
             kill(Worker#worker{failure = Error});
         {ok, [?ERROR, 0, _, Report | _]} when is_map(Report) ->
             {keep_state, Worker#worker{failure = pitcrew_error:from_start_report(Report)}};
-        {ok, [Kind, Id | _]} ->
+        {ok, [Kind, Id | _]} when is_integer(Kind), is_integer(Id) ->
             _ = refuse_kind(Channel, Kind, Id),
             handshake(Worker);
         {error, #{message := Message}} ->
@@ -174,9 +174,13 @@ any_state(_, _, _, _) ->
 %% Nothing that comes this way is asked for yet; what is not known is refused.
 listen_aside(Channel, Ref) ->
     case pitcrew_nif:channel_recv(Channel, Ref) of
-        {ok, [Kind, Id | _]} ->
+        {ok, [Kind, Id | _]} when is_integer(Kind), is_integer(Id) ->
             _ = refuse_kind(Channel, Kind, Id),
-            listen_aside(Channel, Ref);
+            %% One at a time: a worker that talks without end must not keep this process from its other duties.
+            self() ! {select, Channel, Ref, ready_input},
+            again;
+        {ok, _} ->
+            {error, closed};
         Other ->
             Other
     end.

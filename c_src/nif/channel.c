@@ -37,8 +37,11 @@ static void tell_worker(void *channel, void *env, enum pc_why why) {
 static void tell_owner(void *channel, void *env) {
     struct pc_channel *c = channel;
     ErlNifEnv *msg = enif_alloc_env();
+    /* Nobody goes inside any more, and the descriptor is closed after this. */
+    pc_channel_unselect(env, c);
     send_term(env, &c->owner, msg,
-              enif_make_tuple3(msg, am_pitcrew_verdict, enif_make_copy(msg, c->ref), enif_make_copy(msg, c->verdict)));
+              enif_make_tuple4(msg, am_pitcrew_verdict, enif_make_copy(msg, c->ref), enif_make_copy(msg, c->verdict),
+                               enif_make_uint(msg, c->owed)));
 }
 
 static void close_now(void *channel, void *env) {
@@ -107,7 +110,7 @@ ERL_NIF_TERM pc_channel_make(ErlNifEnv *env, int fd) {
     struct pc_channel *c = enif_alloc_resource(channel_type, sizeof *c);
     memset(c, 0, sizeof *c);
     c->fd = fd;
-    c->max_frame = PC_MAX_FRAME;
+    c->max_frame = PC_STRANGER_FRAME;
     atomic_fetch_add(&pc_nif_state(env)->channels, 1);
     atomic_fetch_add(&pc_nif_state(env)->descriptors, 1);
     pc_machine_init(&c->machine, c);
@@ -143,15 +146,40 @@ bool pc_channel_set_controller(ErlNifEnv *env, struct pc_channel *c, const ErlNi
         return false;
     }
     c->controller_monitor = monitor;
+    c->max_frame = PC_CONTROL_FRAME;
     (void)enif_demonitor_process(env, c, &old);
     return true;
 }
 
 bool pc_channel_select(ErlNifEnv *env, struct pc_channel *c, enum ErlNifSelectFlags mode, const ErlNifPid *pid,
                        ERL_NIF_TERM ref) {
-    return enif_select(env, c->fd, mode, c, pid, ref) >= 0;
+    if (enif_select(env, c->fd, mode, c, pid, ref) < 0) {
+        return false;
+    }
+    c->armed |= (unsigned)mode & (ERL_NIF_SELECT_READ | ERL_NIF_SELECT_WRITE);
+    return true;
 }
 
-void pc_channel_unselect(ErlNifEnv *env, struct pc_channel *c, enum ErlNifSelectFlags mode) {
-    (void)enif_select(env, c->fd, (enum ErlNifSelectFlags)(mode | ERL_NIF_SELECT_CANCEL), c, NULL, am_undefined);
+void pc_channel_unselect(ErlNifEnv *env, struct pc_channel *c) {
+    if (c->armed == 0) {
+        return;
+    }
+    enum ErlNifSelectFlags mode = (enum ErlNifSelectFlags)(c->armed | ERL_NIF_SELECT_CANCEL);
+    int result = enif_select(env, c->fd, mode, c, NULL, am_undefined);
+    if (result >= 0) {
+        c->owed += (c->armed & ERL_NIF_SELECT_READ) != 0 && (result & ERL_NIF_SELECT_READ_CANCELLED) == 0;
+        c->owed += (c->armed & ERL_NIF_SELECT_WRITE) != 0 && (result & ERL_NIF_SELECT_WRITE_CANCELLED) == 0;
+    }
+    c->armed = 0;
+}
+
+void pc_channel_answered(ErlNifEnv *env, struct pc_channel *c) {
+    if (c->owed == 0 && c->armed != (ERL_NIF_SELECT_READ | ERL_NIF_SELECT_WRITE)) {
+        c->armed = 0; /* there was one, and this was its message */
+        return;
+    }
+    pc_channel_unselect(env, c);
+    if (c->owed > 0) {
+        c->owed--;
+    }
 }

@@ -17,6 +17,9 @@
 
 struct pc_slots;
 
+/* Largest frames in PC_CONTROL, which are decoded where they are read: before a peer is known, and from a known worker. */
+enum { PC_STRANGER_FRAME = 4 * 1024, PC_CONTROL_FRAME = 4 * 1024 * 1024 };
+
 struct pc_channel {
     struct pc_machine machine;
     int fd;
@@ -33,7 +36,8 @@ struct pc_channel {
     ErlNifEnv *ref_env;
     ERL_NIF_TERM ref;
     uint64_t call_id;
-    bool crossed; /* reads and writes were selected at once: one message too many may come */
+    unsigned armed; /* selects whose messages have not been accounted for: ERL_NIF_SELECT_READ | _WRITE */
+    unsigned owed;  /* select messages that were sent, or are being sent, and that the owner has not answered yet */
 
     /* Written once by the controller before it passes the verdict. */
     ErlNifEnv *verdict_env;
@@ -67,12 +71,18 @@ bool pc_channel_is_controller(ErlNifEnv *env, const struct pc_channel *channel);
 /* Moves to another controlling process; false when that one is not alive. */
 bool pc_channel_set_controller(ErlNifEnv *env, struct pc_channel *channel, const ErlNifPid *pid);
 
-/* Arms one select with {select, Channel, Ref, ready_input | ready_output} for `pid`; false on failure. */
+/* Arms {select, Channel, Ref, ready_input | ready_output} for `pid`; false on failure. */
 bool pc_channel_select(ErlNifEnv *env, struct pc_channel *channel, enum ErlNifSelectFlags mode, const ErlNifPid *pid,
                        ERL_NIF_TERM ref);
 
-/* Takes a select back. */
-void pc_channel_unselect(ErlNifEnv *env, struct pc_channel *channel, enum ErlNifSelectFlags mode);
+/*
+ * Takes every select of a call back. The VM clears an event before it sends the message for it, so a select that cannot be
+ * cancelled any more is one message that comes for certain: it is counted in `owed`.
+ */
+void pc_channel_unselect(ErlNifEnv *env, struct pc_channel *channel);
+
+/* The owner answers one select message: afterwards nothing is armed, and `owed` is what else will come. */
+void pc_channel_answered(ErlNifEnv *env, struct pc_channel *channel);
 
 /* Slots, for the channel's machine: the channel's slot is free; tells the pool if somebody waits. */
 void pc_slots_hand_on(ErlNifEnv *env, struct pc_slots *slots, unsigned index, struct pc_channel *channel);

@@ -14,6 +14,9 @@
 /* Bytes read from a socket in one stay on a normal scheduler. */
 enum { SHARE = 256 * 1024 };
 
+/* Frames that are no answer to the call, in one stay. */
+enum { MOST_STRAYS = 1000 };
+
 struct call_args {
     struct pc_channel *c;
     ErlNifPid self;
@@ -125,12 +128,19 @@ static enum pc_status encode_call(ErlNifEnv *env, const struct call_args *a, int
     return status;
 }
 
+/* The reference that whatever is told to the owner of this call carries. */
+static void keep_ref(const struct call_args *a) {
+    enif_clear_env(a->c->ref_env);
+    a->c->ref = enif_make_copy(a->c->ref_env, a->ref);
+    a->c->armed = 0;
+    a->c->owed = 0;
+}
+
 /* Writes what the socket takes and leaves with a select armed; inside. */
 static ERL_NIF_TERM send_call(ErlNifEnv *env, const struct call_args *a) {
     struct pc_channel *c = a->c;
     ERL_NIF_TERM bytes = enif_make_uint64(env, pc_outbox_pending(&c->out));
-    enif_clear_env(c->ref_env);
-    c->ref = enif_make_copy(c->ref_env, a->ref);
+    keep_ref(a);
     c->call_id++;
     c->calls++;
     enum pc_io io = pc_outbox_flush(&c->out, c->fd);
@@ -142,7 +152,6 @@ static ERL_NIF_TERM send_call(ErlNifEnv *env, const struct call_args *a) {
     bool pending = io == PC_IO_AGAIN;
     enum ErlNifSelectFlags mode = pending ? ERL_NIF_SELECT_READ | ERL_NIF_SELECT_WRITE : ERL_NIF_SELECT_READ;
     bool lost = io == PC_IO_EOF || !pc_channel_select(env, c, mode, &a->self, a->ref);
-    c->crossed = pending;
     pc_machine_leave(&c->machine, pc_channel_actor(env), pending ? PC_WRITING : PC_WAITING, lost);
     return enif_make_tuple2(env, pending ? am_pending : am_ok, bytes);
 }
@@ -154,18 +163,22 @@ static ERL_NIF_TERM call(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[], in
     if (!call_args_read(env, argv, &a)) {
         return enif_make_badarg(env);
     }
-    if (pc_machine_enter(&a.c->machine, PC_CLAIMED) == 0) {
+    if (pc_machine_enter(&a.c->machine, budget != NULL ? PC_CLAIMED : PC_WRITING) == 0) {
         return am_poisoned;
     }
+    a.c->max_frame = a.max_frame; /* for the answer, too */
     struct pc_term_error err = {.status = PC_OK, .path = enif_make_list(env, 0)};
     enum pc_status status = encode_call(env, &a, budget, &err);
     if (status == PC_OK) {
         return send_call(env, &a);
     }
-    pc_machine_leave(&a.c->machine, pc_channel_actor(env), PC_CLAIMED, false);
     if (status == PC_BUDGET) {
+        /* Outstanding from here: an owner that dies now cuts, so the slot has no other owner when we come back. */
+        keep_ref(&a);
+        pc_machine_leave(&a.c->machine, pc_channel_actor(env), PC_WRITING, false);
         return enif_schedule_nif(env, "call", ERL_NIF_DIRTY_JOB_CPU_BOUND, call_dirty, argc, argv);
     }
+    pc_machine_leave(&a.c->machine, pc_channel_actor(env), PC_CLAIMED, false);
     return enif_make_tuple2(env, am_error, pc_term_error_make(env, am_encode_error, &err));
 }
 
@@ -186,7 +199,8 @@ enum frame_kind { FRAME_RESULT, FRAME_SKIP, FRAME_UNKNOWN, FRAME_BAD, FRAME_BUDG
 
 /* Decodes the frame's value into *result when the frame is this call's end. */
 static enum frame_kind decode_frame(ErlNifEnv *env, const struct pc_channel *c, const struct pc_term_opts *opts,
-                                    const uint8_t *payload, size_t n, int64_t *budget, ERL_NIF_TERM *result) {
+                                    const uint8_t *payload, size_t n, int64_t *budget, ERL_NIF_TERM *result,
+                                    uint64_t *unknown) {
     struct pc_reader r;
     uint32_t count;
     int64_t kind;
@@ -197,6 +211,7 @@ static enum frame_kind decode_frame(ErlNifEnv *env, const struct pc_channel *c, 
         return FRAME_BAD;
     }
     if (kind != PC_KIND_REPLY && kind != PC_KIND_ERROR) {
+        *unknown = id;
         return FRAME_UNKNOWN;
     }
     if (id < c->call_id) {
@@ -222,12 +237,12 @@ static enum frame_kind decode_frame(ErlNifEnv *env, const struct pc_channel *c, 
 }
 
 /* An error frame for a kind that is not known; it goes out with the next flush. */
-static void refuse_kind(struct pc_channel *c) {
+static void refuse_kind(struct pc_channel *c, uint64_t id) {
     size_t mark = pc_outbox_begin(&c->out, c->max_frame);
     struct pc_writer *w = &c->out.w;
     pc_write_array(w, 4);
     pc_write_uint(w, PC_KIND_ERROR);
-    pc_write_uint(w, c->call_id);
+    pc_write_uint(w, id);
     pc_write_uint(w, 0);
     pc_write_map(w, 2);
     pc_write_cstr(w, "kind");
@@ -246,7 +261,6 @@ static ERL_NIF_TERM lost(ErlNifEnv *env, struct pc_channel *c, uint32_t phase) {
 static ERL_NIF_TERM wait_on(ErlNifEnv *env, struct pc_channel *c, const ErlNifPid *self, ERL_NIF_TERM ref) {
     bool pending = pc_outbox_pending(&c->out) > 0;
     uint32_t phase = pending ? PC_WRITING : pc_inbox_partial(&c->in) ? PC_READING : PC_WAITING;
-    c->crossed |= pending;
     enum ErlNifSelectFlags mode = pending ? ERL_NIF_SELECT_READ | ERL_NIF_SELECT_WRITE : ERL_NIF_SELECT_READ;
     if (!pc_channel_select(env, c, mode, self, ref)) {
         return lost(env, c, phase);
@@ -262,9 +276,6 @@ static ERL_NIF_TERM conclude(ErlNifEnv *env, struct pc_channel *c, uint32_t phas
     if (pc_outbox_pending(&c->out) > 0) {
         return lost(env, c, phase); /* an answer to a question that is not out yet */
     }
-    if (c->crossed) {
-        pc_channel_unselect(env, c, ERL_NIF_SELECT_READ | ERL_NIF_SELECT_WRITE);
-    }
     pc_machine_leave(&c->machine, pc_channel_actor(env), PC_CLAIMED, false);
     return result;
 }
@@ -272,7 +283,7 @@ static ERL_NIF_TERM conclude(ErlNifEnv *env, struct pc_channel *c, uint32_t phas
 /* Sends and reads what there is; with a budget, false when the rest is work for a dirty scheduler. Inside; leaves, but then. */
 static bool advance(ErlNifEnv *env, struct pc_channel *c, const ErlNifPid *self, ERL_NIF_TERM ref,
                     const struct pc_term_opts *opts, uint32_t phase, int64_t *budget, ERL_NIF_TERM *answer) {
-    for (;;) {
+    for (unsigned strays = 0; strays < MOST_STRAYS; strays++) {
         if (pc_outbox_flush(&c->out, c->fd) == PC_IO_EOF) {
             *answer = lost(env, c, phase);
             return true;
@@ -292,7 +303,8 @@ static bool advance(ErlNifEnv *env, struct pc_channel *c, const ErlNifPid *self,
             return true;
         }
         ERL_NIF_TERM result = am_lost;
-        switch (decode_frame(env, c, opts, payload, n, budget, &result)) {
+        uint64_t unknown = 0;
+        switch (decode_frame(env, c, opts, payload, n, budget, &result, &unknown)) {
         case FRAME_RESULT:
             pc_inbox_consume(&c->in);
             *answer = conclude(env, c, phase, result);
@@ -302,7 +314,7 @@ static bool advance(ErlNifEnv *env, struct pc_channel *c, const ErlNifPid *self,
             break;
         case FRAME_UNKNOWN:
             pc_inbox_consume(&c->in);
-            refuse_kind(c);
+            refuse_kind(c, unknown);
             break;
         case FRAME_BAD:
             *answer = lost(env, c, phase);
@@ -311,6 +323,8 @@ static bool advance(ErlNifEnv *env, struct pc_channel *c, const ErlNifPid *self,
             return false; /* the frame stays where it is */
         }
     }
+    *answer = lost(env, c, phase); /* a flood of frames that are no answer */
+    return true;
 }
 
 static ERL_NIF_TERM reply_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
@@ -326,6 +340,9 @@ static ERL_NIF_TERM reply(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[], i
     uint32_t phase = pc_machine_enter(&c->machine, PC_OUTSTANDING);
     if (phase == 0) {
         return am_poisoned;
+    }
+    if (budget != NULL) {
+        pc_channel_answered(env, c);
     }
     ERL_NIF_TERM answer;
     if (advance(env, c, &self, argv[1], &opts, phase, budget, &answer)) {
@@ -348,11 +365,16 @@ ERL_NIF_TERM nif_reply(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
 
 /* ---- the end of a claim ---- */
 
+/* What `withdraw` leaves for `end`, on the same thread: afterwards the channel may be the next owner's. */
+static _Thread_local unsigned withdrawn;
+
 static void withdraw(void *channel, void *env, bool open) {
     struct pc_channel *c = channel;
-    if (open && (pc_machine_word(&c->machine) & PC_OUTSTANDING) != 0) {
-        pc_channel_unselect(env, c, ERL_NIF_SELECT_READ | ERL_NIF_SELECT_WRITE);
+    bool outstanding = (pc_machine_word(&c->machine) & PC_OUTSTANDING) != 0;
+    if (open && outstanding) {
+        pc_channel_unselect(env, c);
     }
+    withdrawn = open || !outstanding ? c->owed : 0; /* otherwise the verdict's message says it */
     (void)enif_demonitor_process(env, c, &c->owner_monitor);
 }
 
@@ -362,15 +384,19 @@ static ERL_NIF_TERM end(ErlNifEnv *env, ERL_NIF_TERM channel) {
     if (!pc_channel_get(env, channel, &c) || !is_owner(env, c, &self)) {
         return enif_make_badarg(env);
     }
+    ERL_NIF_TERM outcome = am_poisoned;
+    withdrawn = 0;
     switch (pc_machine_end(&c->machine, pc_channel_actor(env), withdraw)) {
     case PC_END_OK:
-        return am_ok;
+        outcome = am_ok;
+        break;
     case PC_END_VERDICT:
-        return am_verdict;
+        outcome = am_verdict;
+        break;
     case PC_END_POISONED:
         break;
     }
-    return am_poisoned;
+    return withdrawn == 0 ? outcome : enif_make_tuple3(env, am_owed, enif_make_uint(env, withdrawn), outcome);
 }
 
 ERL_NIF_TERM nif_checkin(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {

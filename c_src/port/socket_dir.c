@@ -60,6 +60,11 @@ static int open_dir(struct pc_socket_dir *d) {
     return st.st_uid == geteuid() && (st.st_mode & 022) == 0 ? 0 : -EPERM;
 }
 
+/* Of the directory itself: a cleaner of old files may take the lock's file away from under its owner. */
+static int lock_dir(const struct pc_socket_dir *d) {
+    return flock(d->dir, LOCK_EX | LOCK_NB) == 0 ? 0 : errno == EWOULDBLOCK ? -EBUSY : -errno;
+}
+
 /* Takes a lock that is there: 0, -EBUSY, -ENOENT or -errno. */
 static int take_lock(struct pc_socket_dir *d) {
     d->lock = openat(d->dir, LOCK, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
@@ -125,6 +130,9 @@ int pc_socket_dir_open(struct pc_socket_dir *d, const char *path, bool *stale) {
     if (rc == -ENOENT) {
         rc = make_lock(d);
     }
+    if (rc == 0) {
+        rc = lock_dir(d);
+    }
 done:
     if (rc < 0) {
         pc_socket_dir_close(d);
@@ -148,7 +156,7 @@ bool pc_socket_dir_take_stale(struct pc_socket_dir *d, int base, const char *nam
     if (rc == 0) {
         rc = take_lock(d);
     }
-    if (rc == 0 || (rc == -ENOENT && d->dir >= 0 && abandoned(d->dir))) {
+    if (rc == 0 || (rc == -ENOENT && d->dir >= 0 && abandoned(d->dir) && lock_dir(d) == 0)) {
         return true;
     }
     pc_socket_dir_close(d);

@@ -101,7 +101,8 @@ static void write_path(struct pc_writer *w, PyObject *path) {
     }
 }
 
-int pc_fault_write(struct pc_fault *f, struct pc_outbox *out, size_t max_frame, uint64_t id, int64_t python_ns) {
+static enum pc_status write_frame(struct pc_fault *f, struct pc_outbox *out, size_t max_frame, uint64_t id,
+                                  int64_t python_ns) {
     size_t mark = pc_outbox_begin(out, max_frame);
     struct pc_writer *w = &out->w;
     pc_write_array(w, 4);
@@ -115,7 +116,23 @@ int pc_fault_write(struct pc_fault *f, struct pc_outbox *out, size_t max_frame, 
     write_text(w, "message", f->message);
     write_text(w, "traceback", f->traceback);
     write_path(w, f->path);
-    enum pc_status status = pc_outbox_end(out, mark);
+    return pc_outbox_end(out, mark);
+}
+
+int pc_fault_write(struct pc_fault *f, struct pc_outbox *out, size_t max_frame, uint64_t id, int64_t python_ns) {
+    enum { SHORT = 100 };
+    enum pc_status status = write_frame(f, out, max_frame, id, python_ns);
+    if (status == PC_TOO_BIG) { /* a small max_frame: what fits the smallest one */
+        Py_CLEAR(f->traceback);
+        Py_CLEAR(f->path);
+        for (PyObject **text = &f->type; text != NULL; text = text == &f->type ? &f->message : NULL) {
+            if (*text != NULL) {
+                Py_XSETREF(*text, PyUnicode_Substring(*text, 0, SHORT));
+                PyErr_Clear();
+            }
+        }
+        status = write_frame(f, out, max_frame, id, python_ns);
+    }
     Py_XDECREF(f->type);
     Py_XDECREF(f->message);
     Py_XDECREF(f->traceback);

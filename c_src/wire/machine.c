@@ -72,7 +72,7 @@ enum pc_end pc_machine_end(struct pc_machine *m, struct pc_actor at, void (*with
     } while (!swap(m, &entry, entry | PC_INSIDE));
 
     /* Inside, so the descriptor stays open; and off the record before the slot can have another owner. */
-    withdraw(m->channel, at.env, (entry & PC_CLOSED) == 0);
+    withdraw(m->channel, at.env, (entry & (PC_CLOSED | PC_VERDICT)) == 0);
 
     uint32_t seen = pc_machine_word(m);
     uint32_t next;
@@ -100,7 +100,8 @@ void pc_machine_owner_gone(struct pc_machine *m, struct pc_actor at) {
     uint32_t seen = pc_machine_word(m);
     uint32_t next;
     do {
-        if ((seen & (PC_CLAIMED | PC_OUTSTANDING)) == 0 || (seen & (PC_LEFT | PC_GONE)) != 0) {
+        /* Inside a free slot somebody is claiming for this owner: the one inside finds the flag on leaving. */
+        if ((seen & (PC_CLAIMED | PC_OUTSTANDING | PC_INSIDE)) == 0 || (seen & (PC_LEFT | PC_GONE)) != 0) {
             return;
         }
         bool clean = (seen & PC_CLAIMED) != 0 && (seen & (POISON | PC_INSIDE)) == 0;

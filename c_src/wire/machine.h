@@ -90,7 +90,7 @@ enum pc_end {
 
 /*
  * The owner leaves: a clean claim frees the slot, an outstanding call is cut. `withdraw` runs first: there the owner
- * takes back its monitor, and its select if the descriptor is still `open`.
+ * takes back its monitor, and its select if that is still its own (`open`): after a verdict, tell_owner takes it back.
  */
 enum pc_end pc_machine_end(struct pc_machine *m, struct pc_actor at,
                            void (*withdraw)(void *channel, void *env, bool open));

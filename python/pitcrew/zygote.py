@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 LINK = 3
 MARK_DIGITS = 8
+ENDING_SECONDS = 0.2
 
 
 def run(start: str, modules: list[str]) -> NoReturn:
@@ -101,14 +102,17 @@ def decide(start: str, threads: list[str]) -> str:
 
 def thread_names() -> list[str]:
     """Every thread but this one: Python's by their names, others by what the kernel calls them."""
+    import time
+
     threading = sys.modules.get("threading")
     known = {} if threading is None else {t.native_id: t.name for t in threading.enumerate()}
-    own = os.getpid()
-    names = []
-    for tid in sorted(map(int, os.listdir("/proc/self/task"))):
-        if tid != own:
-            names.append(known.get(tid) or kernel_name(tid))
-    return names
+    give_up = time.monotonic() + ENDING_SECONDS
+    while True:
+        others = sorted(set(map(int, os.listdir("/proc/self/task"))) - {os.getpid()})
+        # A thread that was joined is still a task for a moment: Python counts it out before the kernel does.
+        if set(others) <= set(known) or time.monotonic() > give_up:
+            return [known.get(tid) or kernel_name(tid) for tid in others]
+        time.sleep(0.001)
 
 
 def kernel_name(tid: int) -> str:

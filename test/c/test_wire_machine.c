@@ -123,6 +123,16 @@ static void a_dead_caller_cuts_its_call(void **state) {
     }
 }
 
+static void a_caller_that_dies_while_it_is_given_a_slot_does_not_keep_it(void **state) {
+    (void)state;
+    BEGIN(PC_FREE);
+    assert_int_not_equal(pc_machine_enter(&w.m, PC_FREE), 0);
+    pc_machine_owner_gone(&w.m, at);
+    pc_machine_leave(&w.m, at, PC_CLAIMED, false);
+    NOTHING_ELSE(.handed_on = 1);
+    assert_int_equal(pc_machine_word(&w.m), PC_FREE);
+}
+
 static void a_caller_that_dies_inside_is_dealt_with_on_leaving(void **state) {
     (void)state;
     BEGIN(PC_CLAIMED);
@@ -226,6 +236,7 @@ int main(void) {
         cmocka_unit_test(an_abandoned_call_is_cut),
         cmocka_unit_test(a_dead_caller_frees_a_clean_claim),
         cmocka_unit_test(a_dead_caller_cuts_its_call),
+        cmocka_unit_test(a_caller_that_dies_while_it_is_given_a_slot_does_not_keep_it),
         cmocka_unit_test(a_caller_that_dies_inside_is_dealt_with_on_leaving),
         cmocka_unit_test(a_verdict_reaches_a_waiting_caller_once),
         cmocka_unit_test(a_verdict_on_a_claim_without_a_call_is_silent),
