@@ -2,16 +2,20 @@
 #define PC_PYTHON_KEYS_H
 
 /*
- * Map keys that are different terms and equal in Python ("a" and the atom a; 1, 1.0 and True). Looked for only when a dict came
- * out smaller than its map was.
+ * Map keys and elements of sets that are different terms and equal in Python ("a" and the atom a; 1, 1.0 and True). Looked for
+ * only when a dict or a set came out smaller than it should be.
  */
 
 #include "decode.h"
 
 /*
- * Reads the keys of a map again, whose n pairs begin at `start` and end where d stands: a DecodeError that names the first two
- * that collide. The very same key twice is no collision: the last value wins.
+ * Reads a map again, whose n pairs begin at `start` and end where d stands, and which became `dict`. The very same key
+ * twice is no collision, the last value wins: `dict`. Otherwise, as the options say, a pitcrew.Map of all pairs, or a DecodeError that
+ * names two keys that collide; always the error when the map must be hashable.
  */
-int pc_keys_check(const struct pc_decoder *d, const uint8_t *start, uint32_t n);
+PyObject *pc_keys_resolve(struct pc_decoder *d, PyObject *dict, const uint8_t *start, uint32_t n, bool frozen);
+
+/* The same for the n elements of a set: 0 when some were there twice, or a DecodeError. */
+int pc_keys_check_set(struct pc_decoder *d, const uint8_t *start, uint32_t n);
 
 #endif

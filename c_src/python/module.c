@@ -1,52 +1,26 @@
 /* pitcrew._core: the table of functions, and the constants. Each function is documented in the header of its file. */
 
 #include "channel.h"
+#include "codec.h"
 #include "codec/limits.h"
+#include "converters.h"
 #include "core.h"
-#include "decode.h"
-#include "encode.h"
 #include "mark.h"
 #include "serve.h"
+#include "text.h"
 #include "types.h"
+#include "unpacker.h"
 #include "wire/kinds.h"
 #include "zygote.h"
 
-static PyObject *core_encode(PyObject *module, PyObject *value) {
-    (void)module;
-    struct pc_writer w;
-    pc_writer_init(&w, NULL, 0, PC_MAX_FRAME, pc_grow_malloc, NULL);
-    PyObject *bytes = NULL;
-    if (pc_encode(&w, value, PC_MAX_DEPTH, "value") == 0) {
-        bytes = PyBytes_FromStringAndSize((const char *)w.data, (Py_ssize_t)w.len);
-    }
-    free(w.data);
-    return bytes;
-}
-
-static PyObject *core_decode(PyObject *module, PyObject *data) {
-    (void)module;
-    Py_buffer view;
-    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
-        return NULL;
-    }
-    struct pc_decoder d;
-    pc_decoder_init(&d, view.buf, (size_t)view.len, PC_MAX_DEPTH);
-    PyObject *value = pc_decode_value(&d);
-    if (value != NULL && pc_reader_left(&d.r) > 0) {
-        PyErr_Format(pc_DecodeError, "%zu bytes follow the value", pc_reader_left(&d.r));
-        Py_CLEAR(value);
-    }
-    if (value == NULL) {
-        pc_path_complete(&d.path, "value");
-    }
-    pc_decoder_destroy(&d);
-    PyBuffer_Release(&view);
-    return value;
-}
-
 static PyMethodDef methods[] = {
-    {"encode", core_encode, METH_O, "encode(value) -> bytes: one value as MessagePack."},
-    {"decode", core_decode, METH_O, "decode(data) -> object: one value, and nothing after it."},
+    {"encode", pc_codec_encode, METH_O, "encode(value) -> bytes: one value as MessagePack, as in calls."},
+    {"decode", pc_codec_decode, METH_O, "decode(data) -> object: one value, and nothing after it, as in calls."},
+    {"packb", (PyCFunction)(void (*)(void))pc_codec_packb, METH_FASTCALL | METH_KEYWORDS,
+     "packb(value, **options) -> bytes: see pitcrew.codec."},
+    {"unpackb", (PyCFunction)(void (*)(void))pc_codec_unpackb, METH_FASTCALL | METH_KEYWORDS,
+     "unpackb(data, **options) -> object: see pitcrew.codec."},
+    {"register_type", pc_converters_register, METH_VARARGS, "register_type(type, encode): see pitcrew.register_type."},
     {"connect", pc_channel_connect, METH_VARARGS, "connect(path, token, role) -> fd: connects and sends `auth`."},
     {"read_frame", pc_channel_read_frame, METH_VARARGS, "read_frame(fd, max_frame=…) -> list, or None at end of file."},
     {"write_frame", pc_channel_write_frame, METH_VARARGS, "write_frame(fd, frame)."},
@@ -82,7 +56,8 @@ PyMODINIT_FUNC PyInit__core(void) {
         return NULL;
     }
     (void)pc_mark_find(); /* as early as possible; who needs it looks at the result */
-    if (pc_errors_init(module) < 0 || pc_types_init(module) < 0 || add_kinds(module) < 0 ||
+    if (pc_errors_init(module) < 0 || pc_types_init(module) < 0 || pc_text_init() < 0 ||
+        pc_unpacker_init(module) < 0 || add_kinds(module) < 0 ||
         PyModule_AddStringConstant(module, "__version__", PC_VERSION) < 0 ||
         PyModule_AddIntConstant(module, "PROTOCOL", PC_PROTOCOL_VERSION) < 0 ||
         PyModule_AddIntConstant(module, "MAX_DEPTH", PC_MAX_DEPTH) < 0 ||

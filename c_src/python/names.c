@@ -4,27 +4,49 @@
 
 #include <string.h>
 
+#include "text.h"
 #include "types.h"
 
-enum { SLOTS = 512, LONGEST = 32 };
+enum { SLOTS = 1024, LONGEST = 32 };
 
 static PyObject *strs[SLOTS];
 static PyObject *atoms[SLOTS];
 
-static uint32_t slot_of(const uint8_t *bytes, uint32_t n) {
-    uint32_t hash = UINT32_C(2166136261); /* FNV-1a */
-    for (uint32_t i = 0; i < n; i++) {
-        hash = (hash ^ bytes[i]) * UINT32_C(16777619);
-    }
-    return (hash ^ hash >> 16) % SLOTS;
+static inline uint64_t load(const uint8_t *bytes, size_t width) {
+    uint64_t word = 0;
+    memcpy(&word, bytes, width);
+    return word;
 }
 
-static int holds(PyObject *text, const uint8_t *bytes, uint32_t n) {
-    return text != NULL && PyUnicode_GET_LENGTH(text) == (Py_ssize_t)n && memcmp(PyUnicode_DATA(text), bytes, n) == 0;
+/* Looks at the ends and the length alone: names that differ only in between share a slot, and nothing worse. */
+static uint32_t slot_of(const uint8_t *bytes, uint32_t n) {
+    uint64_t mix = n;
+    if (n >= 8) {
+        mix ^= load(bytes, 8) + load(bytes + n - 8, 8) * UINT64_C(0x9e3779b97f4a7c15);
+    } else if (n >= 4) {
+        mix ^= load(bytes, 4) << 32 | load(bytes + n - 4, 4);
+    } else if (n > 0) {
+        mix ^= (uint64_t)bytes[0] << 32 | (uint64_t)bytes[n / 2] << 16 | (uint64_t)bytes[n - 1] << 8;
+    }
+    mix *= UINT64_C(0xff51afd7ed558ccd);
+    return (uint32_t)(mix >> 40) % SLOTS;
+}
+
+/* Only compact ASCII goes into the tables. */
+static inline int holds(PyObject *text, const uint8_t *bytes, uint32_t n) {
+    if (text == NULL || PyUnicode_GET_LENGTH(text) != (Py_ssize_t)n) {
+        return 0;
+    }
+    const uint8_t *kept = PyUnicode_DATA(text);
+    if (n >= 8) {
+        return load(kept, 8) == load(bytes, 8) && load(kept + n - 8, 8) == load(bytes + n - 8, 8) &&
+               (n <= 16 || memcmp(kept + 8, bytes + 8, n - 16) == 0);
+    }
+    return memcmp(kept, bytes, n) == 0;
 }
 
 static PyObject *make(const uint8_t *utf8, uint32_t n, int atom) {
-    PyObject *text = PyUnicode_DecodeUTF8((const char *)utf8, (Py_ssize_t)n, "strict");
+    PyObject *text = pc_text_new(utf8, n, NULL);
     if (text == NULL || !atom) {
         return text;
     }

@@ -103,3 +103,8 @@ void pc_path_complete(struct pc_path *path, const char *root) {
     pc_path_clear(path);
     pc_exception_restore(exception);
 }
+
+void pc_path_none(const char *root) {
+    struct pc_path nowhere = {NULL};
+    pc_path_complete(&nowhere, root);
+}

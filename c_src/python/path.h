@@ -25,4 +25,7 @@ void pc_path_clear(struct pc_path *path);
  */
 void pc_path_complete(struct pc_path *path, const char *root);
 
+/* The same where there is no path. */
+void pc_path_none(const char *root);
+
 #endif

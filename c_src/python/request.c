@@ -4,6 +4,10 @@
 
 #include "names.h"
 
+enum { ARGUMENTS = 2 }; /* args and kwargs stand before meta */
+
+static const struct pc_decode_opts options = {.timestamps = PC_TIMESTAMPS_DATETIME, .keys = PC_KEYS_UNKNOWN};
+
 void pc_request_init(struct pc_request *q, uint64_t id) {
     q->id = id;
     q->name = q->tool = q->binary = NULL;
@@ -33,7 +37,13 @@ int pc_request_read(struct pc_request *q, struct pc_decoder *d, PyObject *tools)
     if (read_tool(tools, d, q) < 0) {
         return -1;
     }
-    return q->tool == NULL ? 0 : pc_args_read(&q->args, d, q->binary);
+    if (q->tool == NULL) {
+        return 0;
+    }
+    d->opts = &options;
+    d->behind = d->r;
+    d->behind_count = ARGUMENTS;
+    return pc_args_read(&q->args, d, q->binary);
 }
 
 void pc_request_clear(struct pc_request *q) {

@@ -1,19 +1,98 @@
 #ifndef PC_PYTHON_SCALARS_H
 #define PC_PYTHON_SCALARS_H
 
-/* Writing values that hold no others. 0, or -1 with an EncodeError that has no path yet, or with what Python raised. */
+/*
+ * Writing values that hold no others. 0, or -1 with an EncodeError that has no path yet, or with what Python raised.
+ * The inline functions are for exact types, run no Python code, and so do not own what they write.
+ */
 
-#include "codec/writer.h"
-#include "core.h"
+#include "encoder.h"
+#include "text.h"
 
-/* str, Atom and int, or subclasses of them. */
-int pc_scalar_write_str(struct pc_writer *w, PyObject *text);
-int pc_scalar_write_atom(struct pc_writer *w, PyObject *atom);
-int pc_scalar_write_int(struct pc_writer *w, PyObject *value);
+int pc_scalar_write_str_slow(struct pc_encoder *e, PyObject *text);
+int pc_scalar_write_int_slow(struct pc_encoder *e, PyObject *value);
 
-int pc_scalar_write_memoryview(struct pc_writer *w, PyObject *value);
+/* A str or a subclass of it, as text. */
+static inline int pc_scalar_write_str(struct pc_encoder *e, PyObject *text) {
+    if (!PyUnicode_IS_COMPACT_ASCII(text)) {
+        return pc_scalar_write_str_slow(e, text);
+    }
+    struct pc_writer *w = e->w;
+    size_t n = (size_t)PyUnicode_GET_LENGTH(text);
+    if (__builtin_expect(w->cap - w->len >= PC_PACK_MOST + n && n <= UINT32_MAX && w->status == PC_OK, 1)) {
+        msgpack_pack_str(w, n); /* one look at the room for both */
+        pc_text_copy(w->data + w->len, PyUnicode_DATA(text), n);
+        w->len += n;
+    } else {
+        pc_write_str(w, PyUnicode_DATA(text), n);
+    }
+    return 0;
+}
 
-/* Whatever is none of the types above, nor a float, bytes or a container: a number by __index__, a scalar of NumPy, or an error. */
-int pc_scalar_write_other(struct pc_writer *w, PyObject *value);
+/* Whether an int is of one digit, and then its value. */
+static inline bool pc_scalar_small_int(PyObject *value, int64_t *number) {
+#if PY_VERSION_HEX >= 0x030C0000
+    *number = PyUnstable_Long_CompactValue((PyLongObject *)value);
+    return PyUnstable_Long_IsCompact((PyLongObject *)value);
+#else
+    Py_ssize_t size = Py_SIZE(value);
+    *number = size * (int64_t)((PyLongObject *)value)->ob_digit[0];
+    return size >= -1 && size <= 1;
+#endif
+}
+
+/* An int or a subclass of it. */
+static inline int pc_scalar_write_int(struct pc_encoder *e, PyObject *value) {
+    int64_t number;
+    if (!pc_scalar_small_int(value, &number)) {
+        return pc_scalar_write_int_slow(e, value);
+    }
+    pc_write_int(e->w, number);
+    return 0;
+}
+
+/* A value of the types that run no Python code: 1 if it was one, 0 if not, -1 on failure. */
+static inline int pc_encode_scalar(struct pc_encoder *e, PyObject *value) {
+    PyTypeObject *type = Py_TYPE(value);
+    if (type == &PyUnicode_Type) {
+        return pc_scalar_write_str(e, value) < 0 ? -1 : 1;
+    }
+    if (type == &PyLong_Type) {
+        return pc_scalar_write_int(e, value) < 0 ? -1 : 1;
+    }
+    if (type == &PyFloat_Type) {
+        pc_write_double(e->w, PyFloat_AS_DOUBLE(value));
+        return 1;
+    }
+    if (value == Py_None) {
+        pc_write_nil(e->w);
+        return 1;
+    }
+    if (type == &PyBool_Type) {
+        pc_write_bool(e->w, value == Py_True);
+        return 1;
+    }
+    return 0;
+}
+
+static inline void pc_scalar_write_bytes(struct pc_encoder *e, const void *bytes, size_t n) {
+    if (e->opts->bin_as_str) {
+        pc_write_str_header(e->w, n);
+    } else {
+        pc_write_bin_header(e->w, n);
+    }
+    pc_writer_append(e->w, bytes, n);
+}
+
+int pc_scalar_write_atom(struct pc_encoder *e, PyObject *atom);
+
+/* 1 when it is not a memoryview of plain bytes. */
+int pc_scalar_write_memoryview(struct pc_encoder *e, PyObject *value);
+
+/* A number by __index__ or a scalar of NumPy; 1 when it is neither. */
+int pc_scalar_write_number(struct pc_encoder *e, PyObject *value);
+
+/* The EncodeError for what has no form on the wire; -1. */
+int pc_scalar_unsupported(struct pc_encoder *e, PyObject *value);
 
 #endif

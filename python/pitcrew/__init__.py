@@ -24,21 +24,69 @@ from ._core import (
     FrozenDict,
     FrozenList,
     ProtocolError,
+    Unpacker,
+    packb,
+    unpackb,
 )
-from .registry import on_worker_start, on_worker_stop, tool
+from .registry import on_worker_start, on_worker_stop, register_type, tool
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .arrow import Arrow
+    from .map import Map
+    from .tensors import Tensor
+    from .terms import Ext, Opaque, Timestamp
+    from .times import DateTime, Time, Zone
 
 __version__: str = _core.__version__
 
 __all__ = [
+    "Arrow",
     "Atom",
+    "DateTime",
     "DecodeError",
     "EncodeError",
     "Error",
+    "Ext",
     "FrozenDict",
     "FrozenList",
+    "Map",
+    "Opaque",
     "ProtocolError",
+    "Tensor",
+    "Time",
+    "Timestamp",
+    "Unpacker",
+    "Zone",
     "__version__",
     "on_worker_start",
     "on_worker_stop",
+    "packb",
+    "register_type",
     "tool",
+    "unpackb",
 ]
+
+_LAZY = {
+    "Arrow": "arrow",
+    "DateTime": "times",
+    "Ext": "terms",
+    "Map": "map",
+    "Opaque": "terms",
+    "Tensor": "tensors",
+    "Time": "times",
+    "Timestamp": "terms",
+    "Zone": "times",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Types that most tools never see are imported when somebody asks for them."""
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module 'pitcrew' has no attribute {name!r}")
+    from importlib import import_module
+
+    found: object = getattr(import_module(f"pitcrew.{module}"), name)
+    globals()[name] = found
+    return found

@@ -1,7 +1,9 @@
 """pitcrew._core, in C: c_src/python. Private."""
 
 from collections.abc import Callable
-from typing import Any, Literal, NoReturn, overload
+from typing import Any, Literal, NoReturn, final, overload
+
+from _typeshed import ReadableBuffer as Buffer
 
 __version__: str
 PROTOCOL: int
@@ -45,7 +47,59 @@ class FrozenDict(dict[Any, Any]):
     def __hash__(self) -> int: ...  # type: ignore[override]
 
 def encode(value: object, /) -> bytes: ...
-def decode(data: bytes | bytearray | memoryview, /) -> Any: ...
+def decode(data: Buffer, /) -> Any: ...
+def packb(
+    value: object,
+    /,
+    *,
+    default: Callable[[Any], object] | None = None,
+    types: Literal["plain", "pitcrew"] = "plain",
+    use_bin_type: bool = True,
+    datetime: bool = False,
+    unicode_errors: str | None = None,
+    max_depth: int = 512,
+    max_size: int = ...,
+) -> bytes: ...
+def unpackb(
+    data: Buffer,
+    /,
+    *,
+    types: Literal["plain", "pitcrew"] = "plain",
+    raw: bool = False,
+    use_list: bool = True,
+    strict_map_key: bool = ...,
+    keys: Literal["dict", "strict"] = "dict",
+    timestamp: Literal[0, 1, 2, 3] = ...,
+    ext_hook: Callable[[int, bytes], object] | None = None,
+    unicode_errors: str | None = None,
+    max_depth: int = 512,
+    max_size: int = ...,
+) -> Any: ...
+
+@final
+class Unpacker:
+    def __init__(
+        self,
+        *,
+        types: Literal["plain", "pitcrew"] = "plain",
+        raw: bool = False,
+        use_list: bool = True,
+        strict_map_key: bool = ...,
+        keys: Literal["dict", "strict"] = "dict",
+        timestamp: Literal[0, 1, 2, 3] = ...,
+        ext_hook: Callable[[int, bytes], object] | None = None,
+        unicode_errors: str | None = None,
+        max_depth: int = 512,
+        max_size: int = 104857600,
+    ) -> None: ...
+    def feed(self, data: Buffer, /) -> None: ...
+    def tell(self) -> int: ...
+    @property
+    def buffered(self) -> int: ...
+    def __iter__(self) -> Unpacker: ...
+    def __next__(self) -> Any: ...
+
+def register_type(type: type, encode: Callable[[Any], object], /) -> None: ...
 def connect(path: str, token: bytes, role: Literal["call", "side"], /) -> int: ...
 def read_frame(fd: int, max_frame: int = ..., /) -> list[Any] | None: ...
 def write_frame(fd: int, frame: list[Any], /) -> None: ...

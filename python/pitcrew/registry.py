@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from . import _core
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,6 +86,17 @@ def register(function: F, name: str | None, idempotent: bool) -> F:
         )
     tools[name] = new
     return function
+
+
+def register_type(type: type, *, encode: Callable[[Any], object]) -> None:
+    """Says how objects of a class are sent: what `encode(object)` returns is sent in their place.
+
+    Subclasses are meant too, unless they are registered themselves; `object` means whatever has no form otherwise. Types that
+    cross anyway (str, dict and the like) are refused; their subclasses, a named tuple for one, are not.
+
+    pitcrew.register_type(Point, encode=lambda p: {"x": p.x, "y": p.y})
+    """
+    _core.register_type(type, encode)
 
 
 def on_worker_start(hook: Hook) -> Hook:

@@ -98,9 +98,15 @@ class Worker:
     def pid(self) -> int:
         return self.auth[4]
 
-    def send(self, tool: str, args: list[Any] | None = None, kwargs: dict[str, Any] | None = None) -> int:
+    def send(
+        self,
+        tool: str,
+        args: list[Any] | None = None,
+        kwargs: dict[str, Any] | None = None,
+        meta: dict[str, Any] | None = None,
+    ) -> int:
         self.last_id += 1
-        send_frame(self.call_socket, [_core.KIND_CALL, self.last_id, tool, args or [], kwargs, None])
+        send_frame(self.call_socket, [_core.KIND_CALL, self.last_id, tool, args or [], kwargs, meta])
         return self.last_id
 
     def answer(self) -> list[Any] | str:

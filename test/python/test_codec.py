@@ -5,7 +5,6 @@ import json
 import math
 import struct
 from collections import OrderedDict, defaultdict, namedtuple
-from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
@@ -186,18 +185,14 @@ def test_a_collision_far_inside_a_large_map():
 @pytest.mark.parametrize(
     ("value", "name", "hint"),
     [
-        ({1}, "set", "send a list"),
-        (frozenset(), "frozenset", "send a list"),
-        (Decimal("0.5"), "decimal.Decimal", ""),
-        (Fraction(1, 2), "fractions.Fraction", ""),
+        (Fraction(1, 2), "fractions.Fraction", "register_type"),
         (1j, "complex", ""),
         (object(), "object", ""),
         (len, "builtin_function_or_method", ""),
         (int, "type", ""),
         (range(3), "range", ""),
         ((n for n in ()), "generator", "no streams"),
-        (__import__("datetime").date(2024, 1, 2), "datetime.date", ""),
-        (__import__("array").array("d", [1.0]), "array.array", "tobytes"),
+        (__import__("datetime").timedelta(1), "datetime.timedelta", ""),
     ],
 )
 def test_what_cannot_be_sent_is_named_with_its_path(value, name, hint):
@@ -219,9 +214,9 @@ def test_paths_with_keys_of_every_kind():
 
 def test_a_key_that_cannot_be_sent():
     with pytest.raises(EncodeError) as caught:
-        _core.encode([{(1, frozenset()): 2}])
+        _core.encode([{(1, 1j): 2}])
     assert caught.value.path == (0,)
-    assert "the key (1, frozenset())" in caught.value.reason
+    assert "the key (1, 1j)" in caught.value.reason
 
 
 @pytest.mark.parametrize("text", ["\ud800", "abc\udfff", "é" * 300 + "\ud912"])
@@ -239,10 +234,9 @@ def test_twin_keys_that_are_one_binary_in_the_vm():
     assert _core.decode(_core.encode({"a": 1, b"\xff": 2})) == {"a": 1, b"\xff": 2}
 
 
-def test_memoryviews_that_are_no_bytes():
-    for view in (memoryview(b"abcd")[::2], memoryview(struct.pack("2d", 1, 2)).cast("d")):
-        with pytest.raises(EncodeError, match="memoryview"):
-            _core.encode(view)
+def test_memoryviews_of_bytes():
+    assert _core.decode(_core.encode(memoryview(b"abcd")[::2])) == b"ac"
+    assert _core.decode(_core.encode(memoryview(b"abcd")[::-1])) == b"dcba"
     released = memoryview(b"ab")
     released.release()
     with pytest.raises(ValueError):
@@ -352,7 +346,7 @@ def test_memory_that_changes_hands_leaks_nothing():
     import gc
     import sys
 
-    bad = {"x": [1, (2, {3})]}
+    bad = {"x": [1, (2, {3: 1j})]}
     data = _core.encode({"a": [1, (2.5, "é", 2**70)], FrozenList([1]): FrozenDict(b=2), Atom("c"): b"d"})
     collision = b"\x82\xa1a\x01\xd4\x01a\x02"
 
@@ -368,7 +362,7 @@ def test_memory_that_changes_hands_leaks_nothing():
             _core.decode(data)
             for broken in (data[:-1], collision, b"\x91\xa1\xff", b"\x81\x91\x01\xc1"):
                 refused(_core.decode, broken)
-            for value in (bad, {(1, frozenset()): 1}, ["\ud800"], {b"a": 1, "a": 2}):
+            for value in (bad, {(1, 1j): 1}, ["\ud800"], {b"a": 1, "a": 2}):
                 refused(_core.encode, value)
         gc.collect()
         return sys.getallocatedblocks()
@@ -380,7 +374,7 @@ def test_memory_that_changes_hands_leaks_nothing():
 # ---- NumPy, where it is installed
 
 
-def test_numpy_scalars_are_numbers_and_arrays_are_not():
+def test_numpy_scalars_are_numbers():
     np = pytest.importorskip("numpy")
     for scalar, value in [
         (np.int8(-3), -3),
@@ -393,6 +387,6 @@ def test_numpy_scalars_are_numbers_and_arrays_are_not():
         (np.bytes_(b"x"), b"x"),
     ]:
         assert same(_core.decode(_core.encode([scalar])), [value])
-    for array in (np.array([1]), np.array(1), np.zeros((2, 2)), np.complex128(1j), np.longdouble(1)):
+    for scalar in (np.complex128(1j), np.longdouble(1), np.datetime64("2024-01-02"), np.timedelta64(1)):
         with pytest.raises(EncodeError, match=r"numpy\."):
-            _core.encode({"a": array})
+            _core.encode({"a": scalar})

@@ -166,7 +166,7 @@ def test_an_unknown_tool_names_close_matches(worker):
 def test_a_result_that_cannot_be_encoded_names_the_path(worker):
     fault = worker.fault("unencodable")
     assert fault["kind"] == "result_error" and fault["path"] == ["x", 3]
-    assert fault["message"].startswith('result["x"][3]: ') and "set" in fault["message"]
+    assert fault["message"].startswith('result["x"][3]: ') and "complex" in fault["message"]
     assert worker.call("add", 1) == 2
 
 

@@ -1,0 +1,52 @@
+/* pyarrow is never imported here: a table exists only where somebody else has imported it. */
+
+#include "arrow.h"
+
+#include "lazy.h"
+
+enum { OTHER_TYPE = 1 };
+
+static int write_stream(struct pc_encoder *e, PyObject *stream) {
+    Py_buffer view;
+    if (stream == NULL || PyObject_GetBuffer(stream, &view, PyBUF_SIMPLE) < 0) {
+        return -1;
+    }
+    pc_write_ext(e->w, PC_EXT_ARROW, view.buf, (size_t)view.len);
+    PyBuffer_Release(&view);
+    return 0;
+}
+
+/* Whether to take `data` of the value (1) or have the value dumped (2). */
+static int form_of(PyObject *value) {
+    int is = pc_lazy_is(value, PC_LAZY_ARROW);
+    if (is != 0) {
+        return is;
+    }
+    is = pc_lazy_is(value, PC_LAZY_ARROW_TABLE);
+    if (is == 0) {
+        is = pc_lazy_is(value, PC_LAZY_ARROW_BATCH);
+    }
+    return is > 0 ? 2 : is;
+}
+
+int pc_arrow_write(struct pc_encoder *e, PyObject *value) {
+    int form = form_of(value);
+    if (form <= 0) {
+        return form < 0 ? -1 : OTHER_TYPE;
+    }
+    PyObject *stream = NULL;
+    if (form == 1) {
+        stream = PyObject_GetAttrString(value, "data");
+    } else {
+        PyObject *dump = pc_lazy_get(PC_LAZY_DUMP_ARROW);
+        stream = dump == NULL ? NULL : PyObject_CallOneArg(dump, value);
+    }
+    int result = write_stream(e, stream);
+    Py_XDECREF(stream);
+    return result;
+}
+
+PyObject *pc_arrow_read(const uint8_t *payload, uint32_t n) {
+    PyObject *class = pc_lazy_get(PC_LAZY_ARROW);
+    return class == NULL ? NULL : PyObject_CallFunction(class, "y#", (const char *)payload, (Py_ssize_t)n);
+}

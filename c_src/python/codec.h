@@ -1,0 +1,16 @@
+#ifndef PC_PYTHON_CODEC_H
+#define PC_PYTHON_CODEC_H
+
+/*
+ * The functions of the codec: encode and decode, as calls do it, and packb and unpackb, for data of others, whose options are
+ * documented in python/pitcrew/codec.py.
+ */
+
+#include "core.h"
+
+PyObject *pc_codec_encode(PyObject *module, PyObject *value);
+PyObject *pc_codec_decode(PyObject *module, PyObject *data);
+PyObject *pc_codec_packb(PyObject *module, PyObject *const *args, Py_ssize_t n, PyObject *kwnames);
+PyObject *pc_codec_unpackb(PyObject *module, PyObject *const *args, Py_ssize_t n, PyObject *kwnames);
+
+#endif

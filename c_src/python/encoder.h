@@ -1,0 +1,53 @@
+#ifndef PC_PYTHON_ENCODER_H
+#define PC_PYTHON_ENCODER_H
+
+/* What the parts of the encoder share. An EncodeError is raised with its reason alone; paths are pushed on the way out. */
+
+#include "codec/ext.h"
+#include "encode.h"
+#include "path.h"
+
+struct pc_encoder {
+    struct pc_writer *w;
+    const struct pc_encode_opts *opts;
+    unsigned depth_left;
+    struct pc_path path;
+};
+
+int pc_encode_value(struct pc_encoder *e, PyObject *value);
+
+/* The same for what pc_encode_scalar (scalars.h) does not write; owns the value meanwhile. */
+int pc_encode_owned(struct pc_encoder *e, PyObject *value);
+
+/* An EncodeError with that reason; -1. */
+int pc_encode_fail(const char *reason);
+
+/* One container deeper, and back. */
+int pc_encode_too_deep(void);
+static inline int pc_encode_enter(struct pc_encoder *e) {
+    if (e->depth_left == 0) {
+        return pc_encode_too_deep();
+    }
+    e->depth_left--;
+    return 0;
+}
+static inline void pc_encode_leave(struct pc_encoder *e) { e->depth_left++; }
+
+/* After the writer has failed there is no point in walking on. */
+int pc_encode_writer_failed(const struct pc_encoder *e);
+static inline int pc_encode_check(const struct pc_encoder *e) {
+    return __builtin_expect(e->w->status == PC_OK, 1) ? 0 : pc_encode_writer_failed(e);
+}
+
+/* encode_keys.c: dict and subclasses; pitcrew.Map. */
+int pc_encode_dict(struct pc_encoder *e, PyObject *dict);
+int pc_encode_map(struct pc_encoder *e, PyObject *map);
+
+/* list, tuple (as array) and their subclasses; a tuple as an extension. */
+int pc_encode_list(struct pc_encoder *e, PyObject *list);
+int pc_encode_tuple(struct pc_encoder *e, PyObject *tuple);
+
+/* encode_other.c: whatever is not exactly one of the common types. */
+int pc_encode_other(struct pc_encoder *e, PyObject *value);
+
+#endif
