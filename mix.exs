@@ -51,6 +51,8 @@ defmodule Pitcrew.MixProject do
       description: to_string(@app[:description]),
       elixir: "~> 1.14",
       start_permanent: Mix.env() == :prod,
+      # Tests implement Pitcrew.Encoder for structs of their own.
+      consolidate_protocols: Mix.env() != :test,
       compilers: [:pitcrew_native] ++ Mix.compilers(),
       erlc_options: [:debug_info],
       deps: deps(),

@@ -80,9 +80,10 @@ prepare(#pool{defaults = Defaults} = Pool, Tool, Args, Options, Started) ->
             Error
     end.
 
-arguments(Args, Job) when is_list(Args) -> {ok, Job#job{args = Args}};
+%% Not is_list/1: an improper list is no list to Python.
+arguments(Args, Job) when length(Args) >= 0 -> {ok, Job#job{args = Args}};
 arguments(Args, Job) when is_map(Args), not is_map_key('__struct__', Args) -> {ok, Job#job{kwargs = Args}};
-arguments({Args, Kwargs}, Job) when is_list(Args), is_map(Kwargs), not is_map_key('__struct__', Kwargs) ->
+arguments({Args, Kwargs}, Job) when length(Args) >= 0, is_map(Kwargs), not is_map_key('__struct__', Kwargs) ->
     {ok, Job#job{args = Args, kwargs = Kwargs}};
 arguments(Other, _) ->
     Format = "arguments are a list (positional), a map (by name) or both as {List, Map}; given was ~0tP",
@@ -214,6 +215,12 @@ conclude(poisoned, Job) ->
     case left(Job#job.deadline) of
         0 -> {{error, timeout_error(Job, "before a worker could take it")}, Job};
         _ -> attempt(Job)
+    end;
+conclude({error, #{struct := _} = Refused}, #job{args = Args, kwargs = Kwargs} = Job) ->
+    %% A struct that the codec does not know: what the arguments become with Pitcrew.Encoder is tried once.
+    case pitcrew_structs:encoded([{[args], Args}, {[kwargs], Kwargs}], Refused) of
+        {ok, [NewArgs, NewKwargs]} -> attempt(Job#job{args = NewArgs, kwargs = NewKwargs});
+        {error, StillRefused} -> {{error, pitcrew_error:from_codec(StillRefused)}, Job}
     end;
 conclude({error, Refused}, Job) ->
     {{error, pitcrew_error:from_codec(Refused)}, Job}.

@@ -2,7 +2,7 @@
 %% docs/protocol.md section 3 has the state machine behind the channel functions.
 -module(pitcrew_nif).
 
--export([encode/2, decode/2]).
+-export([encode/2, encode_iov/2, decode/2, decode_all/2]).
 -export([listen/1, accept/2, close_listener/1]).
 -export([channel_give/2, channel_send/2, channel_recv/2, channel_flush/2, channel_close/1, channel_info/1]).
 -export([slots_new/2, slots_install/3, slots_remove/2, slots_set_waiting/2, slots_info/1]).
@@ -16,15 +16,39 @@
 -opaque channel() :: reference().
 -opaque slots() :: reference().
 
-%% `binaries': how an Erlang binary is written: as `str' (must be UTF-8; the default) or as `bytes'.
-%% `nil': the atom that stands for MessagePack's nil, `nil' by default; Erlang users may want `undefined'.
--type codec_opts() :: #{binaries => str | bytes, nil => nil | undefined}.
-%% `path' is outermost first: list indices and map keys.
--type codec_error() :: #{kind := encode_error | decode_error | too_big, message := binary(), path := [term()]}.
+%% What is not given is the first value. pitcrew_msgpack has the meaning of each; calls use the first three.
+%% `bin' and `bytes' are the same. `raw' has a bit for each extension, by its type modulo 256, that is kept as a struct
+%% Pitcrew.MessagePack.Ext; such a struct is written only when there is a `raw'.
+-type codec_opts() :: #{
+    binaries => str | bin | bytes | auto,
+    nil => nil | undefined | null,
+    bytes => plain | tagged,
+    atoms => ext | string | existing,
+    tuples => ext | list | error,
+    keys => string | existing_atom,
+    floats => atoms | error,
+    copy_binaries => boolean(),
+    max_depth => 1..512,
+    max_size => infinity | pos_integer(),
+    raw => <<_:256>>
+}.
+%% `path' is outermost first: list indices and map keys. `struct' names a struct that has no form of its own.
+-type codec_error() :: #{
+    kind := encode_error | decode_error | too_big, message := binary(), path := [term()], struct => term()
+}.
 
 load() ->
     Library = filename:join(priv_dir(), "pitcrew_nif"),
-    erlang:load_nif(Library, 0).
+    erlang:load_nif(Library, templates()).
+
+%% Elixir's own definitions of the structs that the codec makes, where there is Elixir.
+templates() ->
+    Names = ['Elixir.MapSet', 'Elixir.Date', 'Elixir.Time', 'Elixir.NaiveDateTime', 'Elixir.DateTime', 'Elixir.Decimal'],
+    maps:from_list([{Name, Name:'__struct__'()} || Name <- Names, has_struct(Name)]).
+
+has_struct(Name) ->
+    _ = code:ensure_loaded(Name),
+    erlang:function_exported(Name, '__struct__', 0).
 
 priv_dir() ->
     case code:priv_dir(pitcrew) of
@@ -32,11 +56,19 @@ priv_dir() ->
         Dir -> Dir
     end.
 
-%% Codec. Both move to a dirty CPU scheduler by themselves when the work is large.
+%% Codec. All move to a dirty CPU scheduler by themselves when the work is large. `raw' instead of `ok': there are
+%% structs Pitcrew.MessagePack.Ext in the term.
 -spec encode(term(), codec_opts()) -> {ok, binary()} | {error, codec_error()}.
 encode(_Term, _Opts) -> erlang:nif_error(not_loaded).
--spec decode(binary(), codec_opts()) -> {ok, term()} | {error, codec_error()}.
+%% Large binaries are not copied.
+-spec encode_iov(term(), codec_opts()) -> {ok, [binary()]} | {error, codec_error()}.
+encode_iov(_Term, _Opts) -> erlang:nif_error(not_loaded).
+-spec decode(binary(), codec_opts()) -> {ok | raw, term()} | {error, codec_error()}.
 decode(_Binary, _Opts) -> erlang:nif_error(not_loaded).
+%% Value after value; Left counts the bytes at the end that are the beginning of another value.
+-spec decode_all(binary(), codec_opts()) ->
+    {ok | raw, [term()], Left :: non_neg_integer()} | {error, codec_error()}.
+decode_all(_Binary, _Opts) -> erlang:nif_error(not_loaded).
 
 %% Listening. The descriptor closes when the calling process (its owner) ends.
 %% accept/2 arms a select when nobody is there: {select, Listener, Ref, ready_input} will come.

@@ -2,8 +2,8 @@
 %% wrong is an error that says what was given and what is allowed.
 -module(pitcrew_options).
 
--export([pool/1, call/2, names/1]).
--export_type([pool/0, call/0]).
+-export([pool/1, call/2, table/2, names/1]).
+-export_type([pool/0, call/0, row/0]).
 
 -type pool() :: #{
     name := atom(),
@@ -22,6 +22,7 @@
     runtime_dir := binary() | nil,
     telemetry_prefix := [atom(), ...],
     binaries := str | bytes,
+    bytes := plain | tagged,
     nil := nil | undefined,
     max_frame := pos_integer()
 }.
@@ -34,6 +35,8 @@
 -type error() :: {error, pitcrew_error:t()}.
 
 %% Name, type, and the default: a value, a fun, or `required'.
+-type row() :: {atom(), atom() | tuple(), {value, term()} | fun(() -> term()) | required}.
+
 pool_table() ->
     [
         {name, name, required},
@@ -52,12 +55,13 @@ pool_table() ->
         {runtime_dir, optional_text, {value, nil}},
         {telemetry_prefix, prefix, {value, [pitcrew]}},
         {binaries, {one_of, [str, bytes]}, {value, str}},
+        {bytes, {one_of, [plain, tagged]}, {value, plain}},
         {nil, {one_of, [nil, undefined]}, {value, nil}},
         {max_frame, {integer, 1024, 1 bsl 30}, {value, 1 bsl 30}}
     ].
 
 call_table() ->
-    Names = [timeout, checkout_timeout, retry, binaries, nil],
+    Names = [timeout, checkout_timeout, retry, binaries, bytes, nil],
     [Row || {Name, _, _} = Row <- pool_table(), lists:member(Name, Names)].
 
 aliases() -> #{pool_size => size}.
@@ -69,8 +73,11 @@ names(call) -> [Name || {Name, _, _} <- call_table()].
 
 %% @doc Checks the options of a pool and fills in the defaults.
 -spec pool(map() | [{atom(), term()}]) -> {ok, pool()} | error().
-pool(Options) ->
-    Table = pool_table(),
+pool(Options) -> table(Options, pool_table()).
+
+%% @doc Checks options against a table and fills in the defaults.
+-spec table(map() | [{atom(), term()}], [row()]) -> {ok, map()} | error().
+table(Options, Table) ->
     try
         Given = read(Options, Table, #{}),
         {ok, maps:from_list([{Name, default(Name, Default, Given)} || {Name, _, Default} <- Table])}
@@ -88,7 +95,7 @@ call(Options, #{codec := Codec} = Defaults) ->
     try
         Given = read(Options, call_table(), #{}),
         Own = maps:with([timeout, checkout_timeout, retry], Given),
-        {ok, (maps:merge(Defaults, Own))#{codec => maps:merge(Codec, maps:with([binaries, nil], Given))}}
+        {ok, (maps:merge(Defaults, Own))#{codec => maps:merge(Codec, maps:with([binaries, bytes, nil], Given))}}
     catch
         throw:{invalid, Message} -> invalid(Message)
     end.
@@ -145,6 +152,7 @@ check({integer_or, Min, Max, _}, N) -> check({integer, Min, Max}, N);
 check(timeout, infinity) -> {ok, infinity};
 check(timeout, N) -> check({integer, 0, 16#ffffffff}, N);
 check({one_of, Values}, Value) -> member(Value, Values);
+check(handlers, Handlers) -> handlers(Handlers);
 check(prefix, [_ | _] = Prefix) -> all(Prefix, fun is_atom/1);
 check(modules, [_ | _] = Modules) -> modules(Modules);
 check(modules, []) -> {ok, []};
@@ -199,6 +207,18 @@ module(Module) ->
         error -> error
     end.
 
+%% One fun for every extension, or one for each of some.
+handlers(nil) -> {ok, nil};
+handlers(Handler) when is_function(Handler, 2) -> {ok, Handler};
+handlers(Handlers) when is_map(Handlers) ->
+    Fits = fun({Type, Handler}) -> is_integer(Type) andalso abs(2 * Type + 1) < 256 andalso is_function(Handler, 1) end,
+    case lists:all(Fits, maps:to_list(Handlers)) of
+        true -> {ok, Handlers};
+        false -> error
+    end;
+handlers(_) ->
+    error.
+
 env([], Env) ->
     {ok, Env};
 env([{Name, Value} | Rest], Env) ->
@@ -225,6 +245,8 @@ allowed({integer, Min, Max}) -> io_lib:format("an integer from ~b to ~b", [Min, 
 allowed({integer_or, Min, Max, Word}) -> io_lib:format("an integer from ~b to ~b, or ~tp", [Min, Max, Word]);
 allowed(timeout) -> "a number of milliseconds or infinity";
 allowed({one_of, Values}) -> ["one of ", lists:join(", ", [show(Value) || Value <- Values])];
+allowed(handlers) ->
+    "a function of type and data, or a map from types (-128 to 127) to functions of the data";
 allowed(prefix) -> "a list of atoms with at least one element";
 allowed(modules) -> "a list of names of Python modules (binaries, strings or atoms)";
 allowed(env) -> "a map or a list of pairs from names to texts, or to nil, which removes the variable";

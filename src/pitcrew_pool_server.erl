@@ -282,7 +282,7 @@ entry(#state{options = #{telemetry_prefix := Prefix} = Options} = State) ->
         events = {Prefix ++ [call, start], Prefix ++ [call, stop], Prefix ++ [call, exception]},
         max_frame = maps:get(max_frame, Options),
         defaults = (maps:with([timeout, checkout_timeout, retry], Options))#{
-            codec => maps:with([binaries, nil], Options)
+            codec => maps:with([binaries, bytes, nil], Options)
         }
     }.
 

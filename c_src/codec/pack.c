@@ -9,7 +9,6 @@
 enum {
     EXT32 = 0xc9,
     EXT32_HEADER = 6,
-    ARRAY16_HEADER = 3,
     FRAME_HEADER = 4,
 };
 
@@ -97,38 +96,46 @@ void pc_write_bin(struct pc_writer *w, const void *bytes, size_t n) {
     pc_writer_append(w, bytes, n);
 }
 
-void pc_write_ext(struct pc_writer *w, int8_t type, const void *bytes, size_t n) {
+void pc_write_ext_header(struct pc_writer *w, int8_t type, size_t n) {
     struct aside a;
     if (fits_u32(w, n)) {
         msgpack_pack_ext(aside_begin(&a), n, type);
         aside_end(&a, w);
-        pc_writer_append(w, bytes, n);
     }
 }
+
+void pc_write_ext(struct pc_writer *w, int8_t type, const void *bytes, size_t n) {
+    pc_write_ext_header(w, type, n);
+    pc_writer_append(w, bytes, n);
+}
+
+/* Width of the header of an array of `count`. */
+static size_t array_header(size_t count) { return count < 16 ? 1 : count < 65536 ? 3 : 5; }
 
 size_t pc_write_array_begin(struct pc_writer *w) {
     size_t mark = w->len;
-    (void)pc_writer_claim(w, ARRAY16_HEADER);
+    (void)pc_writer_claim(w, array_header(0));
     return mark;
 }
 
-bool pc_write_array_end(struct pc_writer *w, size_t mark, size_t count) {
+size_t pc_write_array_widen(struct pc_writer *w, size_t mark, size_t count) {
+    size_t header = array_header(count);
+    size_t by = array_header(count + 1) - header;
+    size_t end = w->len;
+    if (by == 0 || pc_writer_claim(w, by) == NULL) {
+        return 0;
+    }
+    uint8_t *body = w->data + mark + header;
+    memmove(body + by, body, end - mark - header);
+    return by;
+}
+
+void pc_write_array_end(struct pc_writer *w, size_t mark, size_t count) {
     struct aside a;
-    if (w->status != PC_OK || !fits_u32(w, count)) {
-        return false;
+    if (w->status == PC_OK && fits_u32(w, count)) {
+        msgpack_pack_array(aside_begin(&a), count);
+        memcpy(w->data + mark, a.bytes, a.w.len);
     }
-    msgpack_pack_array(aside_begin(&a), count);
-    size_t header = a.w.len;
-    size_t body = w->len - mark - ARRAY16_HEADER;
-    if (header > ARRAY16_HEADER && pc_writer_claim(w, header - ARRAY16_HEADER) == NULL) {
-        return false;
-    }
-    w->len = mark + header + body;
-    if (header != ARRAY16_HEADER) {
-        memmove(w->data + mark + header, w->data + mark + ARRAY16_HEADER, body);
-    }
-    memcpy(w->data + mark, a.bytes, header);
-    return header != ARRAY16_HEADER;
 }
 
 size_t pc_write_ext_begin(struct pc_writer *w) {
@@ -137,11 +144,14 @@ size_t pc_write_ext_begin(struct pc_writer *w) {
     return mark;
 }
 
-void pc_write_ext_end(struct pc_writer *w, size_t mark, int8_t type) {
-    if (w->status == PC_OK && fits_u32(w, w->len - mark - EXT32_HEADER)) {
+void pc_write_ext_end(struct pc_writer *w, size_t mark, int8_t type) { pc_write_ext_end_apart(w, mark, type, 0); }
+
+void pc_write_ext_end_apart(struct pc_writer *w, size_t mark, int8_t type, size_t elsewhere) {
+    size_t n = w->len - mark - EXT32_HEADER + elsewhere;
+    if (w->status == PC_OK && fits_u32(w, n)) {
         uint8_t *header = w->data + mark;
         header[0] = EXT32;
-        _msgpack_store32(header + 1, (uint32_t)(w->len - mark - EXT32_HEADER));
+        _msgpack_store32(header + 1, (uint32_t)n);
         header[5] = (uint8_t)type;
     }
 }

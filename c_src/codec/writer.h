@@ -98,20 +98,24 @@ static inline void pc_write_str_header(struct pc_writer *w, size_t n);
 static inline void pc_write_bin_header(struct pc_writer *w, size_t n);
 static inline void pc_write_array(struct pc_writer *w, size_t count);
 static inline void pc_write_map(struct pc_writer *w, size_t count);
+void pc_write_ext_header(struct pc_writer *w, int8_t type, size_t n);
 
 /*
- * An array whose count is known only afterwards. begin leaves room for the header of 16 to 65535 elements; end writes the
- * one that fits, and moves what was written since if that has another width: then it returns true.
+ * An array whose count is known only afterwards. begin leaves room for the header of a few elements; widen is called
+ * before the element that needs a wider header (15 and 65535 are there already; anywhere else it does nothing), and
+ * moves what was written since by as many bytes as it returns; end fills in the header.
  */
 size_t pc_write_array_begin(struct pc_writer *w);
-bool pc_write_array_end(struct pc_writer *w, size_t mark, size_t count);
+size_t pc_write_array_widen(struct pc_writer *w, size_t mark, size_t count);
+void pc_write_array_end(struct pc_writer *w, size_t mark, size_t count);
 
 /*
  * An extension whose length is known only afterwards: begin returns a mark, end fills in the 32-bit
- * header that begin left room for.
+ * header that begin left room for. `elsewhere` counts bytes of the payload that will stand in the output but not in w.
  */
 size_t pc_write_ext_begin(struct pc_writer *w);
 void pc_write_ext_end(struct pc_writer *w, size_t mark, int8_t type);
+void pc_write_ext_end_apart(struct pc_writer *w, size_t mark, int8_t type, size_t elsewhere);
 
 /* The same for a frame: room for the u32 length, and its value. */
 size_t pc_write_frame_begin(struct pc_writer *w);

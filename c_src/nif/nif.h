@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct pc_term_state;
+
 /*
  * priv_data. One for all incarnations of the library: `upgrade` hands it on, the last `unload` frees it unless handles are
  * still alive. enif_priv_data(env) gives it in NIFs and in resource callbacks; a destructor counts down as its last act.
@@ -22,6 +24,7 @@ struct pc_nif_state {
     atomic_llong channels;
     atomic_llong slots;
     atomic_llong descriptors;
+    struct pc_term_state *term; /* the codec's */
 };
 
 /*
@@ -41,6 +44,8 @@ static inline struct pc_nif_state *pc_nif_state(ErlNifEnv *env) { return enif_pr
 /* Codec: nif_codec.c. */
 ERL_NIF_TERM nif_encode(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 ERL_NIF_TERM nif_decode(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
+ERL_NIF_TERM nif_encode_iov(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
+ERL_NIF_TERM nif_decode_all(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 
 /* Listening: nif_listener.c. */
 ERL_NIF_TERM nif_listen(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);

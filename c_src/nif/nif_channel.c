@@ -15,7 +15,7 @@ static const char *const flag_names[] = {"inside", "broken", "gone", "verdict", 
 
 static ERL_NIF_TERM error(ErlNifEnv *env, ERL_NIF_TERM reason) { return enif_make_tuple2(env, am_error, reason); }
 
-static struct pc_term_opts plain(void) { return (struct pc_term_opts){.binaries_as_bytes = false, .nil = am_nil}; }
+static struct pc_term_opts plain(void) { return (struct pc_term_opts){.nil = am_nil}; }
 
 /* Goes inside for the controlling process; otherwise *refusal says why not. */
 static bool enter_from(ErlNifEnv *env, struct pc_channel *c, uint32_t phases, ERL_NIF_TERM *refusal) {

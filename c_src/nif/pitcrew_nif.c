@@ -11,6 +11,7 @@
 #include "atoms.h"
 #include "channel.h"
 #include "nif.h"
+#include "term.h"
 
 enum {
     NORMAL = 0, /* a normal scheduler: bounded work, no lock that a dirty thread holds, no blocking call */
@@ -21,6 +22,9 @@ static ErlNifFunc functions[] = {
     {"encode", 2, nif_encode, NORMAL},
     /* Decodes small input; reschedules itself on a dirty CPU scheduler for more. */
     {"decode", 2, nif_decode, NORMAL},
+    /* The same as encode/2 and decode/2, with large binaries left where they are, and value after value. */
+    {"encode_iov", 2, nif_encode_iov, NORMAL},
+    {"decode_all", 2, nif_decode_all, NORMAL},
     /* A few system calls that do not block. */
     {"listen", 1, nif_listen, NORMAL},
     {"accept", 2, nif_accept, NORMAL},
@@ -57,8 +61,7 @@ static int types_load(ErlNifEnv *env, ErlNifResourceFlags flags) {
     return 0;
 }
 
-static int load(ErlNifEnv *env, void **priv, ERL_NIF_TERM info) {
-    (void)info;
+static int load(ErlNifEnv *env, void **priv, ERL_NIF_TERM templates) {
     struct pc_nif_state *state = enif_alloc(sizeof *state);
     if (state == NULL) {
         return -1;
@@ -66,7 +69,9 @@ static int load(ErlNifEnv *env, void **priv, ERL_NIF_TERM info) {
     memset(state, 0, sizeof *state);
     atomic_store(&state->incarnations, 1);
     pc_atoms_init(env);
-    if (types_load(env, ERL_NIF_RT_CREATE) != 0) {
+    state->term = pc_term_state_new(env, templates);
+    if (state->term == NULL || types_load(env, ERL_NIF_RT_CREATE) != 0) {
+        pc_term_state_free(state->term);
         enif_free(state);
         return -1;
     }
@@ -92,6 +97,7 @@ static void unload(ErlNifEnv *env, void *priv) {
     bool last = atomic_fetch_sub(&state->incarnations, 1) == 1;
     /* Destructors of handles that outlive the module still count down here, so with any alive the state stays. */
     if (last && atomic_load(&state->listeners) + atomic_load(&state->channels) + atomic_load(&state->slots) == 0) {
+        pc_term_state_free(state->term);
         enif_free(state);
     }
 }

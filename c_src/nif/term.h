@@ -12,9 +12,58 @@
 #include "codec/reader.h"
 #include "codec/writer.h"
 
+/* How a binary is written. */
+enum pc_binaries {
+    PC_BINARIES_STR, /* must be UTF-8 */
+    PC_BINARIES_BIN,
+    PC_BINARIES_AUTO, /* str if it is UTF-8 */
+};
+
+/* How an atom is written, and what extension 1 becomes. */
+enum pc_atoms {
+    PC_ATOMS_EXT,      /* extension 1; a binary when there is no such atom */
+    PC_ATOMS_STRING,   /* str; a binary */
+    PC_ATOMS_EXISTING, /* extension 1; refused when there is no such atom */
+};
+
+enum pc_tuples {
+    PC_TUPLES_EXT,
+    PC_TUPLES_LIST, /* written as an array */
+    PC_TUPLES_ERROR,
+};
+
+enum { PC_EXT_MASK = 256 / 8 };
+
+/* Parts of an output that stay where they are: behind `at` bytes of the writer's own stand the bytes of `binary`. */
+struct pc_cut {
+    size_t at;
+    ERL_NIF_TERM binary;
+};
+
+struct pc_cuts {
+    struct pc_cut *list; /* enif_alloc; the caller frees it */
+    size_t n;
+    size_t cap;
+    size_t bytes; /* of all binaries */
+};
+
+/* All zero but `nil` is what calls use when nothing else is asked for. */
 struct pc_term_opts {
-    bool binaries_as_bytes; /* write a binary as bin instead of str */
-    ERL_NIF_TERM nil;       /* the atom that stands for nil */
+    ERL_NIF_TERM nil; /* the atom that stands for nil */
+    enum pc_binaries binaries;
+    enum pc_atoms atoms;
+    enum pc_tuples tuples;
+    bool existing_keys;    /* a str that is a map's key becomes an atom if that exists */
+    bool tagged_bytes;     /* bin arrives as Pitcrew.Bytes */
+    bool finite;           /* nan, infinity and neg_infinity are no floats: refused, and plain atoms */
+    bool copy_binaries;    /* do not share memory with the input */
+    unsigned max_depth;    /* 1 to PC_MAX_DEPTH; 0 is the latter */
+    size_t max_size;       /* of the MessagePack in bytes; 0 is no limit but the writer's */
+    const uint8_t *raw;    /* PC_EXT_MASK bytes: a bit for each extension that is kept as Pitcrew.MessagePack.Ext, or NULL */
+    struct pc_cuts *cuts;  /* encoding: large binaries go there, not into the writer; or NULL */
+    ERL_NIF_TERM source;   /* decoding: the binary that is read, of which large ones become parts; or 0 */
+    const uint8_t *origin; /* its bytes */
+    bool *kept_raw;        /* decoding: set when an extension was kept; or NULL */
 };
 
 /* Where and why encoding or decoding stopped. `path` is a list, outermost first, in the env of the call. */
@@ -22,7 +71,17 @@ struct pc_term_error {
     enum pc_status status;
     char message[256];
     ERL_NIF_TERM path;
+    ERL_NIF_TERM struct_name; /* the struct that only Pitcrew.Encoder can help with, or 0 */
 };
+
+/*
+ * What is made once, at load, and only read afterwards: the fields of structs, and the key that tells this VM's opaque
+ * terms from others. `templates` is a map from the names of structs to new ones, as Elixir makes them; those that are
+ * missing have the fields that they are known to have.
+ */
+struct pc_term_state;
+struct pc_term_state *pc_term_state_new(ErlNifEnv *env, ERL_NIF_TERM templates);
+void pc_term_state_free(struct pc_term_state *state);
 
 /* Reads codec_opts() of pitcrew_nif.erl; false if it is not a map or has a value that is not allowed. Unknown keys are refused too. */
 bool pc_term_opts_read(ErlNifEnv *env, ERL_NIF_TERM map, struct pc_term_opts *opts);
@@ -38,7 +97,10 @@ enum pc_status pc_term_encode(ErlNifEnv *env, struct pc_writer *w, ERL_NIF_TERM 
 enum pc_status pc_term_decode(ErlNifEnv *env, struct pc_reader *r, const struct pc_term_opts *opts, ERL_NIF_TERM *term,
                               struct pc_term_error *err);
 
-/* The same within a budget, as pc_term_encode has it: PC_BUDGET when it runs out, and the reader is somewhere inside the value. */
+/*
+ * The same within a budget, as pc_term_encode has it: PC_BUDGET when it runs out, and the reader is somewhere inside the value.
+ * PC_TRUNCATED only if more input could make the value whole.
+ */
 enum pc_status pc_term_decode_within(ErlNifEnv *env, struct pc_reader *r, const struct pc_term_opts *opts,
                                      int64_t *budget, ERL_NIF_TERM *term, struct pc_term_error *err);
 

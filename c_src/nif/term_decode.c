@@ -13,10 +13,8 @@
 #include "term_decoder.h"
 
 enum {
-    MOST_ARITY = (1 << 24) - 1,
-    BIGINT_COST = 10, /* in units */
-    LARGE_MAP = 32,   /* above it a map is a hash tree */
-    PAIR_COST = 3,    /* for each pair of a large map */
+    LARGE_MAP = 32, /* above it a map is a hash tree */
+    PAIR_COST = 3,  /* for each pair of a large map */
 };
 
 static inline enum pc_status decode_value(struct decoder *d, ERL_NIF_TERM *term);
@@ -30,9 +28,8 @@ bool pc_term_make_binary(ErlNifEnv *env, const void *bytes, size_t n, ERL_NIF_TE
     return true;
 }
 
-/* Fills m reserved places. */
-static enum pc_status decode_elements(struct decoder *d, size_t base, size_t m) {
-    for (size_t i = 0; i < m; i++) {
+static enum pc_status decode_elements(struct decoder *d, size_t base, size_t n) {
+    for (size_t i = 0; i < n; i++) {
         ERL_NIF_TERM term;
         d->owed--;
         enum pc_status status = decode_value(d, &term);
@@ -57,66 +54,6 @@ static enum pc_status decode_list(struct decoder *d, uint32_t n, ERL_NIF_TERM *t
     return status;
 }
 
-static enum pc_status decode_tuple_elements(struct decoder *d, ERL_NIF_TERM *term) {
-    struct pc_token t;
-    size_t base;
-    enum pc_status status = pc_reader_next(d->r, &t);
-    if (status != PC_OK) {
-        return failed(d, status);
-    }
-    if (t.type != PC_ARRAY || t.len > MOST_ARITY) {
-        return pc_term_fail(d->env, d->err, PC_INVALID, "a tuple whose payload is not an array of at most %d elements",
-                            MOST_ARITY);
-    }
-    status = open_container(d, t.len, &base);
-    if (status == PC_OK) {
-        status = decode_elements(d, base, t.len);
-    }
-    if (status != PC_OK) {
-        return status;
-    }
-    *term = enif_make_tuple_from_array(d->env, d->terms + base, t.len);
-    close_container(d, base);
-    if (pc_reader_left(d->r) != 0) {
-        return pc_term_fail(d->env, d->err, PC_INVALID, "a tuple with bytes after its array");
-    }
-    return PC_OK;
-}
-
-/* A tuple's payload is read by a reader of its own, so nothing in it can reach past its end. */
-static enum pc_status decode_tuple(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term) {
-    if (d->owed > pc_reader_left(d->r)) {
-        return failed(d, PC_TRUNCATED);
-    }
-    struct pc_reader inner;
-    struct pc_reader *outer = d->r;
-    uint64_t owed = d->owed;
-    pc_reader_init(&inner, t->data, t->len);
-    d->r = &inner;
-    d->owed = 0;
-    enum pc_status status = decode_tuple_elements(d, term);
-    d->r = outer;
-    d->owed = owed;
-    return status;
-}
-
-static enum pc_status decode_ext(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term) {
-    switch (t->ext) {
-    case PC_EXT_ATOM:
-        return decode_repeated(d, t, term);
-    case PC_EXT_BIGINT:
-        d->units -= BIGINT_COST + t->len / BYTES_PER_UNIT;
-        if (!pc_term_read_bigint(d->env, t->data, t->len, term)) {
-            return pc_term_fail(d->env, d->err, PC_INVALID, "a big integer that is not well formed, or too large");
-        }
-        return PC_OK;
-    case PC_EXT_TUPLE:
-        return decode_tuple(d, t, term);
-    default:
-        return pc_term_fail(d->env, d->err, PC_INVALID, "an extension of the unknown type %d", t->ext);
-    }
-}
-
 static enum pc_status decode_token(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term);
 
 static enum pc_status decode_key(struct decoder *d, ERL_NIF_TERM *term) {
@@ -125,10 +62,14 @@ static enum pc_status decode_key(struct decoder *d, ERL_NIF_TERM *term) {
     if (status != PC_OK) {
         return failed(d, status);
     }
-    if (t.type == PC_STR && t.len <= MOST_KNOWN_BYTES) {
+    if (t.type != PC_STR) {
+        return decode_token(d, &t, term);
+    }
+    if (t.len <= MOST_KNOWN_BYTES) {
         return decode_repeated(d, &t, term);
     }
-    return decode_token(d, &t, term);
+    d->units -= t.len / BYTES_PER_UNIT;
+    return d->units < 0 ? PC_BUDGET : decode_key_str(d, &t, term);
 }
 
 /* Keys stand in the first n of the reserved places, values in the others, as enif_make_map_from_arrays wants them. */
@@ -174,6 +115,19 @@ static enum pc_status decode_map(struct decoder *d, uint32_t n, ERL_NIF_TERM *te
     return PC_OK;
 }
 
+static enum pc_status decode_bin(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term) {
+    ERL_NIF_TERM data;
+    d->units -= t->len / BYTES_PER_UNIT;
+    if (!d->opts->tagged_bytes) {
+        return decode_binary(d, t->data, t->len, term);
+    }
+    enum pc_status status = decode_binary(d, t->data, t->len, &data);
+    if (status == PC_OK && !pc_struct_make(d->env, PC_STRUCT_BYTES, &data, term)) {
+        status = failed(d, PC_NO_MEMORY);
+    }
+    return status;
+}
+
 static enum pc_status decode_token(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term) {
     if (--d->units < 0) {
         return PC_BUDGET;
@@ -192,20 +146,18 @@ static enum pc_status decode_token(struct decoder *d, const struct pc_token *t, 
         *term = enif_make_uint64(d->env, t->u);
         return PC_OK;
     case PC_FLOAT:
-        *term = make_float(d, t->f);
-        return PC_OK;
+        return decode_float(d, t->f, term);
     case PC_STR:
         d->units -= t->len / BYTES_PER_UNIT;
         return decode_str(d, t, term);
     case PC_BIN:
-        d->units -= t->len / BYTES_PER_UNIT;
-        return pc_term_make_binary(d->env, t->data, t->len, term) ? PC_OK : failed(d, PC_NO_MEMORY);
+        return decode_bin(d, t, term);
     case PC_ARRAY:
         return decode_list(d, t->len, term);
     case PC_MAP:
         return decode_map(d, t->len, term);
     case PC_EXT:
-        return decode_ext(d, t, term);
+        return t->ext == PC_EXT_ATOM && !is_raw(d, PC_EXT_ATOM) ? decode_repeated(d, t, term) : pc_term_decode_ext(d, t, term);
     }
     return failed(d, PC_INVALID);
 }
@@ -224,6 +176,10 @@ static inline enum pc_status decode_value(struct decoder *d, ERL_NIF_TERM *term)
     return decode_token(d, &t, term);
 }
 
+enum pc_status pc_term_decode_value(struct decoder *d, ERL_NIF_TERM *term) { return decode_value(d, term); }
+
+enum pc_status pc_term_decode_elements(struct decoder *d, size_t base, size_t n) { return decode_elements(d, base, n); }
+
 enum pc_status pc_term_decode_within(ErlNifEnv *env, struct pc_reader *r, const struct pc_term_opts *opts,
                                      int64_t *budget, ERL_NIF_TERM *term, struct pc_term_error *err) {
     struct decoder d;
@@ -233,6 +189,7 @@ enum pc_status pc_term_decode_within(ErlNifEnv *env, struct pc_reader *r, const 
     d.err = err;
     d.units = budget != NULL ? *budget : INT64_MAX;
     d.depth = 0;
+    d.max_depth = opts->max_depth != 0 ? opts->max_depth : PC_MAX_DEPTH;
     d.owed = 0;
     d.terms = d.local;
     d.top = 0;

@@ -2,8 +2,8 @@
 #define PC_NIF_TERM_DECODER_H
 
 /*
- * The state of one decoding, its stack of terms, and its leaves: text, atoms, floats. Inline and private to term_decode.c,
- * which has the containers.
+ * The state of one decoding, its stack of terms, and its leaves: text, atoms, floats. Inline and private to term_decode*.c,
+ * which have the containers.
  */
 
 #include <math.h>
@@ -19,6 +19,7 @@ enum {
     /* What costs more than a unit, in units. */
     NEW_ATOM_COST = 15, /* an atom that is not known yet, at worst through the external term format */
     BYTES_PER_UNIT = 32,
+    SHARED_BYTES = 256, /* from here on a binary becomes a part of the input, if that is one */
 };
 
 /* A map's key or an atom that was met before: both repeat, and one term can serve all. */
@@ -36,6 +37,7 @@ struct decoder {
     struct pc_term_error *err;
     int64_t units;
     unsigned depth;
+    unsigned max_depth;
     uint64_t owed; /* elements that open containers still wait for in this reader */
     ERL_NIF_TERM *terms;
     size_t top;
@@ -44,6 +46,13 @@ struct decoder {
     struct known known[SLOTS];
     ERL_NIF_TERM local[LOCAL_TERMS];
 };
+
+/* term_decode.c: the next value; the next n values, into the reserved places from `base` on. */
+enum pc_status pc_term_decode_value(struct decoder *d, ERL_NIF_TERM *term);
+enum pc_status pc_term_decode_elements(struct decoder *d, size_t base, size_t n);
+
+/* term_decode_ext.c: an extension other than an atom. */
+enum pc_status pc_term_decode_ext(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term);
 
 static inline enum pc_status failed(struct decoder *d, enum pc_status status) {
     return pc_term_fail(d->env, d->err, status, "%s", pc_status_text(status));
@@ -57,8 +66,8 @@ static inline enum pc_status unwind(struct decoder *d, enum pc_status status, ER
 /* Reserves m places on the stack for a container; *base is the first. */
 static inline enum pc_status open_container(struct decoder *d, uint64_t m, size_t *base) {
     *base = d->top;
-    if (d->depth == PC_MAX_DEPTH) {
-        return pc_term_fail(d->env, d->err, PC_TOO_DEEP, "nested more than %d levels deep", PC_MAX_DEPTH);
+    if (d->depth == d->max_depth) {
+        return pc_term_fail(d->env, d->err, PC_TOO_DEEP, "nested more than %u levels deep", d->max_depth);
     }
     if (m + d->owed > pc_reader_left(d->r)) {
         return failed(d, PC_TRUNCATED);
@@ -83,24 +92,54 @@ static inline enum pc_status open_container(struct decoder *d, uint64_t m, size_
     return PC_OK;
 }
 
+/* Whether extensions of this type are kept as they are. */
+static inline bool is_raw(const struct decoder *d, int8_t type) {
+    return d->opts->raw != NULL && (d->opts->raw[(uint8_t)type / 8] >> ((uint8_t)type % 8) & 1) != 0;
+}
+
 static inline void close_container(struct decoder *d, size_t base) {
     d->top = base;
     d->depth--;
+}
+
+/* Bytes of the input as a binary. */
+static inline enum pc_status decode_binary(struct decoder *d, const uint8_t *data, uint32_t n, ERL_NIF_TERM *term) {
+    if (n >= SHARED_BYTES && d->opts->origin != NULL) {
+        *term = enif_make_sub_binary(d->env, d->opts->source, (size_t)(data - d->opts->origin), n);
+        return PC_OK;
+    }
+    return pc_term_make_binary(d->env, data, n, term) ? PC_OK : failed(d, PC_NO_MEMORY);
 }
 
 static inline enum pc_status decode_str(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term) {
     if (!pc_utf8_valid(t->data, t->len)) {
         return pc_term_fail(d->env, d->err, PC_INVALID, "a str that is not valid UTF-8");
     }
-    return pc_term_make_binary(d->env, t->data, t->len, term) ? PC_OK : failed(d, PC_NO_MEMORY);
+    return decode_binary(d, t->data, t->len, term);
+}
+
+static inline enum pc_status decode_key_str(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term) {
+    if (d->opts->existing_keys && pc_utf8_valid(t->data, t->len)) {
+        d->units -= NEW_ATOM_COST;
+        if (pc_term_find_atom(d->env, t->data, t->len, term)) {
+            return PC_OK;
+        }
+    }
+    return decode_str(d, t, term);
 }
 
 static inline enum pc_status decode_atom(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term) {
     d->units -= NEW_ATOM_COST;
-    if (!pc_term_read_atom(d->env, t->data, t->len, term)) {
+    if (!pc_utf8_valid(t->data, t->len)) {
         return pc_term_fail(d->env, d->err, PC_INVALID, "an atom whose text is not valid UTF-8");
     }
-    return PC_OK;
+    if (d->opts->atoms != PC_ATOMS_STRING && pc_term_find_atom(d->env, t->data, t->len, term)) {
+        return PC_OK;
+    }
+    if (d->opts->atoms == PC_ATOMS_EXISTING) {
+        return pc_term_fail(d->env, d->err, PC_INVALID, "an atom that does not exist");
+    }
+    return decode_binary(d, t->data, t->len, term);
 }
 
 static inline size_t slot_of(const struct pc_token *t) {
@@ -135,7 +174,7 @@ static inline enum pc_status decode_repeated(struct decoder *d, const struct pc_
         *term = known->term;
         return PC_OK;
     }
-    enum pc_status status = t->type == PC_STR ? decode_str(d, t, term) : decode_atom(d, t, term);
+    enum pc_status status = t->type == PC_STR ? decode_key_str(d, t, term) : decode_atom(d, t, term);
     if (status == PC_OK && t->len <= MOST_KNOWN_BYTES) {
         *known = (struct known){.data = t->data, .n = t->len, .type = t->type, .term = *term};
         d->known_used |= UINT32_C(1) << slot;
@@ -143,14 +182,17 @@ static inline enum pc_status decode_repeated(struct decoder *d, const struct pc_
     return status;
 }
 
-static inline ERL_NIF_TERM make_float(struct decoder *d, double value) {
+static inline enum pc_status decode_float(struct decoder *d, double value, ERL_NIF_TERM *term) {
     if (__builtin_expect(isfinite(value), 1)) {
-        return enif_make_double(d->env, value);
+        *term = enif_make_double(d->env, value);
+    } else if (d->opts->finite) {
+        return pc_term_fail(d->env, d->err, PC_INVALID, "a float that is not finite (the option floats: atoms admits it)");
+    } else if (isnan(value)) {
+        *term = am_nan;
+    } else {
+        *term = value > 0 ? am_infinity : am_neg_infinity;
     }
-    if (isnan(value)) {
-        return am_nan;
-    }
-    return value > 0 ? am_infinity : am_neg_infinity;
+    return PC_OK;
 }
 
 #endif

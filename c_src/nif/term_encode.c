@@ -1,7 +1,7 @@
 /*
  * Terms to MessagePack: a recursive walk straight into the writer.
  *
- * Invariants: containers nest at most PC_MAX_DEPTH deep; each term costs a unit of the budget before work is done
+ * Invariants: containers nest at most max_depth deep; each term costs a unit of the budget before work is done
  * for it; the path is built only while unwinding from a failure. Must not keep a pointer into the writer's memory
  * across a write: it moves.
  */
@@ -11,28 +11,60 @@
 #include "term_encoder.h"
 
 enum {
-    SHORT_LIST = 16,
     LARGE_MAP = 32,
+    /* Elements of an array before it needs a wider header. */
+    NARROW = 15,
+    WIDE = 65535,
 };
 
-static enum pc_status encode_term(struct encoder *e, ERL_NIF_TERM term);
 static enum pc_status encode_typed(struct encoder *e, ERL_NIF_TERM term, ErlNifTermType type);
 
-/* Whether the list ends within SHORT_LIST - 1 elements; *count is how many were seen. */
-static bool is_short(struct encoder *e, ERL_NIF_TERM list, size_t *count) {
-    ERL_NIF_TERM head;
-    *count = 0;
-    while (*count < SHORT_LIST && enif_get_list_cell(e->env, list, &head, &list)) {
-        ++*count;
+/* How far the output has come, to go back to when a term turns out to be something else. */
+struct progress {
+    size_t len;
+    size_t cuts;
+    size_t elsewhere;
+};
+
+static inline struct progress progress(const struct encoder *e) {
+    const struct pc_cuts *cuts = e->opts->cuts;
+    return (struct progress){.len = e->w->len, .cuts = cuts != NULL ? cuts->n : 0, .elsewhere = bytes_elsewhere(e)};
+}
+
+static void go_back(struct encoder *e, const struct progress *to) {
+    if (e->w->status != PC_OK) {
+        return;
     }
-    return *count < SHORT_LIST;
+    e->w->len = to->len;
+    e->places_used = 0; /* some may have stood behind it */
+    if (e->opts->cuts != NULL) {
+        e->w->max += e->opts->cuts->bytes - to->elsewhere;
+        e->opts->cuts->n = to->cuts;
+        e->opts->cuts->bytes = to->elsewhere;
+    }
+}
+
+/* Terms that only this VM understands. What the VM makes of them is of unknown size, but for a few. */
+static enum pc_status encode_opaque(struct encoder *e, ERL_NIF_TERM term, bool is_small) {
+    if (e->bounded && !is_small) {
+        return PC_BUDGET;
+    }
+    return pc_term_write_opaque(e->env, e->w, term) ? written(e) : no_memory(e);
+}
+
+static enum pc_status encode_binary(struct encoder *e, ERL_NIF_TERM term) {
+    ErlNifBinary bin;
+    if (!enif_inspect_binary(e->env, term, &bin)) {
+        return encode_opaque(e, term, false);
+    }
+    return encode_bytes(e, term, &bin, e->opts->binaries);
 }
 
 /*
  * Elements of one list are mostly of one type, so the type of the one before is tried first: that saves a call of the VM
  * for each number.
  */
-static enum pc_status encode_element(struct encoder *e, ERL_NIF_TERM term, ErlNifTermType *last) {
+static inline enum pc_status encode_element(struct encoder *e, ERL_NIF_TERM term, ErlNifTermType *last) {
     ErlNifSInt64 i;
     double f;
     ErlNifBinary bin;
@@ -48,48 +80,76 @@ static enum pc_status encode_element(struct encoder *e, ERL_NIF_TERM term, ErlNi
         return written(e);
     }
     if (*last == ERL_NIF_TERM_TYPE_BITSTRING && enif_inspect_binary(e->env, term, &bin)) {
-        return encode_bytes(e, &bin, e->opts->binaries_as_bytes);
+        return encode_bytes(e, term, &bin, e->opts->binaries);
     }
     *last = enif_term_type(e->env, term);
     return encode_typed(e, term, *last);
 }
 
-/* *count is how many elements there were; the rest, if it is no empty list, makes the list improper. */
-static enum pc_status encode_elements(struct encoder *e, ERL_NIF_TERM list, size_t *count) {
-    ErlNifTermType last = ERL_NIF_TERM_TYPE_LIST;
-    ERL_NIF_TERM head;
-    size_t n = 0;
-    for (; enif_get_list_cell(e->env, list, &head, &list); n++) {
-        enum pc_status status = encode_element(e, head, &last);
-        if (status != PC_OK) {
-            return unwind(e, status, enif_make_uint64(e->env, n));
+/* Everything behind the mark has moved. */
+static void shift(struct encoder *e, size_t mark, size_t by) {
+    for (size_t slot = 0; slot < SLOTS; slot++) {
+        if ((e->places_used >> slot & 1) != 0 && e->places[slot].at > mark) {
+            e->places[slot].at += by;
         }
     }
-    *count = n;
-    return enif_is_empty_list(e->env, list) ? PC_OK : unsupported(e, "an improper list");
+    struct pc_cuts *cuts = e->opts->cuts;
+    for (size_t i = cuts != NULL ? cuts->n : 0; i > 0 && cuts->list[i - 1].at > mark; i--) {
+        cuts->list[i - 1].at += by;
+    }
+}
+
+/* *rest is what is left when it ends, or where it failed; *count is how many elements came before. */
+static enum pc_status encode_elements(struct encoder *e, size_t mark, ERL_NIF_TERM *rest, size_t *count) {
+    ErlNifTermType last = ERL_NIF_TERM_TYPE_LIST;
+    ERL_NIF_TERM head;
+    enum pc_status status = PC_OK;
+    size_t limit = NARROW;
+    for (; status == PC_OK && enif_get_list_cell(e->env, *rest, &head, rest); ++*count) {
+        if (__builtin_expect(*count == limit, 0)) {
+            shift(e, mark, pc_write_array_widen(e->w, mark, *count));
+            limit = limit == NARROW ? WIDE : SIZE_MAX;
+        }
+        status = encode_element(e, head, &last);
+    }
+    return status;
+}
+
+/* Whether what is left of a list ends as a list does. */
+static enum pc_status find_end(struct encoder *e, ERL_NIF_TERM rest, bool *is_proper) {
+    ERL_NIF_TERM head;
+    while (enif_get_list_cell(e->env, rest, &head, &rest)) {
+        if (--e->units < 0) {
+            return PC_BUDGET;
+        }
+    }
+    *is_proper = enif_is_empty_list(e->env, rest);
+    return PC_OK;
 }
 
 static enum pc_status encode_list(struct encoder *e, ERL_NIF_TERM list) {
-    size_t n;
-    size_t mark = 0;
+    size_t count = 0;
+    ERL_NIF_TERM rest = list;
+    bool is_proper;
+    unsigned depth = e->depth;
     enum pc_status status = enter(e);
     if (status != PC_OK) {
         return status;
     }
-    bool counted = is_short(e, list, &n);
-    if (counted) {
-        pc_write_array(e->w, n);
-    } else {
-        mark = pc_write_array_begin(e->w);
+    struct progress start = progress(e);
+    status = encode_elements(e, pc_write_array_begin(e->w), &rest, &count);
+    if (status == PC_BUDGET || find_end(e, rest, &is_proper) == PC_BUDGET) {
+        return PC_BUDGET;
     }
-    status = encode_elements(e, list, &n);
+    e->depth = depth;
+    if (!is_proper) { /* and so no list for anybody else, whatever is in it */
+        go_back(e, &start);
+        return encode_opaque(e, list, false);
+    }
     if (status != PC_OK) {
-        return status;
+        return unwind(e, status, enif_make_uint64(e->env, count - 1));
     }
-    if (!counted && pc_write_array_end(e->w, mark, n)) {
-        e->places_used = 0; /* they have moved */
-    }
-    e->depth--;
+    pc_write_array_end(e->w, start.len, count);
     return written(e);
 }
 
@@ -97,41 +157,28 @@ static enum pc_status encode_tuple(struct encoder *e, ERL_NIF_TERM tuple) {
     int arity;
     const ERL_NIF_TERM *elements;
     (void)enif_get_tuple(e->env, tuple, &arity, &elements);
+    if (e->opts->tuples == PC_TUPLES_ERROR) {
+        return unsupported(e, "a tuple (by the option tuples: error)");
+    }
     enum pc_status status = enter(e);
     if (status != PC_OK) {
         return status;
     }
-    size_t mark = pc_write_ext_begin(e->w);
+    bool is_ext = e->opts->tuples == PC_TUPLES_EXT;
+    size_t mark = is_ext ? pc_write_ext_begin(e->w) : 0;
+    size_t elsewhere = bytes_elsewhere(e);
     pc_write_array(e->w, (size_t)arity);
     for (int i = 0; i < arity; i++) {
-        status = encode_term(e, elements[i]);
+        status = pc_term_encode_value(e, elements[i]);
         if (status != PC_OK) {
             return unwind(e, status, enif_make_int(e->env, i));
         }
     }
-    pc_write_ext_end(e->w, mark, PC_EXT_TUPLE);
+    if (is_ext) {
+        pc_write_ext_end_apart(e->w, mark, PC_EXT_TUPLE, bytes_elsewhere(e) - elsewhere);
+    }
     e->depth--;
     return written(e);
-}
-
-static enum pc_status refuse_struct(struct encoder *e, ERL_NIF_TERM name) {
-    char text[128];
-    if (enif_snprintf(text, sizeof text, "%T", name) < 0) {
-        text[0] = '\0';
-    }
-    return pc_term_fail(e->env, e->err, PC_INVALID,
-                        "the struct %s cannot be encoded; make it a map, list or binary first", text);
-}
-
-static enum pc_status encode_struct(struct encoder *e, ERL_NIF_TERM map, ERL_NIF_TERM name) {
-    ERL_NIF_TERM data;
-    if (name != am_pitcrew_bytes) {
-        return refuse_struct(e, name);
-    }
-    if (!enif_get_map_value(e->env, map, am_data, &data) || !enif_is_binary(e->env, data)) {
-        return unsupported(e, "a Pitcrew.Bytes whose data is no binary");
-    }
-    return encode_binary(e, data, true);
 }
 
 static enum pc_status encode_key(struct encoder *e, ERL_NIF_TERM key) {
@@ -141,8 +188,9 @@ static enum pc_status encode_key(struct encoder *e, ERL_NIF_TERM key) {
         e->units--;
         return written(e);
     }
-    enum pc_status status = encode_term(e, key);
-    if (status == PC_OK) {
+    size_t elsewhere = bytes_elsewhere(e);
+    enum pc_status status = pc_term_encode_value(e, key);
+    if (status == PC_OK && elsewhere == bytes_elsewhere(e)) {
         remember(e, key, slot, at);
     }
     return status;
@@ -157,9 +205,9 @@ static enum pc_status encode_pairs(struct encoder *e, ErlNifMapIterator *it, siz
             return PC_OK;
         }
         /* The keys of a large map are data, and would only push the others out. */
-        enum pc_status status = n > LARGE_MAP ? encode_term(e, key) : encode_key(e, key);
+        enum pc_status status = n > LARGE_MAP ? pc_term_encode_value(e, key) : encode_key(e, key);
         if (status == PC_OK) {
-            status = encode_term(e, value);
+            status = pc_term_encode_value(e, value);
         }
         if (status != PC_OK) {
             return unwind(e, status, key);
@@ -169,33 +217,72 @@ static enum pc_status encode_pairs(struct encoder *e, ErlNifMapIterator *it, siz
     return PC_OK;
 }
 
+static bool has_key(struct encoder *e, ERL_NIF_TERM map, ERL_NIF_TERM key) {
+    ERL_NIF_TERM value;
+    return key != 0 && enif_get_map_value(e->env, map, key, &value);
+}
+
+static bool is_written_as_text(const struct encoder *e, ERL_NIF_TERM atom) {
+    bool is_float = !e->opts->finite && (atom == am_nan || atom == am_infinity || atom == am_neg_infinity);
+    return atom != e->opts->nil && atom != am_true && atom != am_false && !is_float;
+}
+
+static ERL_NIF_TERM list_of(struct encoder *e, ERL_NIF_TERM tuple) {
+    int arity;
+    const ERL_NIF_TERM *elements;
+    (void)enif_get_tuple(e->env, tuple, &arity, &elements);
+    return enif_make_list_from_array(e->env, elements, (unsigned)arity);
+}
+
+/* With atoms as str, or tuples as arrays, two keys may become one on the wire, which would lose a pair. */
+static enum pc_status refuse_twins(struct encoder *e, ERL_NIF_TERM map) {
+    ErlNifMapIterator it;
+    ERL_NIF_TERM key;
+    ERL_NIF_TERM value;
+    enum pc_status status = PC_OK;
+    if (!enif_map_iterator_create(e->env, map, &it, ERL_NIF_MAP_ITERATOR_FIRST)) {
+        return no_memory(e);
+    }
+    for (; status == PC_OK && enif_map_iterator_get_pair(e->env, &it, &key, &value); enif_map_iterator_next(e->env, &it)) {
+        bool atom = e->opts->atoms == PC_ATOMS_STRING && enif_is_atom(e->env, key) && is_written_as_text(e, key);
+        bool tuple = e->opts->tuples == PC_TUPLES_LIST && enif_is_tuple(e->env, key);
+        if ((atom && has_key(e, map, pc_term_atom_text(e->env, key))) || (tuple && has_key(e, map, list_of(e, key)))) {
+            status = unwind(e, pc_term_fail(e->env, e->err, PC_INVALID, "a map with another key that would be the same"), key);
+        }
+    }
+    enif_map_iterator_destroy(e->env, &it);
+    return status;
+}
+
 static enum pc_status encode_map(struct encoder *e, ERL_NIF_TERM map) {
     size_t n;
     ErlNifMapIterator it;
+    unsigned depth = e->depth;
+    ERL_NIF_TERM struct_name = 0;
     enum pc_status status = enter(e);
-    if (status != PC_OK) {
-        return status;
+    if (status != PC_OK) { /* but a struct need not be a container */
+        bool is_struct = enif_get_map_value(e->env, map, am_struct_key, &struct_name) != 0;
+        return is_struct ? pc_term_encode_struct(e, map, struct_name) : status;
     }
     (void)enif_get_map_size(e->env, map, &n);
-    size_t mark = e->w->len;
+    struct progress start = progress(e);
     pc_write_map(e->w, n);
     if (!enif_map_iterator_create(e->env, map, &it, ERL_NIF_MAP_ITERATOR_FIRST)) {
         return no_memory(e);
     }
-    ERL_NIF_TERM struct_name = 0;
     status = encode_pairs(e, &it, n, &struct_name);
     enif_map_iterator_destroy(e->env, &it);
     /* The key of a struct may come last, or after a field that failed: the struct is the better story. */
     if (status != PC_OK && status != PC_BUDGET) {
         (void)enif_get_map_value(e->env, map, am_struct_key, &struct_name);
     }
-    e->depth--;
+    e->depth = depth;
     if (struct_name != 0) {
-        if (e->w->status == PC_OK) {
-            e->w->len = mark;
-            e->places_used = 0; /* some may have stood behind the mark */
-        }
-        return encode_struct(e, map, struct_name);
+        go_back(e, &start);
+        return pc_term_encode_struct(e, map, struct_name);
+    }
+    if (status == PC_OK && (e->opts->atoms == PC_ATOMS_STRING || e->opts->tuples == PC_TUPLES_LIST)) {
+        status = refuse_twins(e, map);
     }
     return status == PC_OK ? written(e) : status;
 }
@@ -209,7 +296,7 @@ static enum pc_status encode_typed(struct encoder *e, ERL_NIF_TERM term, ErlNifT
     case ERL_NIF_TERM_TYPE_FLOAT:
         return encode_float(e, term);
     case ERL_NIF_TERM_TYPE_BITSTRING:
-        return encode_binary(e, term, e->opts->binaries_as_bytes);
+        return encode_binary(e, term);
     case ERL_NIF_TERM_TYPE_LIST:
         return encode_list(e, term);
     case ERL_NIF_TERM_TYPE_MAP:
@@ -217,19 +304,17 @@ static enum pc_status encode_typed(struct encoder *e, ERL_NIF_TERM term, ErlNifT
     case ERL_NIF_TERM_TYPE_TUPLE:
         return encode_tuple(e, term);
     case ERL_NIF_TERM_TYPE_PID:
-        return unsupported(e, "a pid");
     case ERL_NIF_TERM_TYPE_PORT:
-        return unsupported(e, "a port");
     case ERL_NIF_TERM_TYPE_REFERENCE:
-        return unsupported(e, "a reference");
-    case ERL_NIF_TERM_TYPE_FUN:
-        return unsupported(e, "a function");
+        return encode_opaque(e, term, true);
+    case ERL_NIF_TERM_TYPE_FUN: /* with all that it has closed over */
+        return encode_opaque(e, term, false);
     default:
         return unsupported(e, "a term of an unknown type");
     }
 }
 
-static enum pc_status encode_term(struct encoder *e, ERL_NIF_TERM term) {
+enum pc_status pc_term_encode_value(struct encoder *e, ERL_NIF_TERM term) {
     if (--e->units < 0) {
         return PC_BUDGET;
     }
@@ -244,9 +329,12 @@ enum pc_status pc_term_encode(ErlNifEnv *env, struct pc_writer *w, ERL_NIF_TERM 
     e.opts = opts;
     e.err = err;
     e.units = budget != NULL ? *budget : INT64_MAX;
+    e.bounded = budget != NULL;
     e.depth = 0;
+    e.max_depth = opts->max_depth != 0 ? opts->max_depth : PC_MAX_DEPTH;
+    e.max_size = w->max;
     e.places_used = 0;
-    enum pc_status status = encode_term(&e, term);
+    enum pc_status status = pc_term_encode_value(&e, term);
     if (budget != NULL) {
         *budget = e.units;
     }

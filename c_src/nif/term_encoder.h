@@ -2,7 +2,7 @@
 #define PC_NIF_TERM_ENCODER_H
 
 /*
- * The state of one encoding and its leaves: atoms, numbers, binaries. Inline and private to term_encode.c, which has the
+ * The state of one encoding and its leaves: atoms, numbers, binaries. Inline and private to term_encode*.c, which have the
  * containers: a call for each leaf would cost as much as the leaf.
  */
 
@@ -16,6 +16,7 @@ enum {
     SLOT_BITS = 5,
     SLOTS = 1 << SLOT_BITS,
     BYTES_PER_UNIT = 32,
+    SHARED_BYTES = 512, /* from here on a binary is not copied into an output that can do without */
 };
 
 /*
@@ -34,10 +35,17 @@ struct encoder {
     const struct pc_term_opts *opts;
     struct pc_term_error *err;
     int64_t units;
+    bool bounded; /* units count: work whose size is not known is for elsewhere */
     unsigned depth;
+    unsigned max_depth;
+    size_t max_size;      /* of all that is written, for the message */
     uint32_t places_used; /* one bit for each slot */
     struct place places[SLOTS];
 };
+
+/* term_encode.c: any term. term_encode_struct.c: a map that has `name` as its struct. */
+enum pc_status pc_term_encode_value(struct encoder *e, ERL_NIF_TERM term);
+enum pc_status pc_term_encode_struct(struct encoder *e, ERL_NIF_TERM map, ERL_NIF_TERM name);
 
 static inline enum pc_status unsupported(struct encoder *e, const char *what) {
     return pc_term_fail(e->env, e->err, PC_INVALID, "%s cannot be encoded", what);
@@ -53,11 +61,15 @@ static inline enum pc_status unwind(struct encoder *e, enum pc_status status, ER
 }
 
 static inline enum pc_status enter(struct encoder *e) {
-    if (e->depth == PC_MAX_DEPTH) {
-        return pc_term_fail(e->env, e->err, PC_TOO_DEEP, "nested more than %d levels deep", PC_MAX_DEPTH);
+    if (e->depth == e->max_depth) {
+        return pc_term_fail(e->env, e->err, PC_TOO_DEEP, "nested more than %u levels deep", e->max_depth);
     }
     e->depth++;
     return PC_OK;
+}
+
+static inline enum pc_status too_big(struct encoder *e) {
+    return pc_term_fail(e->env, e->err, PC_TOO_BIG, "larger than the limit of %zu bytes", e->max_size);
 }
 
 /* Every way out of a leaf: the writer's error, if it has one, becomes ours. */
@@ -65,10 +77,7 @@ static inline enum pc_status written(struct encoder *e) {
     if (__builtin_expect(e->w->status == PC_OK, 1)) {
         return PC_OK;
     }
-    if (e->w->status == PC_TOO_BIG) {
-        return pc_term_fail(e->env, e->err, PC_TOO_BIG, "larger than the limit of %zu bytes", e->w->max);
-    }
-    return no_memory(e);
+    return e->w->status == PC_TOO_BIG ? too_big(e) : no_memory(e);
 }
 
 static inline size_t slot_of(ERL_NIF_TERM term) {
@@ -91,11 +100,38 @@ static inline void remember(struct encoder *e, ERL_NIF_TERM term, size_t slot, s
     e->places_used |= UINT32_C(1) << slot;
 }
 
+static inline size_t bytes_elsewhere(const struct encoder *e) { return e->opts->cuts != NULL ? e->opts->cuts->bytes : 0; }
+
+/* Leaves a binary where it is, behind the header that was just written for it. */
+static inline enum pc_status cut(struct encoder *e, ERL_NIF_TERM binary, size_t n) {
+    struct pc_cuts *cuts = e->opts->cuts;
+    struct pc_writer *w = e->w;
+    if (w->status == PC_OK && w->max - w->len < n) {
+        return too_big(e);
+    }
+    if (cuts->n == cuts->cap) {
+        size_t cap = cuts->cap == 0 ? 16 : 2 * cuts->cap;
+        struct pc_cut *list = enif_realloc(cuts->list, cap * sizeof *list);
+        if (list == NULL) {
+            return no_memory(e);
+        }
+        cuts->list = list;
+        cuts->cap = cap;
+    }
+    cuts->list[cuts->n++] = (struct pc_cut){.at = w->len, .binary = binary};
+    cuts->bytes += n;
+    w->max -= n;
+    if (w->cap > w->max) {
+        w->cap = w->max;
+    }
+    return written(e);
+}
+
 static inline enum pc_status encode_text_atom(struct encoder *e, ERL_NIF_TERM atom) {
     size_t slot = slot_of(atom);
     size_t at = e->w->len;
     if (!repeat(e, atom, slot)) {
-        if (!pc_term_write_atom(e->env, e->w, atom)) {
+        if (!pc_term_write_atom(e->env, e->w, atom, e->opts->atoms == PC_ATOMS_STRING)) {
             return no_memory(e);
         }
         remember(e, atom, slot, at);
@@ -108,6 +144,8 @@ static inline enum pc_status encode_atom(struct encoder *e, ERL_NIF_TERM atom) {
         pc_write_nil(e->w);
     } else if (atom == am_true || atom == am_false) {
         pc_write_bool(e->w, atom == am_true);
+    } else if (e->opts->finite) {
+        return encode_text_atom(e, atom);
     } else if (atom == am_nan) {
         pc_write_double(e->w, (double)NAN);
     } else if (atom == am_infinity) {
@@ -144,31 +182,30 @@ static inline enum pc_status encode_float(struct encoder *e, ERL_NIF_TERM term) 
     return written(e);
 }
 
-static inline enum pc_status encode_bytes(struct encoder *e, const ErlNifBinary *bin, bool as_bytes) {
+/* A binary and its contents, which enif_inspect_binary has found. */
+static inline enum pc_status encode_bytes(struct encoder *e, ERL_NIF_TERM term, const ErlNifBinary *bin,
+                                          enum pc_binaries as) {
     e->units -= (int64_t)(bin->size / BYTES_PER_UNIT);
     if (e->units < 0) {
         return PC_BUDGET;
     }
-    if (as_bytes) {
+    if (as == PC_BINARIES_BIN) {
         pc_write_bin_header(e->w, bin->size);
     } else if (pc_utf8_valid(bin->data, bin->size)) {
         pc_write_str_header(e->w, bin->size);
+    } else if (as == PC_BINARIES_AUTO) {
+        pc_write_bin_header(e->w, bin->size);
     } else {
-        return pc_term_fail(
-            e->env, e->err, PC_INVALID,
-            "a binary that is not valid UTF-8; wrap it with Pitcrew.bytes/1 (pitcrew:bytes/1 in Erlang) "
-            "or use the option binaries: bytes");
+        return pc_term_fail(e->env, e->err, PC_INVALID,
+                            "a binary that is not valid UTF-8; wrap it with Pitcrew.bytes/1 (pitcrew:bytes/1 in Erlang) "
+                            "or use the option binaries: %s",
+                            e->opts->raw == NULL ? "bytes" : "bin");
+    }
+    if (bin->size >= SHARED_BYTES && e->opts->cuts != NULL) {
+        return cut(e, term, bin->size);
     }
     pc_writer_append(e->w, bin->data, bin->size);
     return written(e);
-}
-
-static inline enum pc_status encode_binary(struct encoder *e, ERL_NIF_TERM term, bool as_bytes) {
-    ErlNifBinary bin;
-    if (!enif_inspect_binary(e->env, term, &bin)) {
-        return unsupported(e, "a bitstring that is no binary");
-    }
-    return encode_bytes(e, &bin, as_bytes);
 }
 
 #endif

@@ -210,21 +210,24 @@ static void fills_in_lengths_afterwards(void **state) {
     free(w.data);
 }
 
-/* A body of zeros behind the header, and something in front of it. */
-static void check_counted_afterwards(size_t count, size_t body, const char *header, size_t header_n, bool moves) {
+/* As encoders use it: an array of `count` with something in front. */
+static void check_counted_afterwards(size_t count, const char *header, size_t header_n) {
     struct pc_writer w;
     pc_writer_init(&w, NULL, 0, SIZE_MAX, pc_grow_malloc, NULL);
     pc_write_bool(&w, true);
     size_t mark = pc_write_array_begin(&w);
-    for (size_t i = 0; i < body; i++) {
+    size_t moved = 0;
+    for (size_t i = 0; i < count; i++) {
+        moved += pc_write_array_widen(&w, mark, i);
         pc_write_int(&w, (int64_t)(i % 100));
     }
-    assert_int_equal(pc_write_array_end(&w, mark, count), moves);
+    pc_write_array_end(&w, mark, count);
     assert_int_equal(w.status, PC_OK);
-    assert_int_equal(w.len, 1 + header_n + body);
+    assert_int_equal(moved, header_n - 1);
+    assert_int_equal(w.len, 1 + header_n + count);
     assert_int_equal(w.data[0], 0xc3);
     assert_memory_equal(w.data + 1, header, header_n);
-    for (size_t i = 0; i < body; i++) {
+    for (size_t i = 0; i < count; i++) {
         assert_int_equal(w.data[1 + header_n + i], i % 100);
     }
     free(w.data);
@@ -232,31 +235,47 @@ static void check_counted_afterwards(size_t count, size_t body, const char *head
 
 static void fills_in_counts_afterwards(void **state) {
     (void)state;
-    check_counted_afterwards(0, 0, "\x90", 1, true);
-    check_counted_afterwards(15, 15, "\x9f", 1, true);
-    check_counted_afterwards(16, 16, "\xdc\x00\x10", 3, false);
-    check_counted_afterwards(65535, 65535, "\xdc\xff\xff", 3, false);
-    check_counted_afterwards(65536, 65536, "\xdd\x00\x01\x00\x00", 5, true);
-    check_counted_afterwards(16, 5000, "\xdc\x00\x10", 3, false);
+    check_counted_afterwards(0, "\x90", 1);
+    check_counted_afterwards(15, "\x9f", 1);
+    check_counted_afterwards(16, "\xdc\x00\x10", 3);
+    check_counted_afterwards(65535, "\xdc\xff\xff", 3);
+    check_counted_afterwards(65536, "\xdd\x00\x01\x00\x00", 5);
+    check_counted_afterwards(70000, "\xdd\x00\x01\x11\x70", 5);
 }
 
 static void counts_that_do_not_fit_fail(void **state) {
     (void)state;
     uint8_t memory[8] = {0};
     struct pc_writer w;
-    pc_writer_init(&w, memory, 4, 4, NULL, NULL);
-    size_t mark = pc_write_array_begin(&w);
-    assert_false(pc_write_array_end(&w, mark, 65536)); /* two bytes more do not fit */
-    assert_int_equal(w.status, PC_TOO_BIG);
-    pc_writer_init(&w, memory, 4, 4, NULL, NULL);
-    mark = pc_write_array_begin(&w);
-    assert_false(pc_write_array_end(&w, mark, (size_t)UINT32_MAX + 1));
-    assert_int_equal(w.status, PC_TOO_BIG);
     pc_writer_init(&w, memory, 2, 2, NULL, NULL);
-    mark = pc_write_array_begin(&w);
-    assert_false(pc_write_array_end(&w, mark, 1));
+    size_t mark = pc_write_array_begin(&w);
+    assert_int_equal(pc_write_array_widen(&w, mark, 15), 0); /* two bytes more do not fit */
     assert_int_equal(w.status, PC_TOO_BIG);
-    assert_memory_equal(memory + 4, "\0\0\0\0", 4);
+    pc_writer_init(&w, memory, 4, 4, NULL, NULL);
+    mark = pc_write_array_begin(&w);
+    pc_write_array_end(&w, mark, (size_t)UINT32_MAX + 1);
+    assert_int_equal(w.status, PC_TOO_BIG);
+    pc_writer_init(&w, memory, 0, 0, NULL, NULL);
+    mark = pc_write_array_begin(&w);
+    assert_int_equal(pc_write_array_widen(&w, mark, 15), 0);
+    pc_write_array_end(&w, mark, 1);
+    assert_int_equal(w.status, PC_TOO_BIG);
+    assert_memory_equal(memory, "\0\0\0\0\0\0\0\0", 8);
+}
+
+/* Bytes that stand elsewhere count. */
+static void fills_in_lengths_of_what_stands_elsewhere(void **state) {
+    (void)state;
+    uint8_t memory[16];
+    struct pc_writer w;
+    pc_writer_init(&w, memory, sizeof memory, sizeof memory, NULL, NULL);
+    size_t mark = pc_write_ext_begin(&w);
+    pc_write_nil(&w);
+    pc_write_ext_end_apart(&w, mark, 5, 256);
+    check(&w, "\xc9\x00\x00\x01\x01\x05\xc0", 7);
+    mark = pc_write_ext_begin(&w);
+    pc_write_ext_end_apart(&w, mark, 5, (size_t)UINT32_MAX + 1);
+    assert_int_equal(w.status, PC_TOO_BIG);
 }
 
 static void ends_after_a_failure_write_nothing(void **state) {
@@ -294,6 +313,7 @@ int main(void) {
         cmocka_unit_test(fills_in_lengths_afterwards),
         cmocka_unit_test(fills_in_counts_afterwards),
         cmocka_unit_test(counts_that_do_not_fit_fail),
+        cmocka_unit_test(fills_in_lengths_of_what_stands_elsewhere),
         cmocka_unit_test(ends_after_a_failure_write_nothing),
         cmocka_unit_test(writes_c_strings),
     };

@@ -102,18 +102,21 @@ static void reads_the_vectors(void **state) {
     (void)state;
     assert_in_range(vectors_run("codec_both.tsv", is_whole, NULL), 50, 1000);
     assert_in_range(vectors_run("codec_read.tsv", is_whole, NULL), 30, 1000);
+    assert_in_range(vectors_run("codec_types.tsv", is_whole, NULL), 50, 1000);
 }
 
 static void finds_every_cut(void **state) {
     (void)state;
     (void)vectors_run("codec_both.tsv", is_truncated_at_every_byte, NULL);
     (void)vectors_run("codec_read.tsv", is_truncated_at_every_byte, NULL);
+    (void)vectors_run("codec_types.tsv", is_truncated_at_every_byte, NULL);
 }
 
 static void stays_inside_with_every_byte_changed(void **state) {
     (void)state;
     (void)vectors_run("codec_both.tsv", survives_every_changed_byte, NULL);
     (void)vectors_run("codec_read.tsv", survives_every_changed_byte, NULL);
+    (void)vectors_run("codec_types.tsv", survives_every_changed_byte, NULL);
     (void)vectors_run("codec_bad.tsv", survives_every_changed_byte, NULL);
 }
 

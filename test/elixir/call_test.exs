@@ -54,8 +54,9 @@ defmodule Pitcrew.CallTest do
       assert List.last(error.path) == "k"
     end
 
-    test "a pid is an error, not text" do
-      assert {:error, %{kind: :encode_error}} = Pitcrew.call(@pool, "echo", [self()])
+    test "a struct is an error, not text" do
+      assert {:error, %{kind: :encode_error, message: message}} = Pitcrew.call(@pool, "echo", [1..2])
+      assert message =~ "Pitcrew.Encoder"
     end
 
     test "nil may be undefined" do

@@ -185,7 +185,7 @@ an_error_frame_is_a_fault(#{slots := Slots, worker := Worker}) ->
 
 an_unencodable_argument_keeps_the_slot(#{slots := Slots}) ->
     Channel = claim(Slots),
-    {error, #{kind := encode_error, path := Path}} = call(Channel, make_ref(), [1, #{<<"x">> => [self()]}]),
+    {error, #{kind := encode_error, path := Path}} = call(Channel, make_ref(), [1, #{<<"x">> => [<<255>>]}]),
     ?assertEqual([args, 1, <<"x">>, 0], Path),
     {error, #{kind := too_big}} =
         pitcrew_nif:call(Channel, make_ref(), <<"t">>, [binary:copy(<<"x">>, 1000)], nil, nil, ?OPTS, 100),

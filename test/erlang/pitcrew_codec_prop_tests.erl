@@ -21,12 +21,63 @@ round_trip_test_() -> check(prop_round_trip(), 400).
 arbitrary_bytes_test_() -> check(prop_arbitrary_bytes(), 3000).
 damaged_bytes_test_() -> check(prop_damaged_bytes(), 400).
 agrees_with_itself_test_() -> check(prop_agrees_with_itself(), 1500).
+every_type_test_() -> [check(prop_round_trip(Type), 200) || Type <- types()].
+iodata_test_() -> check(prop_iodata(), 300).
+chunks_test_() -> check(prop_chunks(), 200).
+options_test_() -> check(prop_options(), 300).
 
 %% What goes out comes back.
 prop_round_trip() ->
     for_all(value(), fun(Term) ->
         {ok, Bytes} = pitcrew_nif:encode(Term, #{}),
         {ok, Term} =:= pitcrew_nif:decode(Bytes, #{})
+    end).
+
+prop_round_trip(Type) ->
+    for_all(list(Type), fun(Terms) ->
+        {ok, Bytes} = pitcrew_nif:encode(Terms, #{}),
+        {ok, Terms} =:= pitcrew_nif:decode(Bytes, #{bytes => tagged})
+    end).
+
+%% In parts or in one, it is the same.
+prop_iodata() ->
+    for_all(proper_types:resize(8, list(oneof([value(), large_text()]))), fun(Term) ->
+        {ok, Bytes} = pitcrew_msgpack:encode(Term),
+        {ok, Parts} = pitcrew_msgpack:encode_to_iodata(Term),
+        {ok, Copied} = pitcrew_msgpack:decode(Bytes, [{copy_binaries, true}]),
+        Bytes =:= iolist_to_binary(Parts) andalso {ok, Copied} =:= pitcrew_msgpack:decode(Bytes)
+    end).
+
+%% However a stream is cut, the same values come out of it.
+prop_chunks() ->
+    for_all({proper_types:resize(8, list(value())), list(range(1, 20))}, fun({Terms, Sizes}) ->
+        {ok, Bytes} = encode_all(Terms),
+        Terms =:= feed(Bytes, Sizes, <<>>)
+    end).
+
+encode_all(Terms) -> {ok, iolist_to_binary([element(2, {ok, _} = pitcrew_msgpack:encode(Term)) || Term <- Terms])}.
+
+feed(Bytes, [Size | Sizes], Rest) when byte_size(Bytes) > Size ->
+    {Chunk, More} = split_binary(Bytes, Size),
+    {ok, Terms, NewRest} = pitcrew_msgpack:decode_all(<<Rest/binary, Chunk/binary>>),
+    Terms ++ feed(More, Sizes, NewRest);
+feed(Bytes, _, Rest) ->
+    {ok, Terms, <<>>} = pitcrew_msgpack:decode_all(<<Rest/binary, Bytes/binary>>),
+    Terms.
+
+%% Whatever the options, bytes from anywhere give a term or an error.
+prop_options() ->
+    Handlers = oneof([nil, fun(Type, Data) -> {Type, Data} end, #{1 => fun(Data) -> Data end, 77 => fun(Data) -> Data end}]),
+    Options = [
+        {bytes, oneof([plain, tagged])}, {atoms, oneof([ext, existing, string])}, {keys, oneof([string, existing_atom])},
+        {nil, oneof([nil, undefined, null])}, {floats, oneof([atoms, error])}, {max_depth, range(1, 512)},
+        {copy_binaries, proper_types:boolean()}, {ext, Handlers}
+    ],
+    for_all({hostile(), Options}, fun({Bytes, Given}) ->
+        case pitcrew_msgpack:decode(Bytes, Given) of
+            {ok, Term} -> is_binary(term_to_binary(Term));
+            {error, #{kind := decode_error, path := Path}} -> is_list(Path)
+        end
     end).
 
 %% Bytes from anywhere give a sound term or an error.
@@ -74,7 +125,8 @@ value(Size) ->
     Part = proper_types:lazy(fun() -> proper_types:resize(Size div 4, value(Size div 4)) end),
     Map = with(list({Part, Part}), fun maps:from_list/1),
     Tuple = with(list(Part), fun list_to_tuple/1),
-    frequency([{4, scalar()}, {2, list(Part)}, {2, Map}, {1, Tuple}]).
+    Other = oneof([set(), a_date(), a_time(), naive(), utc(), zoned(), decimal(), opaque()]),
+    frequency([{6, scalar()}, {3, list(Part)}, {3, Map}, {2, Tuple}, {1, Other}]).
 
 scalar() ->
     Atoms = [nil, true, false, nan, infinity, neg_infinity, undefined, ok, 'é', 'λ', ''],
@@ -82,6 +134,57 @@ scalar() ->
 
 large_integer() ->
     with({range(0, 300), range(-2, 2), oneof([1, -1])}, fun({Bits, Delta, Sign}) -> Sign * ((1 bsl Bits) + Delta) end).
+
+struct(Name, Fields) -> Fields#{'__struct__' => list_to_atom("Elixir." ++ Name)}.
+
+types() -> [scalar(), set(), a_date(), a_time(), naive(), utc(), zoned(), decimal(), tensor(), arrow(), bytes(), opaque(), large_text()].
+
+set() -> with(list(scalar()), fun(Elements) -> struct("MapSet", #{map => maps:from_list([{E, []} || E <- Elements]), version => 2}) end).
+
+a_date() ->
+    with({range(-9999, 9999), range(1, 12), range(1, 28)}, fun({Y, M, D}) ->
+        struct("Date", #{calendar => 'Elixir.Calendar.ISO', year => Y, month => M, day => D})
+    end).
+
+a_time() ->
+    Fraction = oneof([{0, 0}, {0, 6}, {range(0, 999999), range(0, 6)}]),
+    with({range(0, 23), range(0, 59), range(0, 59), Fraction}, fun({H, M, S, Microsecond}) ->
+        struct("Time", #{calendar => 'Elixir.Calendar.ISO', hour => H, minute => M, second => S, microsecond => Microsecond})
+    end).
+
+naive() -> with({a_date(), a_time()}, fun({Date, Time}) -> maps:merge(Date, Time#{'__struct__' => 'Elixir.NaiveDateTime'}) end).
+
+utc() ->
+    Zone = #{time_zone => <<"Etc/UTC">>, zone_abbr => <<"UTC">>, utc_offset => 0, std_offset => 0},
+    with(naive(), fun(Naive) -> maps:merge(Naive, Zone#{'__struct__' => 'Elixir.DateTime'}) end).
+
+zoned() ->
+    with({utc(), text(), text(), range(-50000, 50000), integer()}, fun({Utc, Zone, Abbreviation, Offset, Summer}) ->
+        Utc#{time_zone := Zone, zone_abbr := Abbreviation, utc_offset := Offset, std_offset := Summer}
+    end).
+
+decimal() ->
+    with({oneof([1, -1]), oneof(['NaN', inf, large_integer()]), integer()}, fun({Sign, Coef, Exp}) ->
+        struct("Decimal", #{sign => Sign, coef => case is_integer(Coef) of true -> abs(Coef); false -> Coef end, exp => Exp})
+    end).
+
+tensor() ->
+    with({text(), list(non_neg_integer()), proper_types:binary()}, fun({Dtype, Shape, Data}) ->
+        struct("Pitcrew.Tensor", #{dtype => Dtype, shape => list_to_tuple(Shape), data => Data})
+    end).
+
+arrow() -> with(proper_types:binary(), fun(Data) -> struct("Pitcrew.Arrow", #{data => Data}) end).
+bytes() -> with(proper_types:binary(), fun(Data) -> struct("Pitcrew.Bytes", #{data => Data}) end).
+
+opaque() ->
+    Improper = with({non_empty_list(scalar()), integer()}, fun({List, Tail}) -> List ++ Tail end),
+    Bits = with(proper_types:bitstring(), fun(B) when bit_size(B) rem 8 =:= 0 -> <<B/bitstring, 1:1>>; (B) -> B end),
+    Fun = with(scalar(), fun(Inside) -> fun() -> Inside end end),
+    oneof([self(), make_ref(), Improper, Bits, Fun, fun lists:map/2]).
+
+non_empty_list(Type) -> with({Type, list(Type)}, fun({First, Rest}) -> [First | Rest] end).
+
+large_text() -> with(range(0, 2000), fun(N) -> binary:copy(<<"x">>, N) end).
 
 text() ->
     Char = frequency([{5, range(32, 126)}, {1, range(16#80, 16#7ff)}, {1, range(16#e000, 16#10ffff)}]),

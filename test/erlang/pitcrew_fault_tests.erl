@@ -49,7 +49,7 @@ a_result_that_cannot_be_encoded_test_() ->
 
 an_argument_that_cannot_be_encoded_test_() ->
     faulty("unencodable", <<"echo">>, fun() ->
-        {error, #{kind := encode_error, path := Path}} = pitcrew:call(?POOL, echo, [#{<<"x">> => [1, self()]}]),
+        {error, #{kind := encode_error, path := Path}} = pitcrew:call(?POOL, echo, [#{<<"x">> => [1, #{'__struct__' => no_such_struct}]}]),
         ?assertEqual([args, 0, <<"x">>, 1], Path),
         {error, #{kind := encode_error}} = pitcrew:call(?POOL, echo, [<<255>>]),
         {ok, <<255>>} = pitcrew:call(?POOL, echo, [pitcrew:bytes(<<255>>)]),

@@ -25,6 +25,7 @@ defaults_are_filled_in_test() ->
             thread_limits := 1,
             telemetry_prefix := [pitcrew],
             binaries := str,
+            bytes := plain,
             nil := nil
         },
         Options
