@@ -8,7 +8,8 @@ defmodule Bench.Payloads do
       {"ints_20000", for(i <- 0..19_999, do: rem(i * 7919, 1_000_003))},
       {"floats_100000", for(i <- 0..99_999, do: i / 7.0)},
       {"maps_1000x6", for(i <- 0..999, do: person(i))},
-      {"rows_200", for(i <- 0..199, do: %{"row" => i, "cells" => [i, -i, %{"label" => "cell", "flags" => [true, nil, 1.5]}]})},
+      {"rows_200",
+       for(i <- 0..199, do: %{"row" => i, "cells" => [i, -i, %{"label" => "cell", "flags" => [true, nil, 1.5]}]})},
       {"nested_200", Enum.reduce(1..200, "leaf", fn i, inner -> %{"depth" => i, "inner" => [inner]} end)}
     ]
   end

@@ -1,8 +1,8 @@
-"""pitcrew.packb and unpackb beside msgpack, ormsgpack, msgspec.msgpack, pickle and json: bench/run pycodec [--rounds N].
+"""pitcrew.packb and unpackb beside msgpack, ormsgpack, msgspec, pickle and json: bench/run pycodec [--rounds N].
 
 In each round every codec has its turn, in an order that changes from round to round; a turn is a loop of about half a
-millisecond. Times are the thread's own CPU time, so that what else the machine does counts less; medians over the rounds.
-ratio_to_best is the ratio to the better of ormsgpack and msgspec.
+millisecond. Times are the thread's own CPU time, so that what else the machine does counts less; medians over the
+rounds. ratio_to_best is the ratio to the better of ormsgpack and msgspec.
 """
 
 from __future__ import annotations

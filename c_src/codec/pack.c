@@ -134,7 +134,7 @@ void pc_write_array_end(struct pc_writer *w, size_t mark, size_t count) {
     struct aside a;
     if (w->status == PC_OK && fits_u32(w, count)) {
         msgpack_pack_array(aside_begin(&a), count);
-        memcpy(w->data + mark, a.bytes, a.w.len);
+        memcpy(w->data + mark, a.bytes, array_header(count));
     }
 }
 

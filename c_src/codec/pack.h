@@ -26,6 +26,15 @@ static inline int pc_pack_store(struct pc_writer *w, const void *bytes, size_t n
 #define msgpack_pack_append_buffer(w, bytes, n) return pc_pack_store((w), (bytes), (n))
 #include <msgpack/pack_template.h>
 
+/* An integer in the one byte that most of them take, or else by the template, whose tree of cases is long. */
+static inline void pc_pack_int(struct pc_writer *w, int64_t value) {
+    if (value >= -32 && value < 128) {
+        w->data[w->len++] = (uint8_t)value;
+    } else {
+        msgpack_pack_int64(w, value);
+    }
+}
+
 static inline bool pc_pack_has_room(const struct pc_writer *w) {
     return __builtin_expect(w->cap - w->len >= PC_PACK_MOST && w->status == PC_OK, 1);
 }
@@ -52,7 +61,7 @@ static inline void pc_write_bool(struct pc_writer *w, bool value) {
 
 static inline void pc_write_int(struct pc_writer *w, int64_t value) {
     if (pc_pack_has_room(w)) {
-        msgpack_pack_int64(w, value);
+        pc_pack_int(w, value);
     } else {
         pc_pack_int_slow(w, value);
     }

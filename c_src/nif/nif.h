@@ -28,10 +28,10 @@ struct pc_nif_state {
 };
 
 /*
- * Work that is done inline. A unit is about one term or 32 bytes, 10 to 60 ns; a full budget stays below the
- * millisecond that a NIF may take. What needs more starts over on a dirty CPU scheduler.
+ * Work that is done inline. A unit is about one number or 32 bytes, 5 to 20 ns; what costs more counts as several. A full
+ * budget stays below the millisecond that a NIF may take. What needs more goes on, or starts over, on a dirty CPU scheduler.
  */
-#define PC_INLINE_UNITS 16000
+#define PC_INLINE_UNITS 32000
 /* Input that is decoded inline, in bytes, if the units suffice. */
 #define PC_INLINE_BYTES (64 * 1024)
 

@@ -119,7 +119,8 @@ static bool encode(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_term_opts *opts,
     return status != PC_BUDGET;
 }
 
-static ERL_NIF_TERM encode_any(ErlNifEnv *env, const ERL_NIF_TERM argv[], bool in_parts, int64_t *budget, bool *finished) {
+static ERL_NIF_TERM encode_any(ErlNifEnv *env, const ERL_NIF_TERM argv[], bool in_parts, int64_t *budget,
+                               bool *finished) {
     struct pc_term_opts opts;
     ERL_NIF_TERM answer = am_error;
     if (!pc_term_opts_read(env, argv[1], &opts)) {
@@ -166,7 +167,9 @@ static ERL_NIF_TERM refuse(ErlNifEnv *env, enum pc_status status, const char *me
     return make_error(env, am_decode_error, &err);
 }
 
-static ERL_NIF_TERM refuse_size(ErlNifEnv *env) { return refuse(env, PC_TOO_BIG, "larger than the option max_size allows"); }
+static ERL_NIF_TERM refuse_size(ErlNifEnv *env) {
+    return refuse(env, PC_TOO_BIG, "larger than the option max_size allows");
+}
 
 static bool is_too_big(const struct pc_term_opts *opts, size_t n) { return opts->max_size != 0 && n > opts->max_size; }
 

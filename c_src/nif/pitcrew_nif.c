@@ -12,6 +12,7 @@
 #include "channel.h"
 #include "nif.h"
 #include "term.h"
+#include "term_small.h"
 
 enum {
     NORMAL = 0, /* a normal scheduler: bounded work, no lock that a dirty thread holds, no blocking call */
@@ -69,6 +70,7 @@ static int load(ErlNifEnv *env, void **priv, ERL_NIF_TERM templates) {
     memset(state, 0, sizeof *state);
     atomic_store(&state->incarnations, 1);
     pc_atoms_init(env);
+    pc_small_init(env);
     state->term = pc_term_state_new(env, templates);
     if (state->term == NULL || types_load(env, ERL_NIF_RT_CREATE) != 0) {
         pc_term_state_free(state->term);
@@ -83,6 +85,7 @@ static int upgrade(ErlNifEnv *env, void **priv, void **old_priv, ERL_NIF_TERM in
     (void)info;
     struct pc_nif_state *state = *old_priv;
     pc_atoms_init(env);
+    pc_small_init(env);
     if (types_load(env, ERL_NIF_RT_CREATE | ERL_NIF_RT_TAKEOVER) != 0) {
         return -1;
     }

@@ -53,13 +53,14 @@ struct pc_term_opts {
     enum pc_binaries binaries;
     enum pc_atoms atoms;
     enum pc_tuples tuples;
-    bool existing_keys;    /* a str that is a map's key becomes an atom if that exists */
-    bool tagged_bytes;     /* bin arrives as Pitcrew.Bytes */
-    bool finite;           /* nan, infinity and neg_infinity are no floats: refused, and plain atoms */
-    bool copy_binaries;    /* do not share memory with the input */
-    unsigned max_depth;    /* 1 to PC_MAX_DEPTH; 0 is the latter */
-    size_t max_size;       /* of the MessagePack in bytes; 0 is no limit but the writer's */
-    const uint8_t *raw;    /* PC_EXT_MASK bytes: a bit for each extension that is kept as Pitcrew.MessagePack.Ext, or NULL */
+    bool existing_keys; /* a str that is a map's key becomes an atom if that exists */
+    bool tagged_bytes;  /* bin arrives as Pitcrew.Bytes */
+    bool finite;        /* nan, infinity and neg_infinity are no floats: refused, and plain atoms */
+    bool copy_binaries; /* do not share memory with the input */
+    unsigned max_depth; /* 1 to PC_MAX_DEPTH; 0 is the latter */
+    size_t max_size;    /* of the MessagePack in bytes; 0 is no limit but the writer's */
+    const uint8_t
+        *raw; /* PC_EXT_MASK bytes: a bit for each extension that is kept as Pitcrew.MessagePack.Ext, or NULL */
     struct pc_cuts *cuts;  /* encoding: large binaries go there, not into the writer; or NULL */
     ERL_NIF_TERM source;   /* decoding: the binary that is read, of which large ones become parts; or 0 */
     const uint8_t *origin; /* its bytes */
@@ -92,6 +93,26 @@ bool pc_term_opts_read(ErlNifEnv *env, ERL_NIF_TERM map, struct pc_term_opts *op
  */
 enum pc_status pc_term_encode(ErlNifEnv *env, struct pc_writer *w, ERL_NIF_TERM term, const struct pc_term_opts *opts,
                               int64_t *budget, struct pc_term_error *err);
+
+/*
+ * Where an encoding ran out of budget, if that was between the elements of the outermost list: the first `len` bytes in the
+ * writer hold `count` of them, and `rest` is a list of the others. A count of 0 means that it has to start over.
+ */
+struct pc_term_stop {
+    ERL_NIF_TERM rest;
+    size_t count;
+    size_t len;
+};
+
+/* pc_term_encode that fills in *stop, which may be NULL, when it returns PC_BUDGET. Not with opts->cuts. */
+enum pc_status pc_term_encode_until(ErlNifEnv *env, struct pc_writer *w, ERL_NIF_TERM term,
+                                    const struct pc_term_opts *opts, int64_t *budget, struct pc_term_stop *stop,
+                                    struct pc_term_error *err);
+
+/* Goes on where it stopped, without a budget: the writer holds the stop's bytes and nothing else; `list` is the whole list. */
+enum pc_status pc_term_encode_on(ErlNifEnv *env, struct pc_writer *w, ERL_NIF_TERM list,
+                                 const struct pc_term_stop *stop, const struct pc_term_opts *opts,
+                                 struct pc_term_error *err);
 
 /* Reads one value. Duplicate map keys: the last wins. Small str/bin are copied into the heap of env. */
 enum pc_status pc_term_decode(ErlNifEnv *env, struct pc_reader *r, const struct pc_term_opts *opts, ERL_NIF_TERM *term,

@@ -108,7 +108,8 @@ static void write_zone(struct pc_writer *w, const struct zone *zone) {
 
 /* Elements of the payload: the clock's fraction is two of them. */
 static unsigned count_of(const struct layout *l) {
-    return (l->date > 0 ? DATE_FIELDS : 0U) + (l->clock > 0 ? CLOCK_FIELDS + 1U : 0U) + (l->zone > 0 ? ZONE_FIELDS : 0U);
+    return (l->date > 0 ? DATE_FIELDS : 0U) + (l->clock > 0 ? CLOCK_FIELDS + 1U : 0U) +
+           (l->zone > 0 ? ZONE_FIELDS : 0U);
 }
 
 static void write_fields(struct pc_writer *w, const struct layout *l, const struct pc_civil *c) {
@@ -122,7 +123,8 @@ static void write_fields(struct pc_writer *w, const struct layout *l, const stru
 }
 
 /* Without a zone the payload is a few bytes, and gets the shortest header. */
-static void write_parts(struct pc_writer *w, const struct layout *l, const struct pc_civil *c, const struct zone *zone) {
+static void write_parts(struct pc_writer *w, const struct layout *l, const struct pc_civil *c,
+                        const struct zone *zone) {
     uint8_t bytes[MOST_BYTES];
     struct pc_writer aside;
     if (l->zone > 0) {
@@ -143,9 +145,11 @@ enum pc_status pc_term_write_calendar(ErlNifEnv *env, struct pc_writer *w, enum 
     struct pc_civil c;
     struct zone zone;
     if (fields[0] != am_iso_calendar) {
-        return pc_term_fail(env, err, PC_INVALID, "a %s in a calendar other than Calendar.ISO; convert it first", l->name);
+        return pc_term_fail(env, err, PC_INVALID, "a %s in a calendar other than Calendar.ISO; convert it first",
+                            l->name);
     }
-    if ((l->date > 0 && !get_date(env, fields + l->date, &c)) || (l->clock > 0 && !get_clock(env, fields + l->clock, &c)) ||
+    if ((l->date > 0 && !get_date(env, fields + l->date, &c)) ||
+        (l->clock > 0 && !get_clock(env, fields + l->clock, &c)) ||
         (l->zone > 0 && !get_zone(env, fields + l->zone, &zone))) {
         return pc_term_fail(env, err, PC_INVALID, "a %s that does not exist", l->name);
     }
@@ -159,8 +163,8 @@ enum pc_status pc_term_write_calendar(ErlNifEnv *env, struct pc_writer *w, enum 
 }
 
 static bool read_date(struct pc_reader *r, struct pc_civil *c) {
-    return pc_read_int(r, &c->year) == PC_OK && pc_read_int(r, &c->month) == PC_OK && pc_read_int(r, &c->day) == PC_OK &&
-           pc_civil_date_exists(c);
+    return pc_read_int(r, &c->year) == PC_OK && pc_read_int(r, &c->month) == PC_OK &&
+           pc_read_int(r, &c->day) == PC_OK && pc_civil_date_exists(c);
 }
 
 static bool read_clock(struct pc_reader *r, struct pc_civil *c) {

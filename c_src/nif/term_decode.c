@@ -157,7 +157,8 @@ static enum pc_status decode_token(struct decoder *d, const struct pc_token *t, 
     case PC_MAP:
         return decode_map(d, t->len, term);
     case PC_EXT:
-        return t->ext == PC_EXT_ATOM && !is_raw(d, PC_EXT_ATOM) ? decode_repeated(d, t, term) : pc_term_decode_ext(d, t, term);
+        return t->ext == PC_EXT_ATOM && !is_raw(d, PC_EXT_ATOM) ? decode_repeated(d, t, term)
+                                                                : pc_term_decode_ext(d, t, term);
     }
     return failed(d, PC_INVALID);
 }

@@ -13,7 +13,7 @@ enum {
     /* In units. */
     BIGINT_COST = 10,
     STRUCT_COST = 10,
-    ELEMENT_COST = 3,          /* of a large set */
+    ELEMENT_COST = 3, /* of a large set */
     OPAQUE_COST = 30,
     OPAQUE_BYTES_PER_UNIT = 4, /* a byte may become a word */
 };
@@ -37,7 +37,8 @@ static enum pc_status enter_payload(struct decoder *d, const struct pc_token *t,
     return PC_OK;
 }
 
-static enum pc_status leave_payload(struct decoder *d, const struct payload *p, enum pc_status status, const char *what) {
+static enum pc_status leave_payload(struct decoder *d, const struct payload *p, enum pc_status status,
+                                    const char *what) {
     if (status == PC_OK && pc_reader_left(d->r) > 0) {
         status = pc_term_fail(d->env, d->err, PC_INVALID, "%s with bytes behind its payload", what);
     }
@@ -57,7 +58,8 @@ static enum pc_status decode_array(struct decoder *d, uint32_t most, const char 
         return failed(d, status);
     }
     if (t.type != PC_ARRAY || t.len > most) {
-        return pc_term_fail(d->env, d->err, PC_INVALID, "%s whose payload is not an array of at most %u elements", what, most);
+        return pc_term_fail(d->env, d->err, PC_INVALID, "%s whose payload is not an array of at most %u elements", what,
+                            most);
     }
     *n = t.len;
     status = open_container(d, t.len, base);
@@ -97,7 +99,8 @@ static enum pc_status make_set(struct decoder *d, ERL_NIF_TERM *elements, uint32
     for (uint32_t i = 0; i < n; i++) {
         values[i] = empty;
     }
-    bool made = pc_term_make_map(d->env, elements, values, n, &map) && pc_struct_make(d->env, PC_STRUCT_SET, &map, term);
+    bool made =
+        pc_term_make_map(d->env, elements, values, n, &map) && pc_struct_make(d->env, PC_STRUCT_SET, &map, term);
     enif_free(values);
     return made ? PC_OK : failed(d, PC_NO_MEMORY);
 }
@@ -242,14 +245,17 @@ static enum pc_status decode_timestamp(struct decoder *d, const struct pc_token 
         return decode_raw(d, t, term);
     }
     if (status == PC_WRONG_TYPE) {
-        return pc_term_fail(d->env, d->err, PC_INVALID, "a timestamp with nanoseconds, or beyond the years that DateTime has");
+        return pc_term_fail(d->env, d->err, PC_INVALID,
+                            "a timestamp with nanoseconds, or beyond the years that DateTime has");
     }
     return status == PC_OK ? status : pc_term_fail(d->env, d->err, status, "a timestamp that is not well formed");
 }
 
-static enum pc_status decode_calendar(struct decoder *d, enum pc_struct which, const struct pc_token *t, ERL_NIF_TERM *term) {
+static enum pc_status decode_calendar(struct decoder *d, enum pc_struct which, const struct pc_token *t,
+                                      ERL_NIF_TERM *term) {
     enum pc_status status = pc_term_read_calendar(d->env, which, t->data, t->len, term);
-    return status == PC_OK ? status : pc_term_fail(d->env, d->err, status, "a %s that does not exist", pc_struct_name(which));
+    return status == PC_OK ? status
+                           : pc_term_fail(d->env, d->err, status, "a %s that does not exist", pc_struct_name(which));
 }
 
 static enum pc_status decode_bigint(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term) {

@@ -186,7 +186,8 @@ static inline enum pc_status decode_float(struct decoder *d, double value, ERL_N
     if (__builtin_expect(isfinite(value), 1)) {
         *term = enif_make_double(d->env, value);
     } else if (d->opts->finite) {
-        return pc_term_fail(d->env, d->err, PC_INVALID, "a float that is not finite (the option floats: atoms admits it)");
+        return pc_term_fail(d->env, d->err, PC_INVALID,
+                            "a float that is not finite (the option floats: atoms admits it)");
     } else if (isnan(value)) {
         *term = am_nan;
     } else {

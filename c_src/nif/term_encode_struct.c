@@ -163,6 +163,7 @@ static enum pc_status refuse_struct(struct encoder *e, ERL_NIF_TERM name) {
 enum pc_status pc_term_encode_struct(struct encoder *e, ERL_NIF_TERM map, ERL_NIF_TERM name) {
     ERL_NIF_TERM fields[PC_STRUCT_FIELDS];
     enum pc_struct which = pc_struct_find(name);
+    e->units -= STRUCT_COST;
     if (which == PC_STRUCTS) {
         return refuse_struct(e, name);
     }
@@ -170,7 +171,8 @@ enum pc_status pc_term_encode_struct(struct encoder *e, ERL_NIF_TERM map, ERL_NI
         return encode_wrapped_bytes(e, map);
     }
     if (!pc_struct_fields(e->env, which, map, fields)) {
-        return pc_term_fail(e->env, e->err, PC_INVALID, "a %s with other fields than it should have", pc_struct_name(which));
+        return pc_term_fail(e->env, e->err, PC_INVALID, "a %s with other fields than it should have",
+                            pc_struct_name(which));
     }
     switch (which) {
     case PC_STRUCT_SET:

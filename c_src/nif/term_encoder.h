@@ -11,11 +11,16 @@
 
 #include "atoms.h"
 #include "term_private.h"
+#include "term_small.h"
 
 enum {
     SLOT_BITS = 5,
     SLOTS = 1 << SLOT_BITS,
     BYTES_PER_UNIT = 32,
+    /* In units: what any term costs but a number; what some cost besides. */
+    TERM_COST = 2,
+    STRUCT_COST = 30,
+    OPAQUE_COST = 50,
     SHARED_BYTES = 512, /* from here on a binary is not copied into an output that can do without */
 };
 
@@ -38,8 +43,10 @@ struct encoder {
     bool bounded; /* units count: work whose size is not known is for elsewhere */
     unsigned depth;
     unsigned max_depth;
-    size_t max_size;      /* of all that is written, for the message */
-    uint32_t places_used; /* one bit for each slot */
+    size_t max_size; /* of all that is written, for the message */
+    ERL_NIF_TERM empty_list;
+    struct pc_term_stop *stop; /* where the outermost list was when units ran out; or NULL */
+    uint32_t places_used;      /* one bit for each slot */
     struct place places[SLOTS];
 };
 
@@ -100,7 +107,9 @@ static inline void remember(struct encoder *e, ERL_NIF_TERM term, size_t slot, s
     e->places_used |= UINT32_C(1) << slot;
 }
 
-static inline size_t bytes_elsewhere(const struct encoder *e) { return e->opts->cuts != NULL ? e->opts->cuts->bytes : 0; }
+static inline size_t bytes_elsewhere(const struct encoder *e) {
+    return e->opts->cuts != NULL ? e->opts->cuts->bytes : 0;
+}
 
 /* Leaves a binary where it is, behind the header that was just written for it. */
 static inline enum pc_status cut(struct encoder *e, ERL_NIF_TERM binary, size_t n) {
@@ -196,10 +205,11 @@ static inline enum pc_status encode_bytes(struct encoder *e, ERL_NIF_TERM term, 
     } else if (as == PC_BINARIES_AUTO) {
         pc_write_bin_header(e->w, bin->size);
     } else {
-        return pc_term_fail(e->env, e->err, PC_INVALID,
-                            "a binary that is not valid UTF-8; wrap it with Pitcrew.bytes/1 (pitcrew:bytes/1 in Erlang) "
-                            "or use the option binaries: %s",
-                            e->opts->raw == NULL ? "bytes" : "bin");
+        return pc_term_fail(
+            e->env, e->err, PC_INVALID,
+            "a binary that is not valid UTF-8; wrap it with Pitcrew.bytes/1 (pitcrew:bytes/1 in Erlang) "
+            "or use the option binaries: %s",
+            e->opts->raw == NULL ? "bytes" : "bin");
     }
     if (bin->size >= SHARED_BYTES && e->opts->cuts != NULL) {
         return cut(e, term, bin->size);

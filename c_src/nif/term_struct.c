@@ -11,11 +11,16 @@
 #include "term_struct.h"
 
 static const ERL_NIF_TERM *const names[PC_STRUCTS] = {
-    [PC_STRUCT_SET] = &am_map_set,          [PC_STRUCT_DATE] = &am_date,
-    [PC_STRUCT_TIME] = &am_time,            [PC_STRUCT_NAIVE] = &am_naive_date_time,
-    [PC_STRUCT_DATETIME] = &am_date_time,   [PC_STRUCT_DECIMAL] = &am_decimal,
-    [PC_STRUCT_TENSOR] = &am_pitcrew_tensor, [PC_STRUCT_ARROW] = &am_pitcrew_arrow,
-    [PC_STRUCT_BYTES] = &am_pitcrew_bytes,  [PC_STRUCT_EXT] = &am_pitcrew_ext,
+    [PC_STRUCT_SET] = &am_map_set,
+    [PC_STRUCT_DATE] = &am_date,
+    [PC_STRUCT_TIME] = &am_time,
+    [PC_STRUCT_NAIVE] = &am_naive_date_time,
+    [PC_STRUCT_DATETIME] = &am_date_time,
+    [PC_STRUCT_DECIMAL] = &am_decimal,
+    [PC_STRUCT_TENSOR] = &am_pitcrew_tensor,
+    [PC_STRUCT_ARROW] = &am_pitcrew_arrow,
+    [PC_STRUCT_BYTES] = &am_pitcrew_bytes,
+    [PC_STRUCT_EXT] = &am_pitcrew_ext,
 };
 
 static const ERL_NIF_TERM *const fields_of[PC_STRUCTS][PC_STRUCT_FIELDS] = {
@@ -23,8 +28,8 @@ static const ERL_NIF_TERM *const fields_of[PC_STRUCTS][PC_STRUCT_FIELDS] = {
     [PC_STRUCT_DATE] = {&am_calendar, &am_year, &am_month, &am_day},
     [PC_STRUCT_TIME] = {&am_calendar, &am_hour, &am_minute, &am_second, &am_microsecond},
     [PC_STRUCT_NAIVE] = {&am_calendar, &am_year, &am_month, &am_day, &am_hour, &am_minute, &am_second, &am_microsecond},
-    [PC_STRUCT_DATETIME] = {&am_calendar, &am_year, &am_month, &am_day, &am_hour, &am_minute, &am_second, &am_microsecond,
-                            &am_time_zone, &am_zone_abbr, &am_utc_offset, &am_std_offset},
+    [PC_STRUCT_DATETIME] = {&am_calendar, &am_year, &am_month, &am_day, &am_hour, &am_minute, &am_second,
+                            &am_microsecond, &am_time_zone, &am_zone_abbr, &am_utc_offset, &am_std_offset},
     [PC_STRUCT_DECIMAL] = {&am_sign, &am_coef, &am_exp},
     [PC_STRUCT_TENSOR] = {&am_dtype, &am_shape, &am_data},
     [PC_STRUCT_ARROW] = {&am_data},
@@ -133,11 +138,16 @@ enum pc_struct pc_struct_find(ERL_NIF_TERM name) {
 
 const char *pc_struct_name(enum pc_struct which) {
     static const char *const shown[] = {
-        [PC_STRUCT_SET] = "MapSet",          [PC_STRUCT_DATE] = "Date",
-        [PC_STRUCT_TIME] = "Time",           [PC_STRUCT_NAIVE] = "NaiveDateTime",
-        [PC_STRUCT_DATETIME] = "DateTime",   [PC_STRUCT_DECIMAL] = "Decimal",
-        [PC_STRUCT_TENSOR] = "Pitcrew.Tensor", [PC_STRUCT_ARROW] = "Pitcrew.Arrow",
-        [PC_STRUCT_BYTES] = "Pitcrew.Bytes", [PC_STRUCT_EXT] = "Pitcrew.MessagePack.Ext",
+        [PC_STRUCT_SET] = "MapSet",
+        [PC_STRUCT_DATE] = "Date",
+        [PC_STRUCT_TIME] = "Time",
+        [PC_STRUCT_NAIVE] = "NaiveDateTime",
+        [PC_STRUCT_DATETIME] = "DateTime",
+        [PC_STRUCT_DECIMAL] = "Decimal",
+        [PC_STRUCT_TENSOR] = "Pitcrew.Tensor",
+        [PC_STRUCT_ARROW] = "Pitcrew.Arrow",
+        [PC_STRUCT_BYTES] = "Pitcrew.Bytes",
+        [PC_STRUCT_EXT] = "Pitcrew.MessagePack.Ext",
     };
     return shown[which];
 }

@@ -140,8 +140,8 @@ static PyObject *unpack_object(PyObject *data, const struct pc_decode_opts *opts
     if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
         return NULL;
     }
-    PyObject *value = (size_t)view.len > max_size ? too_big(max_size)
-                                                  : unpack(view.buf, (size_t)view.len, opts, max_depth);
+    PyObject *value =
+        (size_t)view.len > max_size ? too_big(max_size) : unpack(view.buf, (size_t)view.len, opts, max_depth);
     PyBuffer_Release(&view);
     return value;
 }
@@ -154,8 +154,7 @@ PyObject *pc_codec_decode(PyObject *module, PyObject *data) {
 PyObject *pc_codec_unpackb(PyObject *module, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     (void)module;
     struct pc_unpack_opts opts;
-    if (one_argument("unpackb", n) < 0 ||
-        pc_options_unpack(&opts, args + n, kwnames, "unpackb", PY_SSIZE_T_MAX) < 0) {
+    if (one_argument("unpackb", n) < 0 || pc_options_unpack(&opts, args + n, kwnames, "unpackb", PY_SSIZE_T_MAX) < 0) {
         return NULL;
     }
     return unpack_object(args[0], &opts.decode, opts.max_depth, opts.max_size);

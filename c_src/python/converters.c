@@ -8,10 +8,10 @@ static PyObject *converters;
 
 /* Exactly these never come here, because they are dispatched on first. */
 static int is_known(PyObject *type) {
-    PyTypeObject *const known[] = {&PyUnicode_Type, &PyLong_Type,      &PyFloat_Type,      &PyBool_Type,
-                                   Py_TYPE(Py_None), &PyDict_Type,      &PyList_Type,       &PyTuple_Type,
-                                   &PyBytes_Type,    &PyByteArray_Type, &PyMemoryView_Type, &PySet_Type,
-                                   &PyFrozenSet_Type, &pc_Atom_Type,    &pc_FrozenList_Type, &pc_FrozenDict_Type};
+    PyTypeObject *const known[] = {&PyUnicode_Type,   &PyLong_Type,      &PyFloat_Type,       &PyBool_Type,
+                                   Py_TYPE(Py_None),  &PyDict_Type,      &PyList_Type,        &PyTuple_Type,
+                                   &PyBytes_Type,     &PyByteArray_Type, &PyMemoryView_Type,  &PySet_Type,
+                                   &PyFrozenSet_Type, &pc_Atom_Type,     &pc_FrozenList_Type, &pc_FrozenDict_Type};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (type == (PyObject *)known[i]) {
             return 1;

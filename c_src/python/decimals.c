@@ -51,8 +51,7 @@ static int write_parts(struct pc_encoder *e, PyObject *parts) {
     size_t mark = pc_write_ext_begin(e->w);
     pc_write_array(e->w, FIELDS);
     pc_write_int(e->w, sign == 0 ? 1 : -1);
-    int result =
-        PyUnicode_Check(exponent) ? write_special(e, digits, exponent) : write_finite(e, digits, exponent);
+    int result = PyUnicode_Check(exponent) ? write_special(e, digits, exponent) : write_finite(e, digits, exponent);
     pc_write_ext_end(e->w, mark, PC_EXT_DECIMAL);
     return result;
 }

@@ -11,16 +11,12 @@
 
 #include "decode.h"
 
-#include "keys.h"
-#include "names.h"
-#include "text.h"
+#include "decoder.h"
 #include "types.h"
 
 const struct pc_decode_opts pc_decode_of_calls = {.timestamps = PC_TIMESTAMPS_DATETIME};
 
 enum { AGAIN_MOST = 64 };
-
-static PyObject *decode_value(struct pc_decoder *d, bool frozen);
 
 void pc_decoder_init(struct pc_decoder *d, const void *data, size_t n, unsigned max_depth) {
     pc_reader_init(&d->r, data, n);
@@ -69,21 +65,36 @@ int pc_decode_enter(struct pc_decoder *d) {
     return 0;
 }
 
-/* ---- str */
+/* ---- Arrays */
 
-static inline PyObject *decode_str(struct pc_decoder *d, const uint8_t *utf8, uint32_t n) {
-    if (d->opts->raw) {
-        return PyBytes_FromStringAndSize((const char *)utf8, (Py_ssize_t)n);
-    }
-    PyObject *text = pc_text_new(utf8, n, d->opts->errors);
-    if (text == NULL && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
-        PyErr_Clear();
-        PyErr_SetString(pc_DecodeError, "a str that is not UTF-8");
-    }
-    return text;
+enum { ROW = 4 }; /* so many numbers may be worth a loop of their own */
+
+/* Whether a number that is not the shortest comes next. */
+static inline bool begins_number(const struct pc_decoder *d) {
+    return d->r.p < d->r.end && *d->r.p >= 0xcb && *d->r.p <= 0xd3;
 }
 
-/* ---- Arrays */
+/* As many numbers as there are in a row, at most n, into the list at i; how many, or -1. The reader stays in registers. */
+static int64_t decode_numbers(struct pc_decoder *d, PyObject *list, Py_ssize_t i, uint32_t n) {
+    struct pc_reader r = d->r;
+    struct pc_token t;
+    uint32_t read = 0;
+    for (; read < n; read++) {
+        const uint8_t *start = r.p;
+        if (pc_reader_next(&r, &t) != PC_OK || (t.type != PC_INT && t.type != PC_FLOAT)) {
+            r.p = start;
+            break;
+        }
+        PyObject *number = t.type == PC_INT ? PyLong_FromLong((long)t.i) : PyFloat_FromDouble(t.f);
+        if (number == NULL) {
+            return -1;
+        }
+        PyList_SET_ITEM(list, i + (Py_ssize_t)read, number);
+    }
+    d->r.p = r.p;
+    d->owed -= read;
+    return read;
+}
 
 static PyObject *decode_list(struct pc_decoder *d, uint32_t n, bool frozen) {
     PyObject *list = PyList_New((Py_ssize_t)n);
@@ -91,7 +102,17 @@ static PyObject *decode_list(struct pc_decoder *d, uint32_t n, bool frozen) {
         goto fail;
     }
     for (uint32_t i = 0; i < n; i++) {
-        PyObject *item = decode_value(d, frozen);
+        if (n - i >= ROW && begins_number(d)) {
+            int64_t read = decode_numbers(d, list, (Py_ssize_t)i, n - i);
+            if (read < 0) {
+                goto fail;
+            }
+            i += (uint32_t)read;
+            if (i == n) {
+                break;
+            }
+        }
+        PyObject *item = pc_decode_any(d, frozen);
         if (item == NULL) {
             pc_path_push_index(&d->path, (Py_ssize_t)i);
             goto fail;
@@ -118,111 +139,16 @@ static PyObject *decode_array(struct pc_decoder *d, uint32_t n, bool frozen) {
     return tuple;
 }
 
-/* ---- Maps */
-
-static PyObject *decode_name(struct pc_decoder *d, const uint8_t *utf8, uint32_t n) {
-    if (d->opts->raw) {
-        return decode_str(d, utf8, n);
-    }
-    PyObject *key = pc_name_get(utf8, n);
-    if (key == NULL && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
-        PyErr_Clear();
-        return decode_str(d, utf8, n);
-    }
-    return key;
-}
-
-/* Looks at the next byte alone: whether a text key, a str or bytes, can begin with it. */
-static bool begins_text(const struct pc_decoder *d) {
-    uint8_t head = pc_reader_left(&d->r) > 0 ? *d->r.p : 0xa0;
-    return (head >= 0xa0 && head < 0xc0) || (head >= 0xc4 && head <= 0xc6) || (head >= 0xd9 && head <= 0xdb);
-}
-
-PyObject *pc_decode_key(struct pc_decoder *d) {
-    const uint8_t *p = d->r.p;
-    if (p < d->r.end && (*p & 0xe0) == 0xa0 && pc_reader_left(&d->r) > (*p & 0x1fu)) {
-        uint32_t n = *p & 0x1fu;
-        d->r.p += 1 + n;
-        d->owed--;
-        return decode_name(d, p + 1, n);
-    }
-    if (d->opts->text_keys && !begins_text(d)) {
-        PyErr_SetString(pc_DecodeError, "a map's key is neither str nor bytes; strict_map_key=False allows it");
-        return NULL;
-    }
-    struct pc_token t;
-    uint64_t owed = d->owed;
-    if (pc_decode_token(d, &t) < 0) {
-        return NULL;
-    }
-    if (t.type == PC_STR) {
-        return decode_name(d, t.data, t.len);
-    }
-    d->r.p = p;
-    d->owed = owed;
-    return decode_value(d, true);
-}
-
-static inline int decode_pair(struct pc_decoder *d, PyObject *dict, bool frozen) {
-    PyObject *key = pc_decode_key(d);
-    if (key == NULL) {
-        return -1;
-    }
-    PyObject *value = decode_value(d, frozen);
-    int result = -1;
-    if (value == NULL) {
-        pc_path_push_key(&d->path, key);
-    } else {
-        result = PyDict_SetItem(dict, key, value);
-        Py_DECREF(value);
-    }
-    Py_DECREF(key);
-    return result;
-}
-
-static PyObject *new_dict(uint32_t n) {
-#if PY_VERSION_HEX < 0x030D0000
-    return _PyDict_NewPresized((Py_ssize_t)n);
-#else
-    (void)n;
-    return PyDict_New();
-#endif
-}
-
-static PyObject *decode_dict(struct pc_decoder *d, uint32_t n, bool frozen) {
-    const uint8_t *start = d->r.p;
-    PyObject *dict = new_dict(n);
-    if (dict == NULL || pc_decode_enter(d) < 0) {
-        goto fail;
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        if (decode_pair(d, dict, frozen) < 0) {
-            goto fail;
-        }
-    }
-    if (PyDict_GET_SIZE(dict) != (Py_ssize_t)n) {
-        Py_SETREF(dict, pc_keys_resolve(d, dict, start, n, frozen));
-    }
-    pc_decode_leave(d);
-    if (frozen && dict != NULL) {
-        Py_SETREF(dict, PyObject_CallOneArg((PyObject *)&pc_FrozenDict_Type, dict));
-    }
-    return dict;
-fail:
-    Py_XDECREF(dict);
-    return NULL;
-}
-
 /* ---- Dispatch */
 
 static PyObject *decode_rest(struct pc_decoder *d, const struct pc_token *t, bool frozen) {
     switch (t->type) {
     case PC_STR:
-        return decode_str(d, t->data, t->len);
+        return pc_decode_str(d, t->data, t->len);
     case PC_INT:
         return PyLong_FromLong((long)t->i); /* as wide as int64_t on every system we know, and faster */
     case PC_MAP:
-        return decode_dict(d, t->len, frozen);
+        return pc_decode_dict(d, t->len, frozen);
     case PC_ARRAY:
         return decode_array(d, t->len, frozen);
     case PC_FLOAT:
@@ -243,14 +169,14 @@ static PyObject *decode_rest(struct pc_decoder *d, const struct pc_token *t, boo
 }
 
 /* The commonest short forms without a token; a value that is no container owes nothing, so nothing is compared. */
-static PyObject *decode_value(struct pc_decoder *d, bool frozen) {
+PyObject *pc_decode_any(struct pc_decoder *d, bool frozen) {
     const uint8_t *p = d->r.p;
     size_t left = pc_reader_left(&d->r);
     uint8_t head = left > 0 ? *p : 0xc1;
     if ((head & 0xe0) == 0xa0 && left > (head & 0x1fu)) {
         d->r.p = p + 1 + (head & 0x1fu);
         d->owed--;
-        return decode_str(d, p + 1, head & 0x1fu);
+        return pc_decode_str(d, p + 1, head & 0x1fu);
     }
     if (head < 0x80) {
         d->r.p = p + 1;
@@ -269,8 +195,8 @@ static PyObject *decode_value(struct pc_decoder *d, bool frozen) {
     return pc_decode_token(d, &t) < 0 ? NULL : decode_rest(d, &t, frozen);
 }
 
-PyObject *pc_decode_value(struct pc_decoder *d) { return decode_value(d, false); }
+PyObject *pc_decode_value(struct pc_decoder *d) { return pc_decode_any(d, false); }
 
-PyObject *pc_decode_frozen(struct pc_decoder *d) { return decode_value(d, true); }
+PyObject *pc_decode_frozen(struct pc_decoder *d) { return pc_decode_any(d, true); }
 
 PyObject *pc_decode_rest(struct pc_decoder *d, const struct pc_token *t) { return decode_rest(d, t, false); }

@@ -26,8 +26,9 @@ enum pc_keys {
 
 /* What the public codec lets its caller choose. */
 struct pc_decode_opts {
-    bool plain;     /* extensions are not Pitcrew's */
-    bool keep_ext;  /* an extension that has no meaning becomes a pitcrew.Ext, or what ext_hook says; otherwise it is refused */
+    bool plain; /* extensions are not Pitcrew's */
+    bool
+        keep_ext; /* an extension that has no meaning becomes a pitcrew.Ext, or what ext_hook says; otherwise it is refused */
     bool raw;       /* str becomes bytes */
     bool as_tuple;  /* arrays become tuples */
     bool text_keys; /* keys other than str and bytes are refused */
@@ -47,7 +48,7 @@ struct pc_decoder {
     struct pc_path path;
     struct pc_reader behind; /* where the arguments of a call begin, for PC_KEYS_UNKNOWN */
     int behind_count;        /* how many values stand there */
-    uint64_t again_left;     /* bytes that may still be read once more for the sake of keys: without a bound, maps inside
+    uint64_t again_left; /* bytes that may still be read once more for the sake of keys: without a bound, maps inside
                                 the keys of maps would take exponential time */
 };
 

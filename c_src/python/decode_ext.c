@@ -58,8 +58,8 @@ static PyObject *read_set(struct pc_decoder *d, bool frozen) {
     uint32_t n;
     PyObject *set = read_count(d, &n) < 0 ? NULL : frozen ? PyFrozenSet_New(NULL) : PySet_New(NULL);
     const uint8_t *start = d->r.p;
-    if (set != NULL && (add_elements(d, set, n) < 0 ||
-                        (PySet_GET_SIZE(set) != (Py_ssize_t)n && pc_keys_check_set(d, start, n) < 0))) {
+    if (set != NULL &&
+        (add_elements(d, set, n) < 0 || (PySet_GET_SIZE(set) != (Py_ssize_t)n && pc_keys_check_set(d, start, n) < 0))) {
         Py_CLEAR(set);
     }
     return set;
@@ -107,8 +107,7 @@ static PyObject *read_foreign(struct pc_decoder *d, const struct pc_token *t) {
         return NULL;
     }
     if (d->opts->ext_hook != NULL) {
-        return PyObject_CallFunction(d->opts->ext_hook, "iy#", (int)t->ext, (const char *)t->data,
-                                     (Py_ssize_t)t->len);
+        return PyObject_CallFunction(d->opts->ext_hook, "iy#", (int)t->ext, (const char *)t->data, (Py_ssize_t)t->len);
     }
     return pc_term_read_ext(t->ext, t->data, t->len);
 }

@@ -10,10 +10,10 @@
 
 /* What the public codec lets its caller choose. All zero but max_depth is what calls use. */
 struct pc_encode_opts {
-    bool plain;         /* only what MessagePack itself has: a tuple is an array, an Atom a str, other types are refused */
-    bool keep_ext;      /* Ext is written as it is */
-    bool bin_as_str;    /* as MessagePack had it before it had bin */
-    bool datetime;      /* plain: a datetime with a time zone is a timestamp */
+    bool plain;      /* only what MessagePack itself has: a tuple is an array, an Atom a str, other types are refused */
+    bool keep_ext;   /* Ext is written as it is */
+    bool bin_as_str; /* as MessagePack had it before it had bin */
+    bool datetime;   /* plain: a datetime with a time zone is a timestamp */
     PyObject *fallback; /* callable for what has no form, or NULL; borrowed */
     const char *errors; /* of str.encode; NULL is "strict" */
     unsigned max_depth;

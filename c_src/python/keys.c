@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec/ext.h"
 #include "encode.h"
 #include "lazy.h"
 
@@ -128,21 +129,26 @@ static PyObject *map_of_pairs(struct pc_decoder *d, const uint8_t *start, uint32
     return map;
 }
 
+/* As a str or as an atom. */
 static bool next_is(struct pc_reader *r, const char *word) {
-    const char *text;
-    uint32_t n;
-    return pc_read_str(r, &text, &n) == PC_OK && n == strlen(word) && memcmp(text, word, n) == 0;
+    struct pc_token t;
+    if (pc_reader_next(r, &t) != PC_OK || !(t.type == PC_STR || (t.type == PC_EXT && t.ext == PC_EXT_ATOM))) {
+        return false;
+    }
+    return t.len == strlen(word) && memcmp(t.data, word, t.len) == 0;
 }
 
-/* Whether `meta` has the key `keys` with the value "strict". */
+static bool skip(struct pc_reader *r, int values) {
+    while (values > 0 && pc_reader_skip(r) == PC_OK) {
+        values--;
+    }
+    return values == 0;
+}
+
+/* Whether `meta`, which stands behind so many values, has the key `keys` with the value "strict". */
 static bool meta_is_strict(struct pc_reader r, int before) {
     uint32_t n;
-    for (int i = 0; i < before; i++) {
-        if (pc_reader_skip(&r) != PC_OK) {
-            return false;
-        }
-    }
-    if (pc_read_map(&r, &n) != PC_OK) {
+    if (!skip(&r, before) || pc_read_map(&r, &n) != PC_OK) {
         return false;
     }
     for (uint32_t i = 0; i < n; i++) {
@@ -151,7 +157,7 @@ static bool meta_is_strict(struct pc_reader r, int before) {
             return next_is(&r, "strict");
         }
         r.p = key;
-        if (pc_reader_skip(&r) != PC_OK || pc_reader_skip(&r) != PC_OK) {
+        if (!skip(&r, 2)) {
             return false;
         }
     }

@@ -90,7 +90,8 @@ static int write_big(struct pc_encoder *e, PyObject *value) {
         pc_encode_leave(e);
         return result;
     }
-    return PyErr_Occurred() ? -1 : pc_encode_fail("an int that does not fit 64 bits; types=\"pitcrew\" has a form for it");
+    return PyErr_Occurred() ? -1
+                            : pc_encode_fail("an int that does not fit 64 bits; types=\"pitcrew\" has a form for it");
 }
 
 static int write_int(struct pc_encoder *e, PyObject *value) {

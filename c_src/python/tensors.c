@@ -110,9 +110,8 @@ PyObject *pc_tensor_read(const uint8_t *payload, uint32_t n, bool frozen) {
     PyObject *shape = read_shape(&r);
     PyObject *data = shape == NULL ? NULL : read_data(&r);
     PyObject *make = data == NULL ? NULL : pc_lazy_get(PC_LAZY_MAKE_TENSOR);
-    PyObject *tensor = make == NULL ? NULL
-                                    : PyObject_CallFunction(make, "s#OOi", dtype, (Py_ssize_t)length, shape, data,
-                                                            (int)frozen);
+    PyObject *tensor =
+        make == NULL ? NULL : PyObject_CallFunction(make, "s#OOi", dtype, (Py_ssize_t)length, shape, data, (int)frozen);
     Py_XDECREF(shape);
     Py_XDECREF(data);
     return tensor;

@@ -121,9 +121,8 @@ struct zone {
 static int describe_zone(PyObject *moment, struct zone *z) {
     PyObject *describe = pc_lazy_get(PC_LAZY_DESCRIBE_ZONE);
     z->owner = describe == NULL ? NULL : PyObject_CallOneArg(describe, moment);
-    if (z->owner != NULL &&
-        !PyArg_ParseTuple(z->owner, "s#s#llp", &z->name, &z->name_length, &z->abbreviation, &z->abbreviation_length,
-                          &z->utc_offset, &z->std_offset, &z->is_utc)) {
+    if (z->owner != NULL && !PyArg_ParseTuple(z->owner, "s#s#llp", &z->name, &z->name_length, &z->abbreviation,
+                                              &z->abbreviation_length, &z->utc_offset, &z->std_offset, &z->is_utc)) {
         Py_CLEAR(z->owner);
     }
     return z->owner == NULL ? -1 : 0;
@@ -217,7 +216,8 @@ int pc_time_write(struct pc_encoder *e, PyObject *value) {
     if (there <= 0) {
         return there < 0 ? -1 : OTHER_TYPE;
     }
-    bool ours = e->opts->plain ? e->opts->datetime && PyDateTime_Check(value) : PyDate_Check(value) || PyTime_Check(value);
+    bool ours =
+        e->opts->plain ? e->opts->datetime && PyDateTime_Check(value) : PyDate_Check(value) || PyTime_Check(value);
     int foreign = ours ? is_foreign(value) : 1;
     return foreign == 0 ? write_known(e, value) : foreign < 0 ? -1 : OTHER_TYPE;
 }

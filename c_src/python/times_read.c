@@ -115,9 +115,8 @@ static PyObject *read_zoned(struct pc_reader *r) {
     uint32_t zone_length, abbreviation_length;
     int64_t utc_offset, std_offset;
     if (!is_array_of(r, 12) || !read_date_fields(r, &c) || !read_time_fields(r, &c) ||
-        pc_read_str(r, &zone, &zone_length) != PC_OK ||
-        pc_read_str(r, &abbreviation, &abbreviation_length) != PC_OK || pc_read_int(r, &utc_offset) != PC_OK ||
-        pc_read_int(r, &std_offset) != PC_OK || pc_reader_left(r) > 0) {
+        pc_read_str(r, &zone, &zone_length) != PC_OK || pc_read_str(r, &abbreviation, &abbreviation_length) != PC_OK ||
+        pc_read_int(r, &utc_offset) != PC_OK || pc_read_int(r, &std_offset) != PC_OK || pc_reader_left(r) > 0) {
         return invalid("a date and time with a time zone that does not exist");
     }
     /* Each alone first, so that the sum cannot overflow. */
@@ -130,11 +129,11 @@ static PyObject *read_zoned(struct pc_reader *r) {
     }
     PyObject *moment = make_moment(&c, Py_None);
     PyObject *make = moment == NULL ? NULL : pc_lazy_get(PC_LAZY_MAKE_ZONED);
-    PyObject *zoned = make == NULL ? NULL
-                                   : PyObject_CallFunction(make, "Ois#s#LL", moment, (int)c.precision, zone,
-                                                           (Py_ssize_t)zone_length, abbreviation,
-                                                           (Py_ssize_t)abbreviation_length, (long long)utc_offset,
-                                                           (long long)std_offset);
+    PyObject *zoned =
+        make == NULL ? NULL
+                     : PyObject_CallFunction(make, "Ois#s#LL", moment, (int)c.precision, zone, (Py_ssize_t)zone_length,
+                                             abbreviation, (Py_ssize_t)abbreviation_length, (long long)utc_offset,
+                                             (long long)std_offset);
     Py_XDECREF(moment);
     return zoned;
 }

@@ -14,8 +14,7 @@
 enum { DEFAULT_MAX_SIZE = 100 << 20, SMALLEST = 4096 };
 
 struct unpacker {
-    PyObject_HEAD
-    struct pc_unpack_opts opts;
+    PyObject_HEAD struct pc_unpack_opts opts;
     PyObject *kwargs; /* owns what opts borrows */
     uint8_t *data;
     size_t start;   /* of the next message */
@@ -32,9 +31,9 @@ struct unpacker {
 static int read_options(struct unpacker *u, PyObject *kwargs) {
     PyObject *names = kwargs == NULL ? PyTuple_New(0) : PySequence_Tuple(kwargs);
     PyObject *items = kwargs == NULL ? PyList_New(0) : PyDict_Values(kwargs);
-    int result = names == NULL || items == NULL
-                     ? -1
-                     : pc_options_unpack(&u->opts, ((PyListObject *)items)->ob_item, names, "Unpacker", DEFAULT_MAX_SIZE);
+    int result = names == NULL || items == NULL ? -1
+                                                : pc_options_unpack(&u->opts, ((PyListObject *)items)->ob_item, names,
+                                                                    "Unpacker", DEFAULT_MAX_SIZE);
     Py_XDECREF(names);
     Py_XDECREF(items);
     return result;

@@ -75,7 +75,6 @@ def unpackb(
     max_depth: int = 512,
     max_size: int = ...,
 ) -> Any: ...
-
 @final
 class Unpacker:
     def __init__(

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 class Arrow:
     """An Arrow IPC stream: `data` holds its bytes. Goes back to the VM as it came.
 
-    A table always arrives as this, whether pyarrow is imported or not. `to_pyarrow()` reads it; so does whatever speaks the Arrow
-    PyCapsule interface: `pyarrow.table(arrow)`, `polars.DataFrame(arrow)`.
+    A table always arrives as this, whether pyarrow is imported or not. `to_pyarrow()` reads it; so does whatever speaks
+    the Arrow PyCapsule interface: `pyarrow.table(arrow)`, `polars.DataFrame(arrow)`.
     """
 
     __slots__ = ("data",)
@@ -21,7 +21,7 @@ class Arrow:
 
     def to_pyarrow(self) -> Any:
         """The pyarrow.Table; its columns share the memory of `data`."""
-        import pyarrow
+        import pyarrow  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
         with pyarrow.ipc.open_stream(self.data) as reader:
             return reader.read_all()

@@ -20,8 +20,8 @@ class Map(MutableMapping):  # type: ignore[type-arg]
     >>> m[1], m[1.0], m[True]
     ('int', 'float', 'atom')
 
-    It arrives for a map that a dict cannot hold when the call asks for `keys: :strict`, and goes back as that map. Equal to
-    another Map with the same keys and values, and to a dict if its keys are the same by type too.
+    It arrives for a map that a dict cannot hold when the call asks for `keys: :strict`, and goes back as that map.
+    Equal to another Map with the same keys and values, and to a dict if its keys are the same by type too.
     """
 
     __slots__ = ("_pairs",)

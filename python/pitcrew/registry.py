@@ -91,8 +91,8 @@ def register(function: F, name: str | None, idempotent: bool) -> F:
 def register_type(type: type, *, encode: Callable[[Any], object]) -> None:
     """Says how objects of a class are sent: what `encode(object)` returns is sent in their place.
 
-    Subclasses are meant too, unless they are registered themselves; `object` means whatever has no form otherwise. Types that
-    cross anyway (str, dict and the like) are refused; their subclasses, a named tuple for one, are not.
+    Subclasses are meant too, unless they are registered themselves; `object` means whatever has no form otherwise.
+    Types that cross anyway (str, dict and the like) are refused; their subclasses, a named tuple for one, are not.
 
     pitcrew.register_type(Point, encode=lambda p: {"x": p.x, "y": p.y})
     """

@@ -1,7 +1,8 @@
 """Arrays of numbers in memory: what their dtype is called on the wire, and which array arrives.
 
 dtype is NumPy's `dtype.str`: byte order (`<`, `>`, `|` for one byte), kind and bytes an element: `<f8`, `|u1`, `<c16`,
-`<M8[ns]`. Kinds: b bool, i and u integers, f floats, c complex, M and m datetime64 and timedelta64, S and U text of a fixed width.
+`<M8[ns]`. Kinds: b bool, i and u integers, f floats, c complex, M and m datetime64 and timedelta64, S and U text of a
+fixed width.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime
@@ -13,8 +15,8 @@ _NANOSECONDS = 1_000_000_000
 class Opaque:
     """A term of the VM that only the VM understands: a pid, a reference, a bitstring, an improper list.
 
-    It is equal to another one of the same bytes, can be a key, and goes back as the term it was. Only the VM that made it
-    takes it back: `data` starts with its signature, so `repr` does not show it.
+    It is equal to another one of the same bytes, can be a key, and goes back as the term it was. Only the VM that made
+    it takes it back: `data` starts with its signature, so `repr` does not show it.
     """
 
     __slots__ = ("_data",)
@@ -40,7 +42,7 @@ class Opaque:
 
 
 class Ext:
-    """An extension of MessagePack that has no meaning here: a number from -128 to 127 and bytes. `packb` writes it as it is."""
+    """An extension of MessagePack that has no meaning here: a number from -128 to 127, and bytes."""
 
     __slots__ = ("data", "type")
 
@@ -65,7 +67,7 @@ class Ext:
     def __repr__(self) -> str:
         return f"Ext({self.type}, {self.data!r})"
 
-    def __reduce__(self) -> tuple[type[Ext], tuple[int, bytes]]:
+    def __reduce__(self) -> tuple[object, ...]:
         return Ext, (self.type, self.data)
 
 
@@ -95,10 +97,10 @@ class Timestamp:
 
     def to_datetime(self) -> datetime:
         """The moment in UTC, cut to microseconds."""
-        from datetime import datetime, timedelta, timezone
+        from datetime import datetime, timedelta
 
         since = timedelta(seconds=self.seconds, microseconds=self.nanoseconds // 1000)
-        return datetime(1970, 1, 1, tzinfo=timezone.utc) + since
+        return datetime(1970, 1, 1, tzinfo=UTC) + since
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a Timestamp cannot be changed: {name}")

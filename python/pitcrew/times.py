@@ -1,12 +1,12 @@
 """Times with a precision, and time zones of the VM. Imported when the first of them crosses.
 
-The VM's times say how many digits of their fraction count; Python's have always six. A time whose precision Python's own
-types would lose arrives as a subclass that equals the plain value and goes back with the same precision.
+The VM's times say how many digits of their fraction count; Python's have always six. A time whose precision Python's
+own types would lose arrives as a subclass that equals the plain value and goes back with the same precision.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, time, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
 
 from ._core import EncodeError
 
@@ -132,7 +132,7 @@ def make_zoned(moment: datetime, precision: int, name: str, abbreviation: str, u
 def _in_zone(moment: datetime, zone: tuple[str, str, int, int]) -> datetime:
     name, abbreviation, utc, std = zone
     if name in _NAMES_OF_UTC and abbreviation == "UTC" and utc == std == 0:
-        return moment.replace(tzinfo=timezone.utc)
+        return moment.replace(tzinfo=UTC)
     fixed = timezone(timedelta(seconds=utc))
     if std == 0 and name == abbreviation == fixed.tzname(None):
         return moment.replace(tzinfo=fixed)
@@ -173,5 +173,3 @@ def describe_zone(moment: datetime) -> tuple[str, str, int, int, bool]:
     if is_utc:
         name = _NAMES_OF_UTC[0]  # the VM's
     return name or abbreviation, abbreviation, (total - std) // _SECOND, std // _SECOND, is_utc
-
-

@@ -24,7 +24,8 @@ static bool exists(int64_t year, int64_t month, int64_t day) {
 
 static void leap_years_have_a_day_more(void **state) {
     (void)state;
-    assert_true(exists(2024, 2, 29) && exists(2000, 2, 29) && exists(0, 2, 29) && exists(-4, 2, 29) && exists(-400, 2, 29));
+    assert_true(exists(2024, 2, 29) && exists(2000, 2, 29) && exists(0, 2, 29) && exists(-4, 2, 29) &&
+                exists(-400, 2, 29));
     assert_false(exists(2023, 2, 29) || exists(1900, 2, 29) || exists(-1, 2, 29) || exists(-100, 2, 29));
 }
 
@@ -33,7 +34,8 @@ static void dates_outside_do_not_exist(void **state) {
     assert_true(exists(9999, 12, 31) && exists(-9999, 1, 1) && exists(2024, 4, 30));
     assert_false(exists(10000, 1, 1) || exists(-10000, 12, 31) || exists(2024, 0, 1) || exists(2024, 13, 1));
     assert_false(exists(2024, 1, 0) || exists(2024, 1, 32) || exists(2024, 4, 31));
-    assert_false(exists(INT64_MAX, 1, 1) || exists(INT64_MIN, 1, 1) || exists(1, INT64_MIN, 1) || exists(1, 1, INT64_MAX));
+    assert_false(exists(INT64_MAX, 1, 1) || exists(INT64_MIN, 1, 1) || exists(1, INT64_MIN, 1) ||
+                 exists(1, 1, INT64_MAX));
 }
 
 static void times_outside_do_not_exist(void **state) {
@@ -132,7 +134,7 @@ static void timestamps_take_the_shortest_form(void **state) {
 static void malformed_timestamps_are_refused(void **state) {
     (void)state;
     const uint8_t payload[16] = {0};
-    const uint8_t many8[8] = {0xee, 0x6b, 0x28, 0x00};                /* 1,000,000,000 ns */
+    const uint8_t many8[8] = {0xee, 0x6b, 0x28, 0x00}; /* 1,000,000,000 ns */
     const uint8_t many12[12] = {0x3b, 0x9a, 0xca, 0x00};
     struct pc_timestamp t;
     for (size_t n = 0; n <= sizeof payload; n++) {

@@ -93,7 +93,8 @@ defmodule Pitcrew.EncoderTest do
   end
 
   test "keys that become one are refused" do
-    assert {:error, %{kind: :encode_error, path: [0]}} = MessagePack.encode([%{%Whole{a: 1} => 1, %{a: 1, b: nil} => 2}])
+    assert {:error, %{kind: :encode_error, path: [0]}} =
+             MessagePack.encode([%{%Whole{a: 1} => 1, %{a: 1, b: nil} => 2}])
   end
 
   test "structs as arguments of a call" do
@@ -106,7 +107,11 @@ defmodule Pitcrew.EncoderTest do
   end
 
   test "derivations that name what is not there do not compile" do
-    for {options, text} <- [{[only: [:nope]], "no field :nope"}, {[except: [:nope]], "no field :nope"}, {[some: []], "only: or except:"}] do
+    for {options, text} <- [
+          {[only: [:nope]], "no field :nope"},
+          {[except: [:nope]], "no field :nope"},
+          {[some: []], "only: or except:"}
+        ] do
       code = """
       defmodule Pitcrew.EncoderTest.Wrong do
         @derive {Pitcrew.Encoder, #{inspect(options)}}

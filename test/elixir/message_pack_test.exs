@@ -49,7 +49,14 @@ defmodule Pitcrew.MessagePackTest do
   end
 
   test "a date-time in a zone keeps it" do
-    zoned = %{~U[2024-07-02 03:04:05.06Z] | time_zone: "Europe/Berlin", zone_abbr: "CEST", utc_offset: 3600, std_offset: 3600}
+    zoned = %{
+      ~U[2024-07-02 03:04:05.06Z]
+      | time_zone: "Europe/Berlin",
+        zone_abbr: "CEST",
+        utc_offset: 3600,
+        std_offset: 3600
+    }
+
     returns(zoned)
     assert DateTime.to_iso8601(MessagePack.decode!(MessagePack.encode!(zoned))) == "2024-07-02T03:04:05.06+02:00"
   end

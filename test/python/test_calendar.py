@@ -2,7 +2,7 @@
 
 import copy
 import pickle
-from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal, localcontext
 from zoneinfo import ZoneInfo
 
@@ -11,7 +11,7 @@ import pytest
 from harness import run_python
 from pitcrew import DateTime, DecodeError, EncodeError, Time, Zone, _core
 
-UTC = timezone.utc
+UTC = UTC
 BERLIN = ZoneInfo("Europe/Berlin")
 
 

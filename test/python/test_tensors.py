@@ -140,7 +140,7 @@ def test_a_tensor_in_a_key_hashes():
     data = b"\x81" + _core.encode(value) + b"\x01"
     back = _core.decode(data)
     assert back == {value: 1} and type(next(iter(back))) is Tensor and _core.encode(back) == data
-    assert value == value.to_numpy().tolist() or value.to_numpy().tolist() == [1, 2]
+    assert value.to_numpy().tolist() == [1, 2]
     for twin in (copy.copy(value), pickle.loads(pickle.dumps(value))):
         assert twin == value and hash(twin) == hash(value)
     with pytest.raises(ValueError, match="needs 8 bytes, and has 7"):
@@ -154,8 +154,9 @@ import sys
 sys.modules["numpy"] = None  # what an import that fails looks like
 from pitcrew import _core, Tensor
 import array
-back = _core.decode(_core.encode(array.array("i", [1, 2])))
-print(type(back).__name__, back, back.data.tobytes().hex(), _core.encode(back) == _core.encode(array.array("i", [1, 2])))
+sent = _core.encode(array.array("i", [1, 2]))
+back = _core.decode(sent)
+print(type(back).__name__, back, back.data.tobytes().hex(), _core.encode(back) == sent)
 """
     )
     assert done.stdout == "Tensor <pitcrew.Tensor <i4 (2,)> 0100000002000000 True\n", done.stderr

@@ -97,7 +97,7 @@ def test_keys_are_kept_apart_and_go_back():
     for key, value in APART:
         assert back[key] == value and key in back and same(next(k for k in back if same(k, key)), key)
     assert _core.encode([back, plain]) == data
-    with pytest.raises(DecodeError, match="the keys 1 and 1.0"):
+    with pytest.raises(DecodeError, match=r"the keys 1 and 1\.0"):
         _core.decode(data)
 
 
@@ -141,7 +141,7 @@ def test_maps_in_keys_of_maps_take_no_exponential_time():
     key = b"\x01"
     for _ in range(200):
         key = b"\x83" + key + b"\x01\x05\x01\x05\x01"
-    with pytest.raises(DecodeError, match="inside one another|nested too deeply"):
+    with pytest.raises(DecodeError, match=r"inside one another|nested too deeply"):
         pitcrew.unpackb(key, strict_map_key=False)
     value = b"\x01"
     for _ in range(200):
@@ -249,7 +249,7 @@ def test_meta_says_what_colliding_keys_become(typed):
         typed.send("strict_text", [value], meta=meta)
         return typed.answer()
 
-    for meta in ({"keys": "strict"}, {"deadline_ms": 1, "other": [1, {}], "keys": "strict"}):
+    for meta in ({"keys": "strict"}, {Atom("keys"): Atom("strict")}, {"deadline_ms": 1, "other": [1, {}], "keys": "strict"}):
         assert answer(meta)[3] == ["1.0: 'float'", "1: 'int'"]
     for meta in (None, {}, {"keys": "dict"}, {"deadline_ms": 5}):
         fault = answer(meta)[3]
