@@ -18,7 +18,8 @@
 
 %% What is not given is the first value. pitcrew_msgpack has the meaning of each; calls use the first three.
 %% `bin' and `bytes' are the same. `raw' has a bit for each extension, by its type modulo 256, that is kept as a struct
-%% Pitcrew.MessagePack.Ext; such a struct is written only when there is a `raw'.
+%% Pitcrew.MessagePack.Ext; such a struct is written only when there is a `raw'. `inline_units' is for tests: how much work the
+%% codec does before it goes to a dirty scheduler.
 -type codec_opts() :: #{
     binaries => str | bin | bytes | auto,
     nil => nil | undefined | null,
@@ -30,7 +31,8 @@
     copy_binaries => boolean(),
     max_depth => 1..512,
     max_size => infinity | pos_integer(),
-    raw => <<_:256>>
+    raw => <<_:256>>,
+    inline_units => pos_integer()
 }.
 %% `path' is outermost first: list indices and map keys. `struct' names a struct that has no form of its own.
 -type codec_error() :: #{

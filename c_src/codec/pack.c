@@ -112,12 +112,6 @@ void pc_write_ext(struct pc_writer *w, int8_t type, const void *bytes, size_t n)
 /* Width of the header of an array of `count`. */
 static size_t array_header(size_t count) { return count < 16 ? 1 : count < 65536 ? 3 : 5; }
 
-size_t pc_write_array_begin(struct pc_writer *w) {
-    size_t mark = w->len;
-    (void)pc_writer_claim(w, array_header(0));
-    return mark;
-}
-
 size_t pc_write_array_widen(struct pc_writer *w, size_t mark, size_t count) {
     size_t header = array_header(count);
     size_t by = array_header(count + 1) - header;
@@ -128,14 +122,6 @@ size_t pc_write_array_widen(struct pc_writer *w, size_t mark, size_t count) {
     uint8_t *body = w->data + mark + header;
     memmove(body + by, body, end - mark - header);
     return by;
-}
-
-void pc_write_array_end(struct pc_writer *w, size_t mark, size_t count) {
-    struct aside a;
-    if (w->status == PC_OK && fits_u32(w, count)) {
-        msgpack_pack_array(aside_begin(&a), count);
-        memcpy(w->data + mark, a.bytes, array_header(count));
-    }
 }
 
 size_t pc_write_ext_begin(struct pc_writer *w) {

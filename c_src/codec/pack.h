@@ -115,4 +115,22 @@ static inline void pc_write_map(struct pc_writer *w, size_t count) {
     }
 }
 
+static inline size_t pc_write_array_begin(struct pc_writer *w) {
+    size_t mark = w->len;
+    (void)pc_writer_claim(w, 1);
+    return mark;
+}
+
+/* Over the room that was left: the header has just that width. */
+static inline void pc_write_array_end(struct pc_writer *w, size_t mark, size_t count) {
+    if (w->status == PC_OK && count <= UINT32_MAX) {
+        size_t end = w->len;
+        w->len = mark;
+        msgpack_pack_array(w, count);
+        w->len = end;
+    } else if (w->status == PC_OK) {
+        w->status = PC_TOO_BIG;
+    }
+}
+
 #endif

@@ -50,9 +50,21 @@ static const uint8_t *skip_ascii_blocks(const uint8_t *p, const uint8_t *end) {
     return p;
 }
 
+/* Of 4 to 8 bytes; the two halves may overlap. */
+static inline bool is_short_ascii(const uint8_t *p, size_t n) {
+    uint32_t first;
+    uint32_t last;
+    memcpy(&first, p, sizeof first);
+    memcpy(&last, p + n - sizeof last, sizeof last);
+    return ((first | last) & (uint32_t)HIGH_BITS) == 0;
+}
+
 bool pc_utf8_valid(const void *bytes, size_t n) {
     const uint8_t *p = bytes;
     const uint8_t *end = p + n;
+    if (n >= 4 && n <= 8 && is_short_ascii(p, n)) {
+        return true;
+    }
     while (p < end) {
         p = skip_ascii_blocks(p, end);
         if (n >= 8 && end - p < 8 && (load(end - 8) & HIGH_BITS) == 0) {

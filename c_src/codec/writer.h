@@ -55,10 +55,30 @@ static inline uint8_t *pc_writer_claim(struct pc_writer *w, size_t n) {
     return place;
 }
 
+/* memcpy, without the call for a few bytes: two copies of a fixed size that may overlap. */
+static inline void pc_bytes_copy(uint8_t *to, const uint8_t *from, size_t n) {
+    if (n > 32) {
+        memcpy(to, from, n);
+    } else if (n >= 16) {
+        memcpy(to, from, 16);
+        memcpy(to + n - 16, from + n - 16, 16);
+    } else if (n >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + n - 8, from + n - 8, 8);
+    } else if (n >= 4) {
+        memcpy(to, from, 4);
+        memcpy(to + n - 4, from + n - 4, 4);
+    } else {
+        for (size_t i = 0; i < n; i++) {
+            to[i] = from[i];
+        }
+    }
+}
+
 static inline void pc_writer_append(struct pc_writer *w, const void *bytes, size_t n) {
     uint8_t *place = pc_writer_claim(w, n);
-    if (place != NULL && n != 0) {
-        memcpy(place, bytes, n);
+    if (place != NULL) {
+        pc_bytes_copy(place, bytes, n);
     }
 }
 
@@ -103,11 +123,11 @@ void pc_write_ext_header(struct pc_writer *w, int8_t type, size_t n);
 /*
  * An array whose count is known only afterwards. begin leaves room for the header of a few elements; widen is called
  * before the element that needs a wider header (15 and 65535 are there already; anywhere else it does nothing), and
- * moves what was written since by as many bytes as it returns; end fills in the header.
+ * moves what was written since by as many bytes as it returns; end fills in the header. The first and the last are inline.
  */
-size_t pc_write_array_begin(struct pc_writer *w);
+static inline size_t pc_write_array_begin(struct pc_writer *w);
 size_t pc_write_array_widen(struct pc_writer *w, size_t mark, size_t count);
-void pc_write_array_end(struct pc_writer *w, size_t mark, size_t count);
+static inline void pc_write_array_end(struct pc_writer *w, size_t mark, size_t count);
 
 /*
  * An extension whose length is known only afterwards: begin returns a mark, end fills in the 32-bit

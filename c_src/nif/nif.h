@@ -41,7 +41,7 @@ void pc_nif_consume(ErlNifEnv *env, int64_t units);
 /* The library's state, in a NIF or a resource callback. */
 static inline struct pc_nif_state *pc_nif_state(ErlNifEnv *env) { return enif_priv_data(env); }
 
-/* Codec: nif_codec.c. */
+/* Codec: nif_encode.c, nif_decode.c. */
 ERL_NIF_TERM nif_encode(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 ERL_NIF_TERM nif_decode(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 ERL_NIF_TERM nif_encode_iov(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);

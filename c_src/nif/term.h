@@ -53,12 +53,13 @@ struct pc_term_opts {
     enum pc_binaries binaries;
     enum pc_atoms atoms;
     enum pc_tuples tuples;
-    bool existing_keys; /* a str that is a map's key becomes an atom if that exists */
-    bool tagged_bytes;  /* bin arrives as Pitcrew.Bytes */
-    bool finite;        /* nan, infinity and neg_infinity are no floats: refused, and plain atoms */
-    bool copy_binaries; /* do not share memory with the input */
-    unsigned max_depth; /* 1 to PC_MAX_DEPTH; 0 is the latter */
-    size_t max_size;    /* of the MessagePack in bytes; 0 is no limit but the writer's */
+    bool existing_keys;  /* a str that is a map's key becomes an atom if that exists */
+    bool tagged_bytes;   /* bin arrives as Pitcrew.Bytes */
+    bool finite;         /* nan, infinity and neg_infinity are no floats: refused, and plain atoms */
+    bool copy_binaries;  /* do not share memory with the input */
+    unsigned max_depth;  /* 1 to PC_MAX_DEPTH; 0 is the latter */
+    size_t max_size;     /* of the MessagePack in bytes; 0 is no limit but the writer's */
+    size_t inline_units; /* for tests: the budget of encode and decode; 0 is the usual one */
     const uint8_t
         *raw; /* PC_EXT_MASK bytes: a bit for each extension that is kept as Pitcrew.MessagePack.Ext, or NULL */
     struct pc_cuts *cuts;  /* encoding: large binaries go there, not into the writer; or NULL */

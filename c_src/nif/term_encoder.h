@@ -50,8 +50,31 @@ struct encoder {
     struct place places[SLOTS];
 };
 
-/* term_encode.c: any term. term_encode_struct.c: a map that has `name` as its struct. */
+/*
+ * A level of a deep term should take little of the stack, which is cold memory down there: each kind of container has a
+ * frame of its own, and what is rare is not in it.
+ */
+#define APART __attribute__((noinline))
+
+/* How far the output has come, to go back to when a term turns out to be something else. */
+struct progress {
+    size_t len;
+    size_t cuts;
+    size_t elsewhere;
+};
+
+/* term_encode.c: any term; one whose type is known; one that only this VM understands; and a step back. */
 enum pc_status pc_term_encode_value(struct encoder *e, ERL_NIF_TERM term);
+enum pc_status pc_term_encode_typed(struct encoder *e, ERL_NIF_TERM term, ErlNifTermType type);
+enum pc_status pc_term_encode_opaque(struct encoder *e, ERL_NIF_TERM term, bool is_small);
+void pc_term_go_back(struct encoder *e, const struct progress *to);
+
+/* term_encode_list.c: a list; or the rest of one, of which the writer holds the beginning. */
+enum pc_status pc_term_encode_list(struct encoder *e, ERL_NIF_TERM list);
+enum pc_status pc_term_encode_list_on(struct encoder *e, ERL_NIF_TERM list, const struct pc_term_stop *stop);
+
+/* term_encode_map.c: a map or a struct. term_encode_struct.c: a map that has `name` as its struct. */
+enum pc_status pc_term_encode_map(struct encoder *e, ERL_NIF_TERM map);
 enum pc_status pc_term_encode_struct(struct encoder *e, ERL_NIF_TERM map, ERL_NIF_TERM name);
 
 static inline enum pc_status unsupported(struct encoder *e, const char *what) {
@@ -109,6 +132,11 @@ static inline void remember(struct encoder *e, ERL_NIF_TERM term, size_t slot, s
 
 static inline size_t bytes_elsewhere(const struct encoder *e) {
     return e->opts->cuts != NULL ? e->opts->cuts->bytes : 0;
+}
+
+static inline struct progress progress(const struct encoder *e) {
+    const struct pc_cuts *cuts = e->opts->cuts;
+    return (struct progress){.len = e->w->len, .cuts = cuts != NULL ? cuts->n : 0, .elsewhere = bytes_elsewhere(e)};
 }
 
 /* Leaves a binary where it is, behind the header that was just written for it. */

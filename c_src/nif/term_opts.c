@@ -89,6 +89,9 @@ static bool set_option(ErlNifEnv *env, struct pc_term_opts *opts, ERL_NIF_TERM k
     if (key == am_max_size) {
         return value == am_infinity || set_number(env, value, SIZE_MAX, &opts->max_size);
     }
+    if (key == am_inline_units) {
+        return set_number(env, value, INT32_MAX, &opts->inline_units);
+    }
     return key == am_raw && set_raw(env, value, opts);
 }
 
