@@ -154,5 +154,5 @@ abandon(_Channel, _Ref) -> erlang:nif_error(not_loaded).
 verdict(_Channel, _Reason) -> erlang:nif_error(not_loaded).
 
 %% Native handles alive, for leak gates.
--spec live() -> #{listeners := integer(), channels := integer(), slots := integer(), descriptors := integer()}.
+-spec live() -> #{listeners := integer(), channels := integer(), slots := integer(), descriptors := integer(), suspended := integer()}.
 live() -> erlang:nif_error(not_loaded).

@@ -49,7 +49,7 @@ defmodule Bench.Codec do
     etf = :erlang.term_to_binary(term)
 
     iodata =
-      if function_exported?(:pitcrew_msgpack, :encode_to_iodata, 2),
+      if Code.ensure_loaded?(:pitcrew_msgpack) and function_exported?(:pitcrew_msgpack, :encode_to_iodata, 2),
         do: [encode_to_iodata: fn -> {:ok, _} = :pitcrew_msgpack.encode_to_iodata(term, iodata_options(options)) end],
         else: []
 

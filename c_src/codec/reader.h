@@ -61,41 +61,89 @@ static inline uint32_t pc_frame_length(const uint8_t header[4]) {
 /* Any token. pc_reader_next takes the commonest forms inline, and this for the others. */
 enum pc_status pc_reader_next_slow(struct pc_reader *r, struct pc_token *t);
 
-/* Reads the next token. On failure the reader does not move. */
-static inline enum pc_status pc_reader_next(struct pc_reader *r, struct pc_token *t) {
+/* The eight bytes behind the first, big-endian. */
+static inline uint64_t pc_reader_bits(const uint8_t *p) {
+    return (uint64_t)pc_frame_length(p + 1) << 32 | pc_frame_length(p + 5);
+}
+
+/*
+ * An integer or a float64, if that is what is next and it is not among the last bytes of the input, which are for
+ * pc_reader_next; else false, and the reader does not move.
+ */
+static inline bool pc_reader_take_int(struct pc_reader *r, int64_t *value) {
     const uint8_t *p = r->p;
     size_t left = pc_reader_left(r);
-    if (__builtin_expect(left == 0, 0)) {
-        return PC_TRUNCATED;
-    }
-    uint8_t head = *p;
-    if (head < 0x80 || head >= 0xe0) { /* an integer from -32 to 127 */
-        t->type = PC_INT;
-        t->i = (int8_t)head;
+    uint8_t head = left > 0 ? *p : 0xc0;
+    if (head < 0x80 || head >= 0xe0) { /* from -32 to 127 */
+        *value = (int8_t)head;
         r->p = p + 1;
+        return true;
+    }
+    if (head < 0xcc || head > 0xd3 || head == 0xcf || left < 9) {
+        return false;
+    }
+    uint64_t bits = pc_reader_bits(p);
+    unsigned width = 8u << (head & 3); /* in the last two bits of the head */
+    *value = head < 0xd0 ? (int64_t)(bits >> (64 - width)) : (int64_t)bits >> (64 - width);
+    r->p = p + 1 + width / 8;
+    return true;
+}
+
+static inline bool pc_reader_take_float(struct pc_reader *r, double *value) {
+    if (pc_reader_left(r) < 9 || *r->p != 0xcb) {
+        return false;
+    }
+    uint64_t bits = pc_reader_bits(r->p);
+    memcpy(value, &bits, sizeof *value);
+    r->p += 9;
+    return true;
+}
+
+/* The same for a str below 32 bytes. */
+static inline bool pc_reader_take_short_str(struct pc_reader *r, struct pc_token *t) {
+    const uint8_t *p = r->p;
+    size_t left = pc_reader_left(r);
+    if (left == 0 || *p < 0xa0 || *p >= 0xc0 || left <= (*p & 0x1fu)) {
+        return false;
+    }
+    t->type = PC_STR;
+    t->len = *p & 0x1fu;
+    t->data = p + 1;
+    r->p = p + 1 + t->len;
+    return true;
+}
+
+/* The same for an array or a map of at most 15, if more is left than it could need. */
+static inline bool pc_reader_take_container(struct pc_reader *r, struct pc_token *t) {
+    const uint8_t *p = r->p;
+    if (pc_reader_left(r) <= 2 * 15 || *p < 0x80 || *p >= 0xa0) {
+        return false;
+    }
+    t->type = *p < 0x90 ? PC_MAP : PC_ARRAY;
+    t->len = *p & 0x0fu;
+    r->p = p + 1;
+    return true;
+}
+
+/* Whether one of the first two would take what is next, as far as the first byte tells. */
+static inline bool pc_reader_is_number(const struct pc_reader *r) {
+    return r->p < r->end && (*r->p < 0x80 || *r->p >= 0xe0 || (*r->p >= 0xcb && *r->p <= 0xd3));
+}
+
+/* Reads the next token. On failure the reader does not move. */
+static inline enum pc_status pc_reader_next(struct pc_reader *r, struct pc_token *t) {
+    if (pc_reader_take_int(r, &t->i)) {
+        t->type = PC_INT;
         return PC_OK;
     }
-    if (head >= 0xa0 && head < 0xc0 && left > (head & 0x1fu)) { /* a str below 32 bytes */
-        t->type = PC_STR;
-        t->len = head & 0x1fu;
-        t->data = p + 1;
-        r->p = p + 1 + t->len;
+    if (pc_reader_take_short_str(r, t)) {
         return PC_OK;
     }
-    if (head >= 0xcb && head <= 0xd3 && left >= 9) { /* a number; its width is in the last two bits */
-        uint64_t bits = (uint64_t)pc_frame_length(p + 1) << 32 | pc_frame_length(p + 5);
-        unsigned width = 8u << (head & 3);
-        r->p = p + 1 + width / 8;
-        if (head == 0xcb) {
-            t->type = PC_FLOAT;
-            memcpy(&t->f, &bits, sizeof t->f);
-        } else if (head < 0xd0) {
-            t->u = bits >> (64 - width);
-            t->type = t->u > INT64_MAX ? PC_UINT : PC_INT;
-        } else {
-            t->i = (int64_t)bits >> (64 - width);
-            t->type = PC_INT;
-        }
+    if (pc_reader_take_container(r, t)) {
+        return PC_OK;
+    }
+    if (pc_reader_take_float(r, &t->f)) {
+        t->type = PC_FLOAT;
         return PC_OK;
     }
     return pc_reader_next_slow(r, t);

@@ -31,10 +31,13 @@ bool pc_grow_malloc(struct pc_writer *w, size_t need) {
     return true;
 }
 
-/* Twice the capacity, or what is needed if that is more, never past max. */
+/*
+ * Four times the capacity, or what is needed if that is more, never past max. What is not written to is not mapped in; what is, is
+ * copied into fresh pages at each step, which for large output costs more than packing it.
+ */
 static size_t next_capacity(const struct pc_writer *w, size_t need) {
-    size_t twice = w->cap > SIZE_MAX / 2 ? SIZE_MAX : w->cap * 2;
-    size_t size = twice > need ? twice : need;
+    size_t more = w->cap > SIZE_MAX / 4 ? SIZE_MAX : w->cap * 4;
+    size_t size = more > need ? more : need;
     if (size < SMALLEST) {
         size = SMALLEST;
     }

@@ -2,8 +2,8 @@
 #define PC_NIF_NIF_H
 
 /*
- * What the files of nif/ share: the native functions, the library's state, and how much work a function may do on a
- * normal scheduler. The table of functions is in pitcrew_nif.c, one row for each declaration below.
+ * What the files of nif/ share: the native functions and the library's state. The table of functions is in pitcrew_nif.c,
+ * one row for each declaration below. How much work a function may do on a normal scheduler is in budget.h.
  */
 
 #include <erl_nif.h>
@@ -24,24 +24,18 @@ struct pc_nif_state {
     atomic_llong channels;
     atomic_llong slots;
     atomic_llong descriptors;
+    atomic_llong suspended;     /* encodings between two schedulers */
     struct pc_term_state *term; /* the codec's */
 };
 
-/*
- * Work that is done inline. A unit is about one number or 32 bytes, 5 to 20 ns; what costs more counts as several. A full
- * budget stays below the millisecond that a NIF may take. What needs more goes on, or starts over, on a dirty CPU scheduler.
- */
-#define PC_INLINE_UNITS 32000
-/* Input that is decoded inline, in bytes, if the units suffice. */
+/* Frames that are decoded inline, in bytes, if the budget suffices. */
 #define PC_INLINE_BYTES (64 * 1024)
-
-/* Tells the scheduler about units of work done; at most a whole time slice is taken. Only on a normal scheduler. */
-void pc_nif_consume(ErlNifEnv *env, int64_t units);
 
 /* The library's state, in a NIF or a resource callback. */
 static inline struct pc_nif_state *pc_nif_state(ErlNifEnv *env) { return enif_priv_data(env); }
 
 /* Codec: nif_encode.c, nif_decode.c. */
+int pc_encode_load(ErlNifEnv *env, ErlNifResourceFlags flags);
 ERL_NIF_TERM nif_encode(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 ERL_NIF_TERM nif_decode(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 ERL_NIF_TERM nif_encode_iov(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);

@@ -89,7 +89,7 @@ static bool call_args_read(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct cal
 
 /* One part of the call; where it fails, the path starts with the part's name. */
 static enum pc_status encode_part(ErlNifEnv *env, const struct call_args *a, ERL_NIF_TERM part, ERL_NIF_TERM name,
-                                  int64_t *budget, struct pc_term_error *err) {
+                                  struct pc_budget *budget, struct pc_term_error *err) {
     struct pc_term_opts opts = a->opts;
     if (enif_is_identical(part, am_nil)) {
         opts.nil = am_nil; /* our own nil, whatever stands for it in the user's terms */
@@ -101,7 +101,7 @@ static enum pc_status encode_part(ErlNifEnv *env, const struct call_args *a, ERL
     return status;
 }
 
-static enum pc_status encode_call(ErlNifEnv *env, const struct call_args *a, int64_t *budget,
+static enum pc_status encode_call(ErlNifEnv *env, const struct call_args *a, struct pc_budget *budget,
                                   struct pc_term_error *err) {
     struct pc_writer *w = &a->c->out.w;
     size_t mark = pc_outbox_begin(&a->c->out, a->max_frame);
@@ -158,7 +158,7 @@ static ERL_NIF_TERM send_call(ErlNifEnv *env, const struct call_args *a) {
 
 static ERL_NIF_TERM call_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 
-static ERL_NIF_TERM call(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[], int64_t *budget) {
+static ERL_NIF_TERM call(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[], struct pc_budget *budget) {
     struct call_args a;
     if (!call_args_read(env, argv, &a)) {
         return enif_make_badarg(env);
@@ -187,9 +187,10 @@ static ERL_NIF_TERM call_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv
 }
 
 ERL_NIF_TERM nif_call(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
-    int64_t budget = PC_INLINE_UNITS;
+    struct pc_budget budget;
+    pc_budget_init(&budget, 0);
     ERL_NIF_TERM result = call(env, argc, argv, &budget);
-    pc_nif_consume(env, PC_INLINE_UNITS - budget);
+    pc_budget_account(env, &budget);
     return result;
 }
 
@@ -199,7 +200,7 @@ enum frame_kind { FRAME_RESULT, FRAME_SKIP, FRAME_UNKNOWN, FRAME_BAD, FRAME_BUDG
 
 /* Decodes the frame's value into *result when the frame is this call's end. */
 static enum frame_kind decode_frame(ErlNifEnv *env, const struct pc_channel *c, const struct pc_term_opts *opts,
-                                    const uint8_t *payload, size_t n, int64_t *budget, ERL_NIF_TERM *result,
+                                    const uint8_t *payload, size_t n, struct pc_budget *budget, ERL_NIF_TERM *result,
                                     uint64_t *unknown) {
     struct pc_reader r;
     uint32_t count;
@@ -223,7 +224,7 @@ static enum frame_kind decode_frame(ErlNifEnv *env, const struct pc_channel *c, 
     }
     struct pc_term_error err = {.status = PC_OK, .path = enif_make_list(env, 0)};
     ERL_NIF_TERM value;
-    enum pc_status status = pc_term_decode_within(env, &r, opts, budget, &value, &err);
+    enum pc_status status = pc_term_decode_within(env, &r, opts, budget, NULL, &value, &err);
     if (status == PC_BUDGET) {
         return FRAME_BUDGET;
     }
@@ -282,7 +283,7 @@ static ERL_NIF_TERM conclude(ErlNifEnv *env, struct pc_channel *c, uint32_t phas
 
 /* Sends and reads what there is; with a budget, false when the rest is work for a dirty scheduler. Inside; leaves, but then. */
 static bool advance(ErlNifEnv *env, struct pc_channel *c, const ErlNifPid *self, ERL_NIF_TERM ref,
-                    const struct pc_term_opts *opts, uint32_t phase, int64_t *budget, ERL_NIF_TERM *answer) {
+                    const struct pc_term_opts *opts, uint32_t phase, struct pc_budget *budget, ERL_NIF_TERM *answer) {
     for (unsigned strays = 0; strays < MOST_STRAYS; strays++) {
         if (pc_outbox_flush(&c->out, c->fd) == PC_IO_EOF) {
             *answer = lost(env, c, phase);
@@ -329,7 +330,7 @@ static bool advance(ErlNifEnv *env, struct pc_channel *c, const ErlNifPid *self,
 
 static ERL_NIF_TERM reply_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 
-static ERL_NIF_TERM reply(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[], int64_t *budget) {
+static ERL_NIF_TERM reply(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[], struct pc_budget *budget) {
     struct pc_channel *c;
     ErlNifPid self;
     struct pc_term_opts opts;
@@ -357,9 +358,10 @@ static ERL_NIF_TERM reply_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM arg
 }
 
 ERL_NIF_TERM nif_reply(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
-    int64_t budget = PC_INLINE_UNITS;
+    struct pc_budget budget;
+    pc_budget_init(&budget, 0);
     ERL_NIF_TERM answer = reply(env, argc, argv, &budget);
-    pc_nif_consume(env, PC_INLINE_UNITS - budget);
+    pc_budget_account(env, &budget);
     return answer;
 }
 

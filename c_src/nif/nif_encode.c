@@ -2,7 +2,8 @@
  * encode/2 and encode_iov/2. Small work is done inline; large work goes on, or starts over, on a dirty CPU scheduler.
  *
  * Encoding begins in a buffer on the C stack, because most terms are small and a small binary is made fastest by one
- * copy; what outgrows it moves into an ErlNifBinary that becomes the result as it is.
+ * copy; what outgrows it moves into an ErlNifBinary that becomes the result as it is. Large binaries are left where they are:
+ * for encode_iov to the end, for encode until the size of the whole is known, so that each is copied just once.
  */
 
 #include <string.h>
@@ -14,7 +15,9 @@
 
 enum {
     LOCAL_BYTES = 1024,
-    MOST_AHEAD = 8, /* times what is written already is the most that is reserved for the rest */
+    /* From how many bytes on a binary is left out of the writer. */
+    PART_BYTES = 512,
+    JOINED_BYTES = 2048,
 };
 
 /* The writer's memory: `local` at first, then `bin`. */
@@ -22,6 +25,14 @@ struct output {
     bool in_bin;
     ErlNifBinary bin;
     uint8_t local[LOCAL_BYTES];
+};
+
+struct job {
+    struct pc_term_opts opts;
+    struct pc_cuts cuts;
+    struct pc_writer w;
+    struct pc_term_error err;
+    struct output out;
 };
 
 static bool output_grow(struct pc_writer *w, size_t need) {
@@ -42,11 +53,18 @@ static bool output_grow(struct pc_writer *w, size_t need) {
     return true;
 }
 
-static bool output_take(ErlNifEnv *env, struct output *out, size_t n, ERL_NIF_TERM *term) {
+static void output_free(struct output *out) {
+    if (out->in_bin) {
+        enif_release_binary(&out->bin);
+    }
+}
+
+/* The writer's bytes as a term. */
+static bool take_output(ErlNifEnv *env, struct job *job, ERL_NIF_TERM *term) {
+    struct output *out = &job->out;
+    size_t n = job->w.len;
     if (!out->in_bin) {
-        unsigned char *place = enif_make_new_binary(env, n, term);
-        memcpy(place, out->local, n);
-        return true;
+        return pc_term_make_binary(env, out->local, n, term);
     }
     if (!enif_realloc_binary(&out->bin, n)) {
         return false;
@@ -56,16 +74,17 @@ static bool output_take(ErlNifEnv *env, struct output *out, size_t n, ERL_NIF_TE
     return true;
 }
 
-/* The output with the binaries that were left out of it, in order. */
-static bool join(ErlNifEnv *env, struct output *out, size_t n, const struct pc_cuts *cuts, ERL_NIF_TERM *list) {
+/* The output and the binaries that were left out of it, in order, as a list. */
+static bool list_parts(ErlNifEnv *env, struct job *job, ERL_NIF_TERM *list) {
     ERL_NIF_TERM all;
-    if (!output_take(env, out, n, &all)) {
+    if (!take_output(env, job, &all)) {
         return false;
     }
     ERL_NIF_TERM rest = enif_make_list_from_array(env, NULL, 0);
+    size_t n = job->w.len;
     size_t end = n;
-    for (size_t i = cuts->n; i > 0; i--) {
-        const struct pc_cut *cut = &cuts->list[i - 1];
+    for (size_t i = job->cuts.n; i > 0; i--) {
+        const struct pc_cut *cut = &job->cuts.list[i - 1];
         if (cut->at < end) {
             rest = enif_make_list_cell(env, enif_make_sub_binary(env, all, cut->at, end - cut->at), rest);
         }
@@ -80,142 +99,188 @@ static bool join(ErlNifEnv *env, struct output *out, size_t n, const struct pc_c
     return true;
 }
 
-/* What came of an encoding, as {ok, _} or {error, _}, which is nothing after PC_BUDGET; gives the output's memory back. */
-static ERL_NIF_TERM conclude(ErlNifEnv *env, struct output *out, const struct pc_writer *w, const struct pc_cuts *cuts,
-                             enum pc_status status, const struct pc_term_error *err) {
+/* The same as one binary. */
+static bool join_parts(ErlNifEnv *env, struct job *job, ERL_NIF_TERM *binary) {
+    if (job->cuts.n == 0) {
+        return take_output(env, job, binary);
+    }
+    uint8_t *to = enif_make_new_binary(env, job->w.len + job->cuts.bytes, binary);
+    if (to == NULL) {
+        return false;
+    }
+    size_t from = 0;
+    for (size_t i = 0; i < job->cuts.n; i++) {
+        const struct pc_cut *cut = &job->cuts.list[i];
+        ErlNifBinary bin;
+        memcpy(to, job->w.data + from, cut->at - from);
+        to += cut->at - from;
+        from = cut->at;
+        (void)enif_inspect_binary(env, cut->binary, &bin);
+        memcpy(to, bin.data, bin.size);
+        to += bin.size;
+    }
+    memcpy(to, job->w.data + from, job->w.len - from);
+    return true;
+}
+
+static bool job_init(ErlNifEnv *env, struct job *job, ERL_NIF_TERM opts, bool in_parts) {
+    if (!pc_term_opts_read(env, opts, &job->opts)) {
+        return false;
+    }
+    size_t max = job->opts.max_size != 0 ? job->opts.max_size : SIZE_MAX;
+    job->cuts = (struct pc_cuts){.least = in_parts ? PART_BYTES : JOINED_BYTES, .joined = !in_parts};
+    job->opts.cuts = &job->cuts;
+    job->out.in_bin = false;
+    pc_writer_init(&job->w, job->out.local, sizeof job->out.local, max, output_grow, &job->out);
+    return true;
+}
+
+static void job_destroy(struct job *job) {
+    output_free(&job->out);
+    enif_free(job->cuts.list);
+}
+
+/* What came of it, as {ok, _} or {error, _}. */
+static ERL_NIF_TERM conclude(ErlNifEnv *env, struct job *job, enum pc_status status) {
     ERL_NIF_TERM result;
     ERL_NIF_TERM answer;
-    if (status == PC_OK &&
-        (cuts != NULL ? join(env, out, w->len, cuts, &result) : output_take(env, out, w->len, &result))) {
+    if (status != PC_OK) {
+        answer = pc_nif_codec_error(env, am_encode_error, &job->err);
+    } else if (job->cuts.joined ? join_parts(env, job, &result) : list_parts(env, job, &result)) {
         answer = enif_make_tuple2(env, am_ok, result);
-    } else if (status == PC_OK) {
-        answer = enif_raise_exception(env, am_error);
     } else {
-        answer = status == PC_BUDGET ? am_error : pc_nif_codec_error(env, am_encode_error, err);
+        answer = enif_raise_exception(env, am_error);
     }
-    if (out->in_bin) {
-        enif_release_binary(&out->bin);
-    }
-    if (cuts != NULL && cuts->list != NULL) {
-        enif_free(cuts->list);
-    }
+    job_destroy(job);
     return answer;
 }
 
-static void writer_init(struct pc_writer *w, struct output *out, const struct pc_term_opts *opts) {
-    out->in_bin = false;
-    pc_writer_init(w, out->local, sizeof out->local, opts->max_size != 0 ? opts->max_size : SIZE_MAX, output_grow, out);
-}
+/* ---- Between two schedulers */
 
-static ERL_NIF_TERM encode_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
-    struct pc_term_opts opts;
+/*
+ * An encoding that was begun. Its memory is no binary of the VM meanwhile, which would be counted as garbage to come and have the
+ * process collected, with the whole term that is being encoded.
+ */
+struct suspended {
+    bool is_taken; /* nothing is here any more */
     struct output out;
-    struct pc_writer w;
-    struct pc_term_error err;
-    (void)argc;
-    if (!pc_term_opts_read(env, argv[1], &opts)) {
-        return enif_make_badarg(env);
-    }
-    writer_init(&w, &out, &opts);
-    enum pc_status status = pc_term_encode(env, &w, argv[0], &opts, NULL, &err);
-    return conclude(env, &out, &w, NULL, status, &err);
-}
+    size_t len;
+    struct pc_cuts cuts; /* their terms are in the arguments of the call that goes on */
+};
 
-/* Room for the whole list if its other elements are like those that are written, within reason. */
-static void reserve_rest(ErlNifEnv *env, struct pc_writer *w, const struct pc_term_stop *stop) {
-    unsigned others;
-    if (enif_get_list_length(env, stop->rest, &others)) {
-        size_t each = stop->len / stop->count + 1;
-        size_t need = each * others < MOST_AHEAD * stop->len ? each * others : MOST_AHEAD * stop->len;
-        (void)pc_writer_reserve(w, need < w->max - w->len ? need : 0);
+static ErlNifResourceType *suspended_type;
+
+static void suspended_dtor(ErlNifEnv *env, void *object) {
+    struct suspended *s = object;
+    if (!s->is_taken) {
+        output_free(&s->out);
+        enif_free(s->cuts.list);
+        atomic_fetch_sub(&pc_nif_state(env)->suspended, 1);
     }
 }
 
-/* Term, options, and a struct pc_term_stop: the rest of the list, its bytes and the count of elements in them. */
-static ERL_NIF_TERM encode_on(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
-    struct pc_term_opts opts;
-    struct output out;
-    struct pc_writer w;
-    struct pc_term_error err;
-    ErlNifBinary begun;
+int pc_encode_load(ErlNifEnv *env, ErlNifResourceFlags flags) {
+    ErlNifResourceTypeInit init = {.dtor = suspended_dtor, .members = 1};
+    suspended_type = enif_init_resource_type(env, "pitcrew_suspended", &init, flags, NULL);
+    return suspended_type == NULL ? -1 : 0;
+}
+
+/* Moves what the job has into a handle. False, with nothing moved, when out of memory. */
+static bool put_aside(ErlNifEnv *env, struct job *job, ERL_NIF_TERM *handle, ERL_NIF_TERM *binaries) {
+    struct suspended *s = enif_alloc_resource(suspended_type, sizeof *s);
+    if (s == NULL) {
+        return false;
+    }
+    *s = (struct suspended){.out = job->out, .len = job->w.len, .cuts = job->cuts};
+    atomic_fetch_add(&pc_nif_state(env)->suspended, 1);
+    *binaries = enif_make_list_from_array(env, NULL, 0);
+    for (size_t i = job->cuts.n; i > 0; i--) {
+        *binaries = enif_make_list_cell(env, job->cuts.list[i - 1].binary, *binaries);
+    }
+    *handle = enif_make_resource(env, s);
+    enif_release_resource(s);
+    return true;
+}
+
+/* Moves it into a job that has just been initialized. */
+static bool take_up(ErlNifEnv *env, struct job *job, ERL_NIF_TERM handle, ERL_NIF_TERM binaries) {
+    struct suspended *s;
+    if (!enif_get_resource(env, handle, suspended_type, (void **)&s) || s->is_taken) {
+        return false;
+    }
+    s->is_taken = true;
+    atomic_fetch_sub(&pc_nif_state(env)->suspended, 1);
+    job->out = s->out;
+    job->cuts = s->cuts;
+    pc_writer_init(&job->w, job->out.in_bin ? job->out.bin.data : job->out.local,
+                   job->out.in_bin ? job->out.bin.size : sizeof job->out.local, job->w.max - job->cuts.bytes,
+                   output_grow, &job->out);
+    job->w.len = s->len;
+    for (size_t i = 0; i < job->cuts.n; i++) {
+        (void)enif_get_list_cell(env, binaries, &job->cuts.list[i].binary, &binaries);
+    }
+    return true;
+}
+
+/* Arguments: term, options, whether in parts; the rest of the list, the count of elements before it, what put_aside made. */
+enum { GO_ON_ARGS = 7 };
+
+static ERL_NIF_TERM go_on(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    struct job job;
     ErlNifUInt64 count;
-    if (argc != 5 || !pc_term_opts_read(env, argv[1], &opts) || !enif_inspect_binary(env, argv[3], &begun) ||
-        !enif_get_uint64(env, argv[4], &count)) {
+    (void)argc;
+    if (!job_init(env, &job, argv[1], argv[2] == am_true) || !enif_get_uint64(env, argv[4], &count) ||
+        !take_up(env, &job, argv[5], argv[6])) {
         return enif_make_badarg(env);
     }
-    const struct pc_term_stop stop = {.rest = argv[2], .len = begun.size, .count = (size_t)count};
-    writer_init(&w, &out, &opts);
-    pc_writer_append(&w, begun.data, begun.size);
-    reserve_rest(env, &w, &stop);
-    enum pc_status status = pc_term_encode_on(env, &w, argv[0], &stop, &opts, &err);
-    return conclude(env, &out, &w, NULL, status, &err);
+    const struct pc_term_stop stop = {.rest = argv[3], .count = (size_t)count};
+    return conclude(env, &job, pc_term_encode_on(env, &job.w, argv[0], &stop, &job.opts, &job.err));
 }
 
-/* On a dirty scheduler: on from where it stopped, or, when that was in the midst of something, from the beginning. */
-static ERL_NIF_TERM encode_elsewhere(ErlNifEnv *env, struct output *out, const struct pc_term_stop *stop,
-                                     const ERL_NIF_TERM argv[]) {
-    ERL_NIF_TERM begun;
-    if (stop->count > 0 && output_take(env, out, stop->len, &begun)) {
-        ERL_NIF_TERM args[] = {argv[0], argv[1], stop->rest, begun, enif_make_uint64(env, stop->count)};
-        return enif_schedule_nif(env, "encode", ERL_NIF_DIRTY_JOB_CPU_BOUND, encode_on, 5, args);
+static ERL_NIF_TERM start_over(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    struct job job;
+    (void)argc;
+    if (!job_init(env, &job, argv[1], argv[2] == am_true)) {
+        return enif_make_badarg(env);
     }
-    if (out->in_bin) {
-        enif_release_binary(&out->bin);
+    return conclude(env, &job, pc_term_encode(env, &job.w, argv[0], &job.opts, NULL, &job.err));
+}
+
+/* On from where it stopped, or, when that was in the midst of something, from the beginning. */
+static ERL_NIF_TERM suspend(ErlNifEnv *env, struct job *job, const struct pc_term_stop *stop,
+                            const ERL_NIF_TERM argv[]) {
+    const char *name = job->cuts.joined ? "encode" : "encode_iov";
+    ERL_NIF_TERM args[GO_ON_ARGS] = {argv[0], argv[1], job->cuts.joined ? am_false : am_true};
+    if (stop->count > 0 && put_aside(env, job, &args[5], &args[6])) {
+        args[3] = stop->rest;
+        args[4] = enif_make_uint64(env, stop->count);
+        return enif_schedule_nif(env, name, ERL_NIF_DIRTY_JOB_CPU_BOUND, go_on, GO_ON_ARGS, args);
     }
-    return enif_schedule_nif(env, "encode", ERL_NIF_DIRTY_JOB_CPU_BOUND, encode_dirty, 2, argv);
+    job_destroy(job);
+    return enif_schedule_nif(env, name, ERL_NIF_DIRTY_JOB_CPU_BOUND, start_over, 3, args);
+}
+
+/* ---- On a normal scheduler */
+
+static ERL_NIF_TERM encode(ErlNifEnv *env, const ERL_NIF_TERM argv[], bool in_parts) {
+    struct job job;
+    struct pc_budget budget;
+    struct pc_term_stop stop;
+    if (!job_init(env, &job, argv[1], in_parts)) {
+        return enif_make_badarg(env);
+    }
+    pc_budget_init(&budget, job.opts.inline_units);
+    enum pc_status status = pc_term_encode_until(env, &job.w, argv[0], &job.opts, &budget, &stop, &job.err);
+    pc_budget_account(env, &budget);
+    return status == PC_BUDGET ? suspend(env, &job, &stop, argv) : conclude(env, &job, status);
 }
 
 ERL_NIF_TERM nif_encode(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
-    struct pc_term_opts opts;
-    struct output out;
-    struct pc_writer w;
-    struct pc_term_stop stop;
-    struct pc_term_error err;
-    int64_t budget = PC_INLINE_UNITS;
     (void)argc;
-    if (!pc_term_opts_read(env, argv[1], &opts)) {
-        return enif_make_badarg(env);
-    }
-    pc_nif_set_budget(&opts, &budget);
-    writer_init(&w, &out, &opts);
-    enum pc_status status = pc_term_encode_until(env, &w, argv[0], &opts, &budget, &stop, &err);
-    pc_nif_consume(env, PC_INLINE_UNITS - budget);
-    return status == PC_BUDGET ? encode_elsewhere(env, &out, &stop, argv) : conclude(env, &out, &w, NULL, status, &err);
-}
-
-/* With a budget, PC_BUDGET when it ran out. */
-static enum pc_status encode_parts(ErlNifEnv *env, const ERL_NIF_TERM argv[], int64_t *budget, ERL_NIF_TERM *answer) {
-    struct pc_term_opts opts;
-    struct output out;
-    struct pc_writer w;
-    struct pc_cuts cuts = {.n = 0};
-    struct pc_term_error err;
-    if (!pc_term_opts_read(env, argv[1], &opts)) {
-        *answer = enif_make_badarg(env);
-        return PC_OK;
-    }
-    opts.cuts = &cuts;
-    pc_nif_set_budget(&opts, budget);
-    writer_init(&w, &out, &opts);
-    enum pc_status status = pc_term_encode(env, &w, argv[0], &opts, budget, &err);
-    *answer = conclude(env, &out, &w, &cuts, status, &err);
-    return status;
-}
-
-static ERL_NIF_TERM encode_iov_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
-    ERL_NIF_TERM answer;
-    (void)argc;
-    (void)encode_parts(env, argv, NULL, &answer);
-    return answer;
+    return encode(env, argv, false);
 }
 
 ERL_NIF_TERM nif_encode_iov(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
-    int64_t budget = PC_INLINE_UNITS;
-    ERL_NIF_TERM answer;
-    enum pc_status status = encode_parts(env, argv, &budget, &answer);
-    pc_nif_consume(env, PC_INLINE_UNITS - budget);
-    if (status != PC_BUDGET) {
-        return answer;
-    }
-    return enif_schedule_nif(env, "encode_iov", ERL_NIF_DIRTY_JOB_CPU_BOUND, encode_iov_dirty, argc, argv);
+    (void)argc;
+    return encode(env, argv, true);
 }

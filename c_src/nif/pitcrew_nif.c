@@ -56,7 +56,8 @@ static ErlNifFunc functions[] = {
 
 /* Opens every resource type; 0 or the first failure. */
 static int types_load(ErlNifEnv *env, ErlNifResourceFlags flags) {
-    if (pc_channel_load(env, flags) != 0 || pc_slots_load(env, flags) != 0 || pc_listener_load(env, flags) != 0) {
+    if (pc_channel_load(env, flags) != 0 || pc_slots_load(env, flags) != 0 || pc_listener_load(env, flags) != 0 ||
+        pc_encode_load(env, flags) != 0) {
         return -1;
     }
     return 0;
@@ -99,7 +100,9 @@ static void unload(ErlNifEnv *env, void *priv) {
     struct pc_nif_state *state = priv;
     bool last = atomic_fetch_sub(&state->incarnations, 1) == 1;
     /* Destructors of handles that outlive the module still count down here, so with any alive the state stays. */
-    if (last && atomic_load(&state->listeners) + atomic_load(&state->channels) + atomic_load(&state->slots) == 0) {
+    if (last && atomic_load(&state->listeners) + atomic_load(&state->channels) + atomic_load(&state->slots) +
+                        atomic_load(&state->suspended) ==
+                    0) {
         pc_term_state_free(state->term);
         enif_free(state);
     }

@@ -9,6 +9,7 @@
 #include <erl_nif.h>
 #include <stdbool.h>
 
+#include "budget.h"
 #include "codec/reader.h"
 #include "codec/writer.h"
 
@@ -34,13 +35,15 @@ enum pc_tuples {
 
 enum { PC_EXT_MASK = 256 / 8 };
 
-/* Parts of an output that stay where they are: behind `at` bytes of the writer's own stand the bytes of `binary`. */
+/* A part of an output that stays where it is: behind `at` bytes of the writer's own stand the bytes of `binary`. */
 struct pc_cut {
     size_t at;
     ERL_NIF_TERM binary;
 };
 
 struct pc_cuts {
+    size_t least;        /* bytes: smaller binaries are copied into the writer */
+    bool joined;         /* all will be copied into one binary in the end, which is work to be paid for */
     struct pc_cut *list; /* enif_alloc; the caller frees it */
     size_t n;
     size_t cap;
@@ -59,7 +62,7 @@ struct pc_term_opts {
     bool copy_binaries;  /* do not share memory with the input */
     unsigned max_depth;  /* 1 to PC_MAX_DEPTH; 0 is the latter */
     size_t max_size;     /* of the MessagePack in bytes; 0 is no limit but the writer's */
-    size_t inline_units; /* for tests: the budget of encode and decode; 0 is the usual one */
+    size_t inline_units; /* for tests: the budget of encode and decode in units; 0 is the usual one */
     const uint8_t
         *raw; /* PC_EXT_MASK bytes: a bit for each extension that is kept as Pitcrew.MessagePack.Ext, or NULL */
     struct pc_cuts *cuts;  /* encoding: large binaries go there, not into the writer; or NULL */
@@ -89,28 +92,27 @@ void pc_term_state_free(struct pc_term_state *state);
 bool pc_term_opts_read(ErlNifEnv *env, ERL_NIF_TERM map, struct pc_term_opts *opts);
 
 /*
- * Appends a term to w. `budget` counts work down (about one unit a term or 32 bytes); when it falls below zero the result is
- * PC_BUDGET and the caller starts over elsewhere; NULL means no bound. On failure *err says where and what to do about it.
+ * Appends a term to w. When `budget` has run out the result is PC_BUDGET and the caller starts over elsewhere; NULL means no
+ * bound. On failure *err says where and what to do about it.
  */
 enum pc_status pc_term_encode(ErlNifEnv *env, struct pc_writer *w, ERL_NIF_TERM term, const struct pc_term_opts *opts,
-                              int64_t *budget, struct pc_term_error *err);
+                              struct pc_budget *budget, struct pc_term_error *err);
 
 /*
- * Where an encoding ran out of budget, if that was between the elements of the outermost list: the first `len` bytes in the
- * writer hold `count` of them, and `rest` is a list of the others. A count of 0 means that it has to start over.
+ * Where an encoding ran out of budget, if that was between the elements of the outermost list: what the writer and the cuts hold
+ * are `count` of them, and `rest` is a list of the others. A count of 0 means that it has to start over.
  */
 struct pc_term_stop {
     ERL_NIF_TERM rest;
     size_t count;
-    size_t len;
 };
 
-/* pc_term_encode that fills in *stop, which may be NULL, when it returns PC_BUDGET. Not with opts->cuts. */
+/* pc_term_encode that fills in *stop, which may be NULL, when it returns PC_BUDGET. */
 enum pc_status pc_term_encode_until(ErlNifEnv *env, struct pc_writer *w, ERL_NIF_TERM term,
-                                    const struct pc_term_opts *opts, int64_t *budget, struct pc_term_stop *stop,
-                                    struct pc_term_error *err);
+                                    const struct pc_term_opts *opts, struct pc_budget *budget,
+                                    struct pc_term_stop *stop, struct pc_term_error *err);
 
-/* Goes on where it stopped, without a budget: the writer holds the stop's bytes and nothing else; `list` is the whole list. */
+/* Goes on where it stopped, without a budget: writer and cuts hold what they held; `list` is the whole list. */
 enum pc_status pc_term_encode_on(ErlNifEnv *env, struct pc_writer *w, ERL_NIF_TERM list,
                                  const struct pc_term_stop *stop, const struct pc_term_opts *opts,
                                  struct pc_term_error *err);
@@ -120,11 +122,28 @@ enum pc_status pc_term_decode(ErlNifEnv *env, struct pc_reader *r, const struct 
                               struct pc_term_error *err);
 
 /*
- * The same within a budget, as pc_term_encode has it: PC_BUDGET when it runs out, and the reader is somewhere inside the value.
- * PC_TRUNCATED only if more input could make the value whole.
+ * Where a decoding ran out of budget. The reader stands before the value that is next; `terms` is a tuple of those that wait for
+ * their containers, and `levels` says which containers those are.
+ */
+struct pc_term_pause {
+    ERL_NIF_TERM terms;
+    ERL_NIF_TERM levels;
+};
+
+/*
+ * The same within a budget: PC_BUDGET when it runs out; then *pause, if that is not NULL, is where to go on, and otherwise the
+ * reader is somewhere inside the value. PC_TRUNCATED only if more input could make the value whole.
  */
 enum pc_status pc_term_decode_within(ErlNifEnv *env, struct pc_reader *r, const struct pc_term_opts *opts,
-                                     int64_t *budget, ERL_NIF_TERM *term, struct pc_term_error *err);
+                                     struct pc_budget *budget, struct pc_term_pause *pause, ERL_NIF_TERM *term,
+                                     struct pc_term_error *err);
+
+/* Goes on where it paused, without a budget: the reader stands where it stood. */
+enum pc_status pc_term_decode_on(ErlNifEnv *env, struct pc_reader *r, const struct pc_term_pause *pause,
+                                 const struct pc_term_opts *opts, ERL_NIF_TERM *term, struct pc_term_error *err);
+
+/* n bytes as a binary; false when out of memory. */
+bool pc_term_make_binary(ErlNifEnv *env, const void *bytes, size_t n, ERL_NIF_TERM *term);
 
 /* codec_error() of pitcrew_nif.erl; `kind` is encode_error or decode_error (PC_TOO_BIG always becomes too_big). */
 ERL_NIF_TERM pc_term_error_make(ErlNifEnv *env, ERL_NIF_TERM kind, const struct pc_term_error *err);

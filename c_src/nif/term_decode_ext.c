@@ -26,14 +26,14 @@ struct payload {
 
 /* Reads on in the payload of a token. The elements that its container waits for must come behind it. */
 static enum pc_status enter_payload(struct decoder *d, const struct pc_token *t, struct payload *p) {
-    if (d->owed > pc_reader_left(d->r)) {
+    if (d->owed - 1 > pc_reader_left(d->r)) {
         return failed(d, PC_TRUNCATED);
     }
     p->outer = d->r;
     p->owed = d->owed;
     pc_reader_init(&p->r, t->data, t->len);
     d->r = &p->r;
-    d->owed = 0;
+    d->owed = 1;
     return PC_OK;
 }
 
@@ -50,8 +50,8 @@ static enum pc_status leave_payload(struct decoder *d, const struct payload *p, 
     return status;
 }
 
-/* An array of at most `most`, whose elements are then on the stack from *base on; the caller closes the container. */
-static enum pc_status decode_array(struct decoder *d, uint32_t most, const char *what, size_t *base, uint32_t *n) {
+/* An array of at most `most`, which is then full and on top; the caller makes what it is to be, and closes it. */
+static enum pc_status decode_array(struct decoder *d, uint32_t most, const char *what) {
     struct pc_token t;
     enum pc_status status = pc_reader_next(d->r, &t);
     if (status != PC_OK) {
@@ -61,23 +61,23 @@ static enum pc_status decode_array(struct decoder *d, uint32_t most, const char 
         return pc_term_fail(d->env, d->err, PC_INVALID, "%s whose payload is not an array of at most %u elements", what,
                             most);
     }
-    *n = t.len;
-    status = open_container(d, t.len, base);
-    return status == PC_OK ? pc_term_decode_elements(d, *base, t.len) : status;
+    status = pc_term_open(d, t.len, false);
+    return status == PC_OK ? pc_term_fill(d) : status;
 }
+
+static const struct level *top_level(const struct decoder *d) { return &d->levels[d->depth - 1]; }
 
 static enum pc_status decode_tuple(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term) {
     struct payload p;
-    size_t base;
-    uint32_t n;
     enum pc_status status = enter_payload(d, t, &p);
     if (status != PC_OK) {
         return status;
     }
-    status = decode_array(d, MOST_ARITY, "a tuple", &base, &n);
+    status = decode_array(d, MOST_ARITY, "a tuple");
     if (status == PC_OK) {
-        *term = enif_make_tuple_from_array(d->env, d->terms + base, n);
-        close_container(d, base);
+        const struct level *l = top_level(d);
+        *term = enif_make_tuple_from_array(d->env, d->terms + l->base, l->n);
+        close_top(d);
     }
     return leave_payload(d, &p, status, "a tuple");
 }
@@ -87,7 +87,7 @@ static enum pc_status make_set(struct decoder *d, ERL_NIF_TERM *elements, uint32
     ERL_NIF_TERM map;
     if (n > LARGE_MAP) {
         d->units -= ELEMENT_COST * (int64_t)n;
-        if (d->units < 0) {
+        if (is_time_up(d)) {
             return PC_BUDGET;
         }
     }
@@ -107,16 +107,15 @@ static enum pc_status make_set(struct decoder *d, ERL_NIF_TERM *elements, uint32
 
 static enum pc_status decode_set(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term) {
     struct payload p;
-    size_t base;
-    uint32_t n;
     enum pc_status status = enter_payload(d, t, &p);
     if (status != PC_OK) {
         return status;
     }
-    status = decode_array(d, UINT32_MAX, "a set", &base, &n);
+    status = decode_array(d, UINT32_MAX, "a set");
     if (status == PC_OK) {
-        status = make_set(d, d->terms + base, n, term);
-        close_container(d, base);
+        const struct level *l = top_level(d);
+        status = make_set(d, d->terms + l->base, l->n, term);
+        close_top(d);
     }
     return leave_payload(d, &p, status, "a set");
 }
@@ -140,7 +139,7 @@ static enum pc_status read_coefficient(struct decoder *d, ERL_NIF_TERM *term) {
         return PC_OK;
     }
     bool is_bigint = t.type == PC_EXT && t.ext == PC_EXT_BIGINT && t.len > 0 && t.data[0] == 0;
-    d->units -= BIGINT_COST + t.len / BYTES_PER_UNIT;
+    d->units -= BIGINT_COST + t.len / PC_COPIED_PER_UNIT;
     return is_bigint && pc_term_read_bigint(d->env, t.data, t.len, term) ? PC_OK : PC_INVALID;
 }
 
@@ -218,7 +217,7 @@ static enum pc_status decode_arrow(struct decoder *d, const struct pc_token *t, 
 
 static enum pc_status decode_opaque(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term) {
     d->units -= OPAQUE_COST + t->len / OPAQUE_BYTES_PER_UNIT;
-    if (d->units < 0) {
+    if (is_time_up(d)) {
         return PC_BUDGET;
     }
     if (!pc_term_read_opaque(d->env, t->data, t->len, term)) {
@@ -259,7 +258,10 @@ static enum pc_status decode_calendar(struct decoder *d, enum pc_struct which, c
 }
 
 static enum pc_status decode_bigint(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term) {
-    d->units -= BIGINT_COST + t->len / BYTES_PER_UNIT;
+    d->units -= BIGINT_COST + t->len / PC_COPIED_PER_UNIT;
+    if (is_time_up(d)) {
+        return PC_BUDGET;
+    }
     if (!pc_term_read_bigint(d->env, t->data, t->len, term)) {
         return pc_term_fail(d->env, d->err, PC_INVALID, "a big integer that is not well formed, or too large");
     }

@@ -25,7 +25,7 @@ void pc_term_go_back(struct encoder *e, const struct progress *to) {
 
 /* Terms that only this VM understands. What the VM makes of them is of unknown size, but for a few. */
 enum pc_status pc_term_encode_opaque(struct encoder *e, ERL_NIF_TERM term, bool is_small) {
-    if (e->bounded && !is_small) {
+    if (e->budget != NULL && !is_small) {
         return PC_BUDGET;
     }
     e->units -= OPAQUE_COST;
@@ -96,7 +96,8 @@ enum pc_status pc_term_encode_typed(struct encoder *e, ERL_NIF_TERM term, ErlNif
 }
 
 enum pc_status pc_term_encode_value(struct encoder *e, ERL_NIF_TERM term) {
-    if (--e->units < 0) {
+    e->units--;
+    if (is_time_up(e)) {
         return PC_BUDGET;
     }
     if (pc_is_small(term)) {
@@ -111,13 +112,13 @@ enum pc_status pc_term_encode_value(struct encoder *e, ERL_NIF_TERM term) {
 }
 
 static void encoder_init(struct encoder *e, ErlNifEnv *env, struct pc_writer *w, const struct pc_term_opts *opts,
-                         const int64_t *budget, struct pc_term_error *err) {
+                         struct pc_budget *budget, struct pc_term_error *err) {
     e->env = env;
     e->w = w;
     e->opts = opts;
     e->err = err;
-    e->units = budget != NULL ? *budget : INT64_MAX;
-    e->bounded = budget != NULL;
+    e->budget = budget;
+    e->units = budget != NULL ? budget->units : INT64_MAX;
     e->depth = 0;
     e->max_depth = opts->max_depth != 0 ? opts->max_depth : PC_MAX_DEPTH;
     e->max_size = w->max;
@@ -127,13 +128,13 @@ static void encoder_init(struct encoder *e, ErlNifEnv *env, struct pc_writer *w,
 }
 
 enum pc_status pc_term_encode(ErlNifEnv *env, struct pc_writer *w, ERL_NIF_TERM term, const struct pc_term_opts *opts,
-                              int64_t *budget, struct pc_term_error *err) {
+                              struct pc_budget *budget, struct pc_term_error *err) {
     return pc_term_encode_until(env, w, term, opts, budget, NULL, err);
 }
 
 enum pc_status pc_term_encode_until(ErlNifEnv *env, struct pc_writer *w, ERL_NIF_TERM term,
-                                    const struct pc_term_opts *opts, int64_t *budget, struct pc_term_stop *stop,
-                                    struct pc_term_error *err) {
+                                    const struct pc_term_opts *opts, struct pc_budget *budget,
+                                    struct pc_term_stop *stop, struct pc_term_error *err) {
     struct encoder e;
     encoder_init(&e, env, w, opts, budget, err);
     if (stop != NULL) {
@@ -142,7 +143,7 @@ enum pc_status pc_term_encode_until(ErlNifEnv *env, struct pc_writer *w, ERL_NIF
     }
     enum pc_status status = pc_term_encode_value(&e, term);
     if (budget != NULL) {
-        *budget = e.units;
+        budget->units = e.units;
     }
     return status;
 }

@@ -81,7 +81,8 @@ __attribute__((flatten)) static size_t encode_floats(struct encoder *e, struct w
 /* Elements of one list are mostly of one type; for binaries a guess saves a call of the VM. */
 static inline enum pc_status encode_element(struct encoder *e, ERL_NIF_TERM term, ErlNifTermType *last) {
     ErlNifBinary bin;
-    if (--e->units < 0) {
+    e->units--;
+    if (is_time_up(e)) {
         return PC_BUDGET;
     }
     if (pc_is_small(term)) {
@@ -111,10 +112,11 @@ APART static void shift(struct encoder *e, size_t mark, size_t by) {
 }
 
 /* The outermost list can be gone on with, from the element where units ran out. */
-APART static void stop_here(struct encoder *e, size_t len, size_t count, ERL_NIF_TERM head, ERL_NIF_TERM rest) {
+APART static void stop_here(struct encoder *e, const struct progress *at, size_t count, ERL_NIF_TERM head,
+                            ERL_NIF_TERM rest) {
+    pc_term_go_back(e, at);
     e->stop->rest = enif_make_list_cell(e->env, head, rest);
     e->stop->count = count;
-    e->stop->len = len;
 }
 
 /* *rest is what is left when it ends, or where it failed; *count is how many elements came before. */
@@ -139,10 +141,10 @@ static inline enum pc_status encode_elements(struct encoder *e, size_t mark, ERL
         if (run > 0) {
             continue;
         }
-        size_t before = e->w->len;
+        struct progress before = progress(e);
         status = encode_element(e, at.head, &last);
         if (status == PC_BUDGET && e->stop != NULL && depth == 1) {
-            stop_here(e, before, n, at.head, at.tail);
+            stop_here(e, &before, n, at.head, at.tail);
         }
         if (status != PC_OK) {
             break;
@@ -163,7 +165,8 @@ static inline enum pc_status find_end(struct encoder *e, ERL_NIF_TERM rest, bool
         return PC_OK;
     }
     while (enif_get_list_cell(e->env, rest, &head, &rest)) {
-        if (--e->units < 0) {
+        e->units--;
+        if (is_time_up(e)) {
             return PC_BUDGET;
         }
     }

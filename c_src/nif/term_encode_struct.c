@@ -117,16 +117,12 @@ static enum pc_status encode_payload(struct encoder *e, int8_t type, ERL_NIF_TER
     if (!enif_inspect_binary(e->env, data, &bin)) {
         return unsupported(e, what);
     }
-    e->units -= (int64_t)(bin.size / BYTES_PER_UNIT);
-    if (e->units < 0) {
-        return PC_BUDGET;
+    enum pc_status status = pay_for_bytes(e, bin.size, false);
+    if (status != PC_OK) {
+        return status;
     }
     pc_write_ext_header(e->w, type, bin.size);
-    if (bin.size >= SHARED_BYTES && e->opts->cuts != NULL) {
-        return cut(e, data, bin.size);
-    }
-    pc_writer_append(e->w, bin.data, bin.size);
-    return written(e);
+    return write_body(e, data, &bin);
 }
 
 static enum pc_status encode_ext(struct encoder *e, const ERL_NIF_TERM f[]) {

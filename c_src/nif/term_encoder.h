@@ -10,18 +10,17 @@
 #include <string.h>
 
 #include "atoms.h"
+#include "budget.h"
 #include "term_private.h"
 #include "term_small.h"
 
 enum {
     SLOT_BITS = 5,
     SLOTS = 1 << SLOT_BITS,
-    BYTES_PER_UNIT = 32,
     /* In units: what any term costs but a number; what some cost besides. */
     TERM_COST = 2,
     STRUCT_COST = 30,
     OPAQUE_COST = 50,
-    SHARED_BYTES = 512, /* from here on a binary is not copied into an output that can do without */
 };
 
 /*
@@ -39,8 +38,8 @@ struct encoder {
     struct pc_writer *w;
     const struct pc_term_opts *opts;
     struct pc_term_error *err;
-    int64_t units;
-    bool bounded; /* units count: work whose size is not known is for elsewhere */
+    struct pc_budget *budget; /* or NULL; with one, work whose size is not known is for elsewhere */
+    int64_t units;            /* of it, those that are left */
     unsigned depth;
     unsigned max_depth;
     size_t max_size; /* of all that is written, for the message */
@@ -49,12 +48,6 @@ struct encoder {
     uint32_t places_used;      /* one bit for each slot */
     struct place places[SLOTS];
 };
-
-/*
- * A level of a deep term should take little of the stack, which is cold memory down there: each kind of container has a
- * frame of its own, and what is rare is not in it.
- */
-#define APART __attribute__((noinline))
 
 /* How far the output has come, to go back to when a term turns out to be something else. */
 struct progress {
@@ -88,6 +81,10 @@ static inline enum pc_status no_memory(struct encoder *e) {
 /* PC_BUDGET is no error, only a change of place: it needs no path. */
 static inline enum pc_status unwind(struct encoder *e, enum pc_status status, ERL_NIF_TERM step) {
     return status == PC_BUDGET ? status : pc_term_unwind(e->env, e->err, step);
+}
+
+static inline bool is_time_up(struct encoder *e) {
+    return __builtin_expect(e->units < 0, 0) && !pc_budget_extend(e->budget, &e->units);
 }
 
 static inline enum pc_status enter(struct encoder *e) {
@@ -207,7 +204,7 @@ static inline enum pc_status encode_integer(struct encoder *e, ERL_NIF_TERM term
         if (!pc_term_write_bigint(e->env, e->w, term)) {
             return no_memory(e);
         }
-        e->units -= (int64_t)((e->w->len - before) / BYTES_PER_UNIT);
+        e->units -= (int64_t)((e->w->len - before) / PC_COPIED_PER_UNIT);
     }
     return written(e);
 }
@@ -219,12 +216,36 @@ static inline enum pc_status encode_float(struct encoder *e, ERL_NIF_TERM term) 
     return written(e);
 }
 
+static inline bool is_cut(const struct encoder *e, size_t n) {
+    return e->opts->cuts != NULL && n >= e->opts->cuts->least;
+}
+
+/* Before n bytes are looked at or copied. */
+static inline enum pc_status pay_for_bytes(struct encoder *e, size_t n, bool is_text) {
+    if (is_text) {
+        e->units -= (int64_t)(n / PC_CHECKED_PER_UNIT);
+    }
+    if (!is_cut(e, n) || e->opts->cuts->joined) {
+        e->units -= (int64_t)(n / PC_COPIED_PER_UNIT);
+    }
+    return is_time_up(e) ? PC_BUDGET : PC_OK;
+}
+
+/* What stands behind a header that says how long it is. */
+static inline enum pc_status write_body(struct encoder *e, ERL_NIF_TERM binary, const ErlNifBinary *bin) {
+    if (is_cut(e, bin->size)) {
+        return cut(e, binary, bin->size);
+    }
+    pc_writer_append(e->w, bin->data, bin->size);
+    return written(e);
+}
+
 /* A binary and its contents, which enif_inspect_binary has found. */
 static inline enum pc_status encode_bytes(struct encoder *e, ERL_NIF_TERM term, const ErlNifBinary *bin,
                                           enum pc_binaries as) {
-    e->units -= (int64_t)(bin->size / BYTES_PER_UNIT);
-    if (e->units < 0) {
-        return PC_BUDGET;
+    enum pc_status status = pay_for_bytes(e, bin->size, as != PC_BINARIES_BIN);
+    if (status != PC_OK) {
+        return status;
     }
     if (as == PC_BINARIES_BIN) {
         pc_write_bin_header(e->w, bin->size);
@@ -239,11 +260,7 @@ static inline enum pc_status encode_bytes(struct encoder *e, ERL_NIF_TERM term, 
             "or use the option binaries: %s",
             e->opts->raw == NULL ? "bytes" : "bin");
     }
-    if (bin->size >= SHARED_BYTES && e->opts->cuts != NULL) {
-        return cut(e, term, bin->size);
-    }
-    pc_writer_append(e->w, bin->data, bin->size);
-    return written(e);
+    return write_body(e, term, bin);
 }
 
 #endif

@@ -11,6 +11,8 @@
 
 #include "term_private.h"
 
+enum { MOST_SMALL = 32 };
+
 /* Open addressing, keyed by keys[entry - 1]; 0 is an empty place. */
 struct key_index {
     uint32_t *places;
@@ -63,7 +65,8 @@ static size_t keep_last(ERL_NIF_TERM *keys, ERL_NIF_TERM *values, size_t n) {
 
 bool pc_term_make_map(ErlNifEnv *env, ERL_NIF_TERM *keys, ERL_NIF_TERM *values, size_t n, ERL_NIF_TERM *map) {
     size_t size;
-    if (enif_make_map_from_arrays(env, keys, values, n, map) && enif_get_map_size(env, *map, &size) && size == n) {
+    if (enif_make_map_from_arrays(env, keys, values, n, map) &&
+        (n <= MOST_SMALL || (enif_get_map_size(env, *map, &size) && size == n))) {
         return true;
     }
     n = keep_last(keys, values, n);

@@ -6,6 +6,12 @@
 #include "term.h"
 #include "term_struct.h"
 
+/*
+ * What is rare stays out of the functions that are not. A level of a deep term should take little of the stack, too, which is
+ * cold memory down there: each kind of container has a frame of its own.
+ */
+#define APART __attribute__((noinline))
+
 /* Sets status, message and an empty path; returns the status, so that a function can end with it. */
 enum pc_status pc_term_fail(ErlNifEnv *env, struct pc_term_error *err, enum pc_status status, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
@@ -48,8 +54,5 @@ bool pc_term_read_opaque(ErlNifEnv *env, const uint8_t *payload, uint32_t n, ERL
 
 /* A map from arrays of n keys and values that may hold duplicates, of which the last wins. False when out of memory. */
 bool pc_term_make_map(ErlNifEnv *env, ERL_NIF_TERM *keys, ERL_NIF_TERM *values, size_t n, ERL_NIF_TERM *map);
-
-/* n bytes as a binary; false when out of memory. */
-bool pc_term_make_binary(ErlNifEnv *env, const void *bytes, size_t n, ERL_NIF_TERM *term);
 
 #endif

@@ -25,4 +25,13 @@ static inline bool pc_is_small(ERL_NIF_TERM term) { return ((unsigned)term & PC_
 
 static inline int64_t pc_small_value(ERL_NIF_TERM term) { return (int64_t)term >> PC_SMALL_BITS; }
 
+/* Any integer as a term. */
+static inline ERL_NIF_TERM pc_small_make(ErlNifEnv *env, int64_t value) {
+    const int64_t end = INT64_C(1) << (63 - PC_SMALL_BITS);
+    if (value >= -end && value < end && pc_small_tag <= PC_SMALL_MASK) {
+        return (ERL_NIF_TERM)value << PC_SMALL_BITS | pc_small_tag;
+    }
+    return enif_make_int64(env, value);
+}
+
 #endif

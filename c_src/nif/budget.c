@@ -1,0 +1,49 @@
+/* See budget.h. The first look at the clock comes after one grant, so small work never pays for it. */
+
+#include "budget.h"
+
+enum {
+    SLICE_NS = 1000 * 1000, /* what the scheduler takes a time slice for */
+    PERCENT_NS = SLICE_NS / 100,
+};
+
+void pc_budget_init(struct pc_budget *b, size_t exact) {
+    b->exact = exact != 0;
+    b->units = b->exact ? (int64_t)exact : PC_BUDGET_GRANT;
+    b->granted = b->units;
+    b->now = 0;
+    b->end = 0;
+}
+
+bool pc_budget_extend(struct pc_budget *b, int64_t *units) {
+    if (b == NULL) {
+        *units = INT64_MAX;
+        return true;
+    }
+    if (b->exact) {
+        *units = 0;
+        return false;
+    }
+    b->now = enif_monotonic_time(ERL_NIF_NSEC);
+    if (b->end == 0) {
+        b->end = b->now + PC_BUDGET_NS;
+    }
+    int64_t left = (b->end - b->now) / PC_BUDGET_UNIT_NS + *units;
+    if (left <= 0) {
+        *units = 0; /* what was to be paid for is not done */
+        return false;
+    }
+    int64_t grant = (left < PC_BUDGET_GRANT ? left : PC_BUDGET_GRANT) - *units;
+    b->granted += grant;
+    *units += grant;
+    return true;
+}
+
+void pc_budget_account(ErlNifEnv *env, const struct pc_budget *b) {
+    ErlNifTime by_units = (b->granted - b->units) * PC_BUDGET_UNIT_NS;
+    ErlNifTime by_clock = b->end != 0 ? b->now - (b->end - PC_BUDGET_NS) : 0;
+    ErlNifTime spent = by_units > by_clock ? by_units : by_clock;
+    if (spent >= PERCENT_NS) {
+        (void)enif_consume_timeslice(env, spent < SLICE_NS ? (int)(spent / PERCENT_NS) : 100);
+    }
+}
