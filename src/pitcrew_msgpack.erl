@@ -151,8 +151,9 @@ with_rest({error, _} = Error, _, _) -> Error.
 codec([]) ->
     {ok, #{raw => ?RAW}, nil};
 codec(Options) ->
-    case pitcrew_options:table(Options, ?TABLE) of
-        {ok, #{ext := Handlers} = All} -> {ok, (maps:remove(ext, All))#{raw => raw(Handlers)}, Handlers};
+    case pitcrew_options:given(Options, ?TABLE) of
+        {ok, #{ext := Handlers} = Given} -> {ok, (maps:remove(ext, Given))#{raw => raw(Handlers)}, Handlers};
+        {ok, Given} -> {ok, Given#{raw => ?RAW}, nil};
         {error, _} = Error -> Error
     end.
 

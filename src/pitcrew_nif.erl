@@ -7,7 +7,7 @@
 -export([channel_give/2, channel_send/2, channel_recv/2, channel_flush/2, channel_close/1, channel_info/1]).
 -export([slots_new/2, slots_install/3, slots_remove/2, slots_set_waiting/2, slots_info/1]).
 -export([claim/1, claim_for/2, call/8, reply/3, checkin/1, abandon/2, verdict/2]).
--export([live/0]).
+-export([live/0, longest_stay/1]).
 -on_load(load/0).
 
 -export_type([listener/0, channel/0, slots/0, codec_opts/0, codec_error/0]).
@@ -156,3 +156,8 @@ verdict(_Channel, _Reason) -> erlang:nif_error(not_loaded).
 %% Native handles alive, for leak gates.
 -spec live() -> #{listeners := integer(), channels := integer(), slots := integer(), descriptors := integer(), suspended := integer()}.
 live() -> erlang:nif_error(not_loaded).
+
+%% For tests and benchmarks: the longest that encode, decode, call or reply stayed on a normal scheduler since the last time, in
+%% nanoseconds of processor time. `true' goes on measuring, `false' stops; at first nothing is measured.
+-spec longest_stay(boolean()) -> non_neg_integer().
+longest_stay(_Watch) -> erlang:nif_error(not_loaded).

@@ -2,7 +2,7 @@
 %% wrong is an error that says what was given and what is allowed.
 -module(pitcrew_options).
 
--export([pool/1, call/2, table/2, names/1]).
+-export([pool/1, call/2, table/2, given/2, names/1]).
 -export_type([pool/0, call/0, row/0]).
 
 -type pool() :: #{
@@ -81,6 +81,15 @@ table(Options, Table) ->
     try
         Given = read(Options, Table, #{}),
         {ok, maps:from_list([{Name, default(Name, Default, Given)} || {Name, _, Default} <- Table])}
+    catch
+        throw:{invalid, Message} -> invalid(Message)
+    end.
+
+%% @doc Checks options against a table. What was not given is not there.
+-spec given(map() | [{atom(), term()}], [row()]) -> {ok, map()} | error().
+given(Options, Table) ->
+    try
+        {ok, read(Options, Table, #{})}
     catch
         throw:{invalid, Message} -> invalid(Message)
     end.

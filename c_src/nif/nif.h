@@ -26,6 +26,9 @@ struct pc_nif_state {
     atomic_llong descriptors;
     atomic_llong suspended;     /* encodings between two schedulers */
     struct pc_term_state *term; /* the codec's */
+    /* stay.h */
+    atomic_bool watches_stays;
+    atomic_llong longest_stay;
 };
 
 /* Frames that are decoded inline, in bytes, if the budget suffices. */
@@ -72,6 +75,9 @@ ERL_NIF_TERM nif_verdict(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 
 /* Leak gates: nif_live.c. */
 ERL_NIF_TERM nif_live(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
+
+/* How long functions stay: stay.c. */
+ERL_NIF_TERM nif_longest_stay(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 
 /* "posix" as an atom, e.g. eacces. */
 ERL_NIF_TERM pc_posix_atom(ErlNifEnv *env, int number);

@@ -11,6 +11,7 @@
 #include "atoms.h"
 #include "channel.h"
 #include "nif.h"
+#include "stay.h"
 #include "term.h"
 #include "term_small.h"
 
@@ -18,14 +19,29 @@ enum {
     NORMAL = 0, /* a normal scheduler: bounded work, no lock that a dirty thread holds, no blocking call */
 };
 
+/* Functions whose work grows with what they are given are measured, if somebody wants to know how long they stay. */
+#define WATCHED(function)                                                                                              \
+    static ERL_NIF_TERM watched_##function(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {                      \
+        int64_t begin = pc_stay_begin(env);                                                                            \
+        ERL_NIF_TERM result = function(env, argc, argv);                                                               \
+        pc_stay_end(env, begin);                                                                                       \
+        return result;                                                                                                 \
+    }
+
+WATCHED(nif_encode)
+WATCHED(nif_decode)
+WATCHED(nif_encode_iov)
+WATCHED(nif_decode_all)
+WATCHED(nif_call)
+WATCHED(nif_reply)
+
 static ErlNifFunc functions[] = {
-    /* Encodes within a budget and reschedules itself on a dirty CPU scheduler beyond it. */
-    {"encode", 2, nif_encode, NORMAL},
-    /* Decodes small input; reschedules itself on a dirty CPU scheduler for more. */
-    {"decode", 2, nif_decode, NORMAL},
+    /* Work within a budget, and go on on a dirty CPU scheduler beyond it. */
+    {"encode", 2, watched_nif_encode, NORMAL},
+    {"decode", 2, watched_nif_decode, NORMAL},
     /* The same as encode/2 and decode/2, with large binaries left where they are, and value after value. */
-    {"encode_iov", 2, nif_encode_iov, NORMAL},
-    {"decode_all", 2, nif_decode_all, NORMAL},
+    {"encode_iov", 2, watched_nif_encode_iov, NORMAL},
+    {"decode_all", 2, watched_nif_decode_all, NORMAL},
     /* A few system calls that do not block. */
     {"listen", 1, nif_listen, NORMAL},
     {"accept", 2, nif_accept, NORMAL},
@@ -49,9 +65,10 @@ static ErlNifFunc functions[] = {
     {"abandon", 2, nif_abandon, NORMAL},
     {"verdict", 2, nif_verdict, NORMAL},
     /* Encode and write, read and decode: within a budget, beyond it they go on on a dirty CPU scheduler. */
-    {"call", 8, nif_call, NORMAL},
-    {"reply", 3, nif_reply, NORMAL},
+    {"call", 8, watched_nif_call, NORMAL},
+    {"reply", 3, watched_nif_reply, NORMAL},
     {"live", 0, nif_live, NORMAL},
+    {"longest_stay", 1, nif_longest_stay, NORMAL},
 };
 
 /* Opens every resource type; 0 or the first failure. */

@@ -21,6 +21,7 @@ enum {
     TERM_COST = 2,
     STRUCT_COST = 30,
     OPAQUE_COST = 50,
+    BIGINT_COST = 15,
 };
 
 /*
@@ -204,7 +205,7 @@ static inline enum pc_status encode_integer(struct encoder *e, ERL_NIF_TERM term
         if (!pc_term_write_bigint(e->env, e->w, term)) {
             return no_memory(e);
         }
-        e->units -= (int64_t)((e->w->len - before) / PC_COPIED_PER_UNIT);
+        e->units -= BIGINT_COST + (int64_t)((e->w->len - before) / PC_COPIED_PER_UNIT);
     }
     return written(e);
 }
