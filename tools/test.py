@@ -58,11 +58,16 @@ def count_pytest(text: str) -> Totals:
     )
 
 
-def count_consumers(text: str) -> Totals:
-    return Totals(
-        len(re.findall(r"^consumer \S+: ok$", text, re.MULTILINE)),
-        len(re.findall(r"^consumer \S+: FAILED", text, re.MULTILINE)),
-    )
+def count_lines(what: str) -> Callable[[str], Totals]:
+    """Lines of the form "consumer release: ok", or "consumer release: FAILED" and why."""
+
+    def count(text: str) -> Totals:
+        return Totals(
+            len(re.findall(rf"^{what}\S+: ok\b", text, re.MULTILINE)),
+            len(re.findall(rf"^{what}\S+: FAILED", text, re.MULTILINE)),
+        )
+
+    return count
 
 
 SUITES = [
@@ -70,7 +75,8 @@ SUITES = [
     Suite("EUnit", ["rebar3", "eunit"], count_beam),
     Suite("ExUnit", ["mix", "test"], count_beam),
     Suite("pytest", [sys.executable, "-m", "pytest", "-q"], count_pytest),
-    Suite("consumers", ["test/consumers/run"], count_consumers),
+    Suite("consumers", ["test/consumers/run"], count_lines("consumer ")),
+    Suite("fuzzers", ["make", "--no-print-directory", "-C", "c_src", "fuzz", "FUZZ_SECONDS=30"], count_lines("fuzz_")),
 ]
 
 

@@ -30,7 +30,46 @@ static uint8_t *rewritten(const uint8_t *data, size_t size, size_t *n, size_t *c
     return w.data;
 }
 
+static bool is_same(const struct pc_token *a, const struct pc_token *b) {
+    if (a->type != b->type || (a->type == PC_EXT && a->ext != b->ext)) {
+        return false;
+    }
+    switch (a->type) {
+    case PC_NIL:
+        return true;
+    case PC_BOOL:
+        return a->b == b->b;
+    case PC_INT:
+    case PC_UINT:
+    case PC_FLOAT:
+        return a->u == b->u; /* the bits */
+    case PC_ARRAY:
+    case PC_MAP:
+        return a->len == b->len;
+    default:
+        return a->len == b->len && a->data == b->data;
+    }
+}
+
+/* The inline half of the reader and the other one read the same tokens. */
+static void compare_readers(const uint8_t *data, size_t size) {
+    struct pc_reader fast, slow;
+    pc_reader_init(&fast, data, size);
+    pc_reader_init(&slow, data, size);
+    for (;;) {
+        struct pc_token a, b;
+        enum pc_status status = pc_reader_next_slow(&slow, &b);
+        enum pc_status other = pc_reader_next(&fast, &a);
+        expect(status == other && fast.p == slow.p);
+        if (status != PC_OK) {
+            return;
+        }
+        expect(is_same(&a, &b));
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    compare_readers(data, size);
     size_t n, consumed, again, all;
     uint8_t *once = rewritten(data, size, &n, &consumed);
     struct pc_reader r;
