@@ -34,6 +34,7 @@ defmodule Bench.Codec do
       end
 
     report(large, "codec-large")
+    for {name, results} <- large, String.ends_with?(name, "_str"), do: utf8(name, results, Map.new(large))
     for {name, results} <- small ++ large, do: lines(name, results, large?(name))
   end
 
@@ -125,6 +126,19 @@ defmodule Bench.Codec do
       end
 
     Table.print([header | rows])
+  end
+
+  # Decoding shares the bytes, so all that str takes there and bin does not is the pass over the text.
+  defp utf8(name, results, large) do
+    as_bin = large[String.replace_suffix(name, "_str", "_bin")]
+    [mine, bin] = for r <- [results, as_bin], do: Stats.median(r.encode)
+    pass = Stats.median(results.decode) - Stats.median(as_bin.decode)
+
+    IO.puts(
+      "  as str, encode takes #{Table.number(mine - bin, 1)} µs more; one UTF-8 pass: #{Table.number(pass, 1)} µs"
+    )
+
+    Table.line("codec-large", name <> " utf8", more_us: mine - bin, pass_us: pass)
   end
 
   defp us(results, name) do
