@@ -97,7 +97,7 @@ ERL_NIF_TERM pc_term_atom_text(ErlNifEnv *env, ERL_NIF_TERM atom) {
     uint8_t bytes[3 + MOST_BYTES];
     struct pc_writer w;
     struct pc_reader r;
-    struct pc_token t;
+    struct pc_token t = {.type = PC_NIL};
     ERL_NIF_TERM text;
     pc_writer_init(&w, bytes, sizeof bytes, sizeof bytes, NULL, NULL);
     if (!pc_term_write_atom(env, &w, atom, true)) {

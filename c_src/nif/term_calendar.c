@@ -142,8 +142,8 @@ static void write_parts(struct pc_writer *w, const struct layout *l, const struc
 enum pc_status pc_term_write_calendar(ErlNifEnv *env, struct pc_writer *w, enum pc_struct which,
                                       const ERL_NIF_TERM fields[], struct pc_term_error *err) {
     const struct layout *l = layout_of(which);
-    struct pc_civil c;
-    struct zone zone;
+    struct pc_civil c = {0};
+    struct zone zone = {0};
     if (fields[0] != am_iso_calendar) {
         return pc_term_fail(env, err, PC_INVALID, "a %s in a calendar other than Calendar.ISO; convert it first",
                             l->name);

@@ -212,7 +212,7 @@ static enum pc_status fill_list(struct decoder *d) {
     unsigned depth = d->depth;
     struct level *l = &d->levels[depth - 1];
     for (;;) {
-        ERL_NIF_TERM term;
+        ERL_NIF_TERM term = 0;
         if (pc_reader_is_number(d->r)) {
             fill_numbers(d, l);
         }
@@ -234,7 +234,7 @@ static enum pc_status fill_map(struct decoder *d) {
     unsigned depth = d->depth;
     struct level *l = &d->levels[depth - 1];
     while (l->at < l->n) {
-        ERL_NIF_TERM term;
+        ERL_NIF_TERM term = 0;
         d->units -= PAIR_COST;
         enum pc_status status = is_time_up(d) ? PC_BUDGET : PC_OK;
         if (status == PC_OK && !l->has_key) {

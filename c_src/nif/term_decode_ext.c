@@ -26,11 +26,11 @@ struct payload {
 
 /* Reads on in the payload of a token. The elements that its container waits for must come behind it. */
 static enum pc_status enter_payload(struct decoder *d, const struct pc_token *t, struct payload *p) {
+    p->outer = d->r;
+    p->owed = d->owed;
     if (d->owed - 1 > pc_reader_left(d->r)) {
         return failed(d, PC_TRUNCATED);
     }
-    p->outer = d->r;
-    p->owed = d->owed;
     pc_reader_init(&p->r, t->data, t->len);
     d->r = &p->r;
     d->owed = 1;
@@ -122,7 +122,7 @@ static enum pc_status decode_set(struct decoder *d, const struct pc_token *t, ER
 
 /* An integer that is not negative, or "NaN" or "inf". */
 static enum pc_status read_coefficient(struct decoder *d, ERL_NIF_TERM *term) {
-    struct pc_token t;
+    struct pc_token t = {.type = PC_NIL};
     if (pc_reader_next(d->r, &t) != PC_OK) {
         return PC_INVALID;
     }
