@@ -23,8 +23,7 @@ void pc_stay_end(ErlNifEnv *env, int64_t begin) {
     int64_t stay = processor_ns() - begin;
     atomic_llong *longest = &pc_nif_state(env)->longest_stay;
     long long so_far = atomic_load(longest);
-    while (stay > so_far && !atomic_compare_exchange_weak(longest, &so_far, stay)) {
-    }
+    while (stay > so_far && !atomic_compare_exchange_weak(longest, &so_far, stay)) {}
 }
 
 /* The longest since the last time, in nanoseconds; true goes on measuring, false stops. */
