@@ -32,7 +32,8 @@ defmodule Pitcrew do
   | list, tuple | `list`, `tuple` | the same |
   | map | `dict` | map |
 
-  A value that has no row, such as a pid or a struct, is an error that names its place; nothing is turned into text silently.
+  `docs/types.md` has the other rows: sets, dates and times, decimals, tensors, Arrow tables, pids and structs. What has no
+  form is an error that names its place; nothing is dropped, merged or turned into text silently.
   """
 
   alias Pitcrew.Error
@@ -54,14 +55,18 @@ defmodule Pitcrew do
     * `:checkout_timeout` - milliseconds to wait for a free worker
     * `:retry` - how many more times to try when the worker died in the middle; only for tools declared `@tool(idempotent=True)`
     * `:binaries` - `:str` (binaries arrive as `str`) or `:bytes`
+    * `:bytes` - `:plain` (Python's `bytes` arrive as binaries) or `:tagged` (as `Pitcrew.Bytes`)
     * `nil` - the atom that stands for Python's `None`: `nil` or `:undefined`
+    * `:keys` - `:dict` (a map whose keys Python calls equal is an error) or `:strict` (it is a `pitcrew.Map`)
   """
   @type option ::
           {:timeout, timeout()}
           | {:checkout_timeout, timeout()}
           | {:retry, non_neg_integer()}
           | {:binaries, :str | :bytes}
+          | {:bytes, :plain | :tagged}
           | {nil, nil | :undefined}
+          | {:keys, :dict | :strict}
 
   @doc """
   Calls a tool and returns its result.

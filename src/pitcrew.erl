@@ -16,13 +16,18 @@
 -type args() :: list() | map() | {list(), map()}.
 %% `timeout' covers everything: waiting for a worker, the call, and every retry.
 %% `retry' counts only for tools that are declared idempotent, and only after the worker died.
+%% `binaries' says what a binary is in Python, `nil' which atom is None. With `bytes => tagged' Python's bytes come back as
+%% {@link bytes/1} makes them. A map whose keys Python calls equal (1, 1.0 and true; <<"a">> and a) is an error, or with
+%% `keys => strict' arrives as a pitcrew.Map, which keeps them apart and comes back equal.
 -type call_options() ::
     #{
         timeout => timeout(),
         checkout_timeout => timeout(),
         retry => non_neg_integer(),
         binaries => str | bytes,
-        nil => nil | undefined
+        bytes => plain | tagged,
+        nil => nil | undefined,
+        keys => dict | strict
     }
     | [{atom(), term()}].
 -opaque bytes() :: #{'__struct__' := 'Elixir.Pitcrew.Bytes', data := binary()}.

@@ -14,6 +14,7 @@
     args :: list(),
     kwargs :: map() | nil,
     codec :: pitcrew_nif:codec_opts(),
+    meta :: #{keys := strict} | nil,
     %% Monotonic milliseconds.
     deadline :: integer() | infinity,
     %% Milliseconds, as given: for messages, and per attempt.
@@ -63,13 +64,14 @@ tool_id(Tool) -> unicode:characters_to_binary(io_lib:format("~tp", [Tool])).
 
 prepare(#pool{defaults = Defaults} = Pool, Tool, Args, Options, Started) ->
     case pitcrew_options:call(Options, Defaults) of
-        {ok, #{timeout := Timeout, checkout_timeout := Checkout, retry := Retry, codec := Codec}} ->
+        {ok, #{timeout := Timeout, checkout_timeout := Checkout, retry := Retry, codec := Codec, meta := Meta}} ->
             Job = #job{
                 pool = Pool,
                 tool = Tool,
                 args = [],
                 kwargs = nil,
                 codec = Codec,
+                meta = Meta,
                 deadline = later(erlang:convert_time_unit(Started, native, millisecond), Timeout),
                 timeout = Timeout,
                 checkout_timeout = Checkout,
@@ -130,8 +132,8 @@ exchange(Channel, #job{deadline = Deadline, codec = Codec} = Job) ->
         Unsent -> Unsent
     end.
 
-send(Channel, Ref, #job{tool = Tool, args = Args, kwargs = Kwargs, codec = Codec, pool = #pool{max_frame = Max}}) ->
-    try pitcrew_nif:call(Channel, Ref, Tool, Args, Kwargs, nil, Codec, Max) of
+send(Channel, Ref, #job{tool = Tool, args = Args, kwargs = Kwargs, meta = Meta, codec = Codec, pool = Pool}) ->
+    try pitcrew_nif:call(Channel, Ref, Tool, Args, Kwargs, Meta, Codec, Pool#pool.max_frame) of
         {Progress, BytesOut} when Progress =:= ok; Progress =:= pending ->
             {sent, BytesOut};
         Unsent ->

@@ -2,7 +2,7 @@
 %% wrong is an error that says what was given and what is allowed.
 -module(pitcrew_options).
 
--export([pool/1, call/2, table/2, given/2, names/1]).
+-export([pool/1, call/2, defaults/1, table/2, given/2, names/1]).
 -export_type([pool/0, call/0, row/0]).
 
 -type pool() :: #{
@@ -24,14 +24,18 @@
     binaries := str | bytes,
     bytes := plain | tagged,
     nil := nil | undefined,
+    keys := dict | strict,
     max_frame := pos_integer()
 }.
 -type call() :: #{
     timeout := timeout(),
     checkout_timeout := timeout(),
     retry := non_neg_integer(),
-    codec := pitcrew_nif:codec_opts()
+    codec := pitcrew_nif:codec_opts(),
+    meta := meta()
 }.
+%% What a call tells the worker about itself; nil where everything is as usual.
+-type meta() :: nil | #{keys := strict}.
 -type error() :: {error, pitcrew_error:t()}.
 
 %% Name, type, and the default: a value, a fun, or `required'.
@@ -57,11 +61,12 @@ pool_table() ->
         {binaries, {one_of, [str, bytes]}, {value, str}},
         {bytes, {one_of, [plain, tagged]}, {value, plain}},
         {nil, {one_of, [nil, undefined]}, {value, nil}},
+        {keys, {one_of, [dict, strict]}, {value, dict}},
         {max_frame, {integer, 1024, 1 bsl 30}, {value, 1 bsl 30}}
     ].
 
 call_table() ->
-    Names = [timeout, checkout_timeout, retry, binaries, bytes, nil],
+    Names = [timeout, checkout_timeout, retry, binaries, bytes, nil, keys],
     [Row || {Name, _, _} = Row <- pool_table(), lists:member(Name, Names)].
 
 aliases() -> #{pool_size => size}.
@@ -104,10 +109,21 @@ call(Options, #{codec := Codec} = Defaults) ->
     try
         Given = read(Options, call_table(), #{}),
         Own = maps:with([timeout, checkout_timeout, retry], Given),
-        {ok, (maps:merge(Defaults, Own))#{codec => maps:merge(Codec, maps:with([binaries, bytes, nil], Given))}}
+        {ok, with_meta(Given, (maps:merge(Defaults, Own))#{codec => maps:merge(Codec, codec(Given))})}
     catch
         throw:{invalid, Message} -> invalid(Message)
     end.
+
+%% @doc What a pool's options say of its calls.
+-spec defaults(pool()) -> call().
+defaults(Options) ->
+    with_meta(Options, (maps:with([timeout, checkout_timeout, retry], Options))#{codec => codec(Options)}).
+
+codec(Options) -> maps:with([binaries, bytes, nil], Options).
+
+with_meta(#{keys := strict}, Call) -> Call#{meta => #{keys => strict}};
+with_meta(#{keys := dict}, Call) -> Call#{meta => nil};
+with_meta(#{}, Call) -> Call.
 
 invalid(Message) -> {error, pitcrew_error:new(invalid_option, Message)}.
 

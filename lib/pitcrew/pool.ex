@@ -32,7 +32,12 @@ defmodule Pitcrew.Pool do
       `XDG_RUNTIME_DIR`, else `/tmp`)
     * `:telemetry_prefix` - the beginning of event names (default `[:pitcrew]`)
     * `:binaries` - `:str` (default): binaries arrive in Python as `str`; `:bytes`: as `bytes`
+    * `:bytes` - `:plain` (default): Python's `bytes` arrive as binaries, like its `str`; `:tagged`: as `Pitcrew.Bytes`, for those
+      who must send them back
     * `nil` - the atom that stands for Python's `None`: `nil` (default) or `:undefined`
+    * `:keys` - what becomes of a map whose keys Python calls equal (`1`, `1.0` and `true`; `"a"` and `:a`): with `:dict`
+      (default) an error that names the path and both keys; with `:strict` it arrives as a `pitcrew.Map`, which keeps them
+      apart and comes back equal. Other maps are a `dict` either way
     * `:max_frame` - the largest message in bytes (default 1 GiB)
 
   An unknown or misspelt option, or one of the wrong type, is an error that says what was given and what is allowed:

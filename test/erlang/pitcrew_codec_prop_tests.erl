@@ -4,7 +4,9 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
--import(proper_types, [list/1, oneof/1, frequency/1, integer/0, float/0, range/2, byte/0, non_neg_integer/0]).
+-import(proper_types, [list/1, oneof/1, frequency/1, range/2, byte/0, non_neg_integer/0]).
+
+-define(GEN, pitcrew_types_gen).
 
 for_all(Type, Fun) -> proper:forall(Type, Fun).
 with(Type, Fun) -> proper_types:bind(Type, Fun, false).
@@ -41,7 +43,7 @@ prop_round_trip(Type) ->
 
 %% In parts or in one, it is the same.
 prop_iodata() ->
-    for_all(proper_types:resize(8, list(oneof([value(), large_text()]))), fun(Term) ->
+    for_all(proper_types:resize(8, list(oneof([value(), ?GEN:large_text()]))), fun(Term) ->
         {ok, Bytes} = pitcrew_msgpack:encode(Term),
         {ok, Parts} = pitcrew_msgpack:encode_to_iodata(Term),
         {ok, Copied} = pitcrew_msgpack:decode(Bytes, [{copy_binaries, true}]),
@@ -118,77 +120,17 @@ damage(change, Bytes, At, Byte) ->
     <<Before:At/binary, _, After/binary>> = Bytes,
     <<Before/binary, Byte, After/binary>>.
 
-value() -> proper_types:sized(fun value/1).
+value() -> ?GEN:value(oneof([?GEN:set(?GEN:scalar()) | structs()])).
 
-value(0) -> scalar();
-value(Size) ->
-    Part = proper_types:lazy(fun() -> proper_types:resize(Size div 4, value(Size div 4)) end),
-    Map = with(list({Part, Part}), fun maps:from_list/1),
-    Tuple = with(list(Part), fun list_to_tuple/1),
-    Other = oneof([set(), a_date(), a_time(), naive(), utc(), zoned(), decimal(), opaque()]),
-    frequency([{6, scalar()}, {3, list(Part)}, {3, Map}, {2, Tuple}, {1, Other}]).
+types() -> structs() ++ [?GEN:scalar(), ?GEN:set(?GEN:scalar()), ?GEN:any_tensor(), ?GEN:arrow(), ?GEN:bytes(), ?GEN:large_text()].
 
-scalar() ->
-    Atoms = [nil, true, false, nan, infinity, neg_infinity, undefined, ok, 'é', 'λ', ''],
-    oneof([integer(), large_integer(), float(), text(), oneof(Atoms), range(-40, 300)]).
-
-large_integer() ->
-    with({range(0, 300), range(-2, 2), oneof([1, -1])}, fun({Bits, Delta, Sign}) -> Sign * ((1 bsl Bits) + Delta) end).
-
-struct(Name, Fields) -> Fields#{'__struct__' => list_to_atom("Elixir." ++ Name)}.
-
-types() -> [scalar(), set(), a_date(), a_time(), naive(), utc(), zoned(), decimal(), tensor(), arrow(), bytes(), opaque(), large_text()].
-
-set() -> with(list(scalar()), fun(Elements) -> struct("MapSet", #{map => maps:from_list([{E, []} || E <- Elements]), version => 2}) end).
-
-a_date() ->
-    with({range(-9999, 9999), range(1, 12), range(1, 28)}, fun({Y, M, D}) ->
-        struct("Date", #{calendar => 'Elixir.Calendar.ISO', year => Y, month => M, day => D})
-    end).
-
-a_time() ->
-    Fraction = oneof([{0, 0}, {0, 6}, {range(0, 999999), range(0, 6)}]),
-    with({range(0, 23), range(0, 59), range(0, 59), Fraction}, fun({H, M, S, Microsecond}) ->
-        struct("Time", #{calendar => 'Elixir.Calendar.ISO', hour => H, minute => M, second => S, microsecond => Microsecond})
-    end).
-
-naive() -> with({a_date(), a_time()}, fun({Date, Time}) -> maps:merge(Date, Time#{'__struct__' => 'Elixir.NaiveDateTime'}) end).
-
-utc() ->
-    Zone = #{time_zone => <<"Etc/UTC">>, zone_abbr => <<"UTC">>, utc_offset => 0, std_offset => 0},
-    with(naive(), fun(Naive) -> maps:merge(Naive, Zone#{'__struct__' => 'Elixir.DateTime'}) end).
-
-zoned() ->
-    with({utc(), text(), text(), range(-50000, 50000), integer()}, fun({Utc, Zone, Abbreviation, Offset, Summer}) ->
-        Utc#{time_zone := Zone, zone_abbr := Abbreviation, utc_offset := Offset, std_offset := Summer}
-    end).
-
-decimal() ->
-    with({oneof([1, -1]), oneof(['NaN', inf, large_integer()]), integer()}, fun({Sign, Coef, Exp}) ->
-        struct("Decimal", #{sign => Sign, coef => case is_integer(Coef) of true -> abs(Coef); false -> Coef end, exp => Exp})
-    end).
-
-tensor() ->
-    with({text(), list(non_neg_integer()), proper_types:binary()}, fun({Dtype, Shape, Data}) ->
-        struct("Pitcrew.Tensor", #{dtype => Dtype, shape => list_to_tuple(Shape), data => Data})
-    end).
-
-arrow() -> with(proper_types:binary(), fun(Data) -> struct("Pitcrew.Arrow", #{data => Data}) end).
-bytes() -> with(proper_types:binary(), fun(Data) -> struct("Pitcrew.Bytes", #{data => Data}) end).
-
-opaque() ->
-    Improper = with({non_empty_list(scalar()), integer()}, fun({List, Tail}) -> List ++ Tail end),
-    Bits = with(proper_types:bitstring(), fun(B) when bit_size(B) rem 8 =:= 0 -> <<B/bitstring, 1:1>>; (B) -> B end),
-    Fun = with(scalar(), fun(Inside) -> fun() -> Inside end end),
-    oneof([self(), make_ref(), Improper, Bits, Fun, fun lists:map/2]).
-
-non_empty_list(Type) -> with({Type, list(Type)}, fun({First, Rest}) -> [First | Rest] end).
-
-large_text() -> with(range(0, 2000), fun(N) -> binary:copy(<<"x">>, N) end).
-
-text() ->
-    Char = frequency([{5, range(32, 126)}, {1, range(16#80, 16#7ff)}, {1, range(16#e000, 16#10ffff)}]),
-    with(list(Char), fun unicode:characters_to_binary/1).
+structs() ->
+    Years = range(-9999, 9999),
+    Zone = {?GEN:text(), ?GEN:text(), range(-50000, 50000), proper_types:integer()},
+    [
+        ?GEN:a_date(Years), ?GEN:a_time(), ?GEN:naive(Years), ?GEN:utc(Years), ?GEN:zoned(Years, Zone),
+        ?GEN:decimal(proper_types:integer()), ?GEN:opaque()
+    ].
 
 %% Bytes that look like MessagePack often enough to get far.
 hostile() ->

@@ -26,7 +26,8 @@ defaults_are_filled_in_test() ->
             telemetry_prefix := [pitcrew],
             binaries := str,
             bytes := plain,
-            nil := nil
+            nil := nil,
+            keys := dict
         },
         Options
     ),
@@ -98,7 +99,8 @@ what_is_wrong_says_what_was_given_and_what_is_allowed_test_() ->
         {retry, 1.5, ["an integer from 0 to 1000"]},
         {thread_limits, 0, ["an integer from 1 to 4096, or none"]},
         {binaries, text, ["one of str, bytes"]},
-        {nil, null, ["one of nil, undefined"]}
+        {nil, null, ["one of nil, undefined"]},
+        {keys, string, ["one of dict, strict", "given was string"]}
     ],
     [
         {atom_to_list(Name), fun() ->
@@ -115,13 +117,17 @@ options_are_pairs_and_come_once_test() ->
     has("pairs of a name and a value", message(pitcrew_options:pool([{name, py}, {size, 1, 2}]))).
 
 options_of_a_call_lie_over_those_of_the_pool_test() ->
-    Defaults = #{timeout => 30000, checkout_timeout => 5000, retry => 0, codec => #{binaries => str, nil => nil}},
+    Defaults = #{timeout => 30000, checkout_timeout => 5000, retry => 0, codec => #{binaries => str, nil => nil}, meta => nil},
     ?assertEqual({ok, Defaults}, pitcrew_options:call([], Defaults)),
     ?assertEqual({ok, Defaults}, pitcrew_options:call(#{}, Defaults)),
     ?assertEqual(
         {ok, Defaults#{timeout := 5, codec := #{binaries => bytes, nil => nil}}},
         pitcrew_options:call([{timeout, 5}, {binaries, bytes}], Defaults)
     ),
+    Strict = Defaults#{meta := #{keys => strict}},
+    ?assertEqual({ok, Strict}, pitcrew_options:call([{keys, strict}], Defaults)),
+    ?assertEqual({ok, Strict#{timeout := 5}}, pitcrew_options:call([{timeout, 5}], Strict)),
+    ?assertEqual({ok, Defaults}, pitcrew_options:call([{keys, dict}], Strict)),
     Message = message(pitcrew_options:call(#{timout => 5}, Defaults)),
     has("did you mean timeout?", Message),
     ?assertEqual(nomatch, binary:match(Message, <<"runtime_dir">>)).
