@@ -78,7 +78,7 @@ static PyObject *output_finish(struct output *o, int result) {
     return o->bytes;
 }
 
-static PyObject *pack(PyObject *value, const struct pc_encode_opts *opts, size_t max_size, const char *root) {
+PyObject *pc_codec_pack(PyObject *value, const struct pc_encode_opts *opts, size_t max_size, const char *root) {
     struct output o;
     output_init(&o, max_size);
     return output_finish(&o, pc_encode_with(&o.w, value, opts, root));
@@ -87,7 +87,7 @@ static PyObject *pack(PyObject *value, const struct pc_encode_opts *opts, size_t
 PyObject *pc_codec_encode(PyObject *module, PyObject *value) {
     (void)module;
     const struct pc_encode_opts opts = {.max_depth = PC_MAX_DEPTH};
-    return pack(value, &opts, PC_MAX_FRAME, "value");
+    return pc_codec_pack(value, &opts, PC_MAX_FRAME, "value");
 }
 
 static int one_argument(const char *function, Py_ssize_t n) {
@@ -105,7 +105,7 @@ PyObject *pc_codec_packb(PyObject *module, PyObject *const *args, Py_ssize_t n, 
     if (one_argument("packb", n) < 0 || pc_options_pack(&opts, args + n, kwnames) < 0) {
         return NULL;
     }
-    return pack(args[0], &opts.encode, opts.max_size, "value");
+    return pc_codec_pack(args[0], &opts.encode, opts.max_size, "value");
 }
 
 /* ---- Reading */

@@ -6,7 +6,10 @@
  * documented in python/pitcrew/codec.py.
  */
 
-#include "core.h"
+#include "encode.h"
+
+/* A value as bytes; `root` as pc_encode_with. */
+PyObject *pc_codec_pack(PyObject *value, const struct pc_encode_opts *opts, size_t max_size, const char *root);
 
 PyObject *pc_codec_encode(PyObject *module, PyObject *value);
 PyObject *pc_codec_decode(PyObject *module, PyObject *data);

@@ -107,7 +107,10 @@ static PyObject *from_number(int sign, PyObject *number, long long exponent) {
     return from_text(text);
 }
 
-static PyObject *from_word(int sign, PyObject *word) {
+static PyObject *from_word(int sign, PyObject *word, long long exponent) {
+    if (exponent != 0) {
+        return invalid("a decimal that is not finite, and has an exponent, which Python's cannot have");
+    }
     if (PyUnicode_CompareWithASCIIString(word, "NaN") == 0) {
         return from_text(sign < 0 ? "-NaN" : "NaN");
     }
@@ -142,7 +145,7 @@ PyObject *pc_decimal_read(struct pc_decoder *d) {
     if (exponent.type != PC_INT) {
         (void)invalid("a decimal whose exponent is no integer, or does not fit 64 bits");
     } else if (PyUnicode_Check(number)) {
-        decimal = from_word((int)sign.i, number);
+        decimal = from_word((int)sign.i, number, exponent.i);
     } else if (PyLong_CheckExact(number)) {
         decimal = checked(from_number((int)sign.i, number, exponent.i));
     } else {

@@ -71,6 +71,9 @@ PyObject *pc_decode_rest(struct pc_decoder *d, const struct pc_token *t);
 /* The key of a map: lists and maps in it are frozen, and most are short strings that were here before. */
 PyObject *pc_decode_key(struct pc_decoder *d);
 
+/* What is wrong with a key or an element, `what` it is: the path of the error leads to the map or the set. */
+void pc_decode_key_failed(struct pc_decoder *d, const char *what);
+
 /* decode_ext.c: the value of an extension. */
 PyObject *pc_decode_ext(struct pc_decoder *d, const struct pc_token *t, bool frozen);
 

@@ -47,7 +47,7 @@ static int add_elements(struct pc_decoder *d, PyObject *set, uint32_t n) {
         int added = item == NULL ? -1 : PySet_Add(set, item);
         Py_XDECREF(item);
         if (added < 0) {
-            pc_path_push_index(&d->path, (Py_ssize_t)i);
+            pc_decode_key_failed(d, "an element");
             return -1;
         }
     }

@@ -48,9 +48,20 @@ PyObject *pc_decode_key(struct pc_decoder *d) {
     return pc_decode_any(d, true);
 }
 
+void pc_decode_key_failed(struct pc_decoder *d, const char *what) {
+    pc_path_clear(&d->path);
+    if (!PyErr_ExceptionMatches(pc_DecodeError)) {
+        return;
+    }
+    PyObject *exception = pc_exception_take();
+    PyErr_Format(pc_DecodeError, "in %s: %S", what, exception);
+    Py_DECREF(exception);
+}
+
 static inline int decode_pair(struct pc_decoder *d, PyObject *dict, bool frozen) {
     PyObject *key = pc_decode_key(d);
     if (key == NULL) {
+        pc_decode_key_failed(d, "a key");
         return -1;
     }
     PyObject *value = pc_decode_any(d, frozen);

@@ -13,6 +13,7 @@ struct pc_encode_opts {
     bool plain;      /* only what MessagePack itself has: a tuple is an array, an Atom a str, other types are refused */
     bool keep_ext;   /* Ext is written as it is */
     bool bin_as_str; /* as MessagePack had it before it had bin */
+    bool as_terms;   /* an Atom that is a value of Python's is that value: for comparing keys */
     bool datetime;   /* plain: a datetime with a time zone is a timestamp */
     PyObject *fallback; /* callable for what has no form, or NULL; borrowed */
     const char *errors; /* of str.encode; NULL is "strict" */

@@ -12,6 +12,7 @@
 #include "tensors.h"
 #include "terms.h"
 #include "times.h"
+#include "twins.h"
 #include "types.h"
 
 enum { OTHER_TYPE = 1 };
@@ -65,15 +66,18 @@ static int encode_subclass(struct pc_encoder *e, PyObject *value) {
     return PyMemoryView_Check(value) ? pc_scalar_write_memoryview(e, value) : OTHER_TYPE;
 }
 
-static int encode_items(struct pc_encoder *e, PyObject *items) {
-    pc_write_array(e->w, (size_t)PyList_GET_SIZE(items));
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(items); i++) {
-        if (pc_encode_value(e, PyList_GET_ITEM(items, i)) < 0) {
-            pc_path_push_index(&e->path, i);
-            return -1;
+static int encode_elements(struct pc_encoder *e, PyObject *items) {
+    struct pc_twins twins = {false, false, false};
+    Py_ssize_t n = PyList_GET_SIZE(items);
+    pc_write_array(e->w, (size_t)n);
+    for (Py_ssize_t i = 0; i < n; i++) {
+        PyObject *item = PyList_GET_ITEM(items, i);
+        pc_twins_note(&twins, item);
+        if (pc_encode_value(e, item) < 0) {
+            return pc_encode_key_error(e, item, "element");
         }
     }
-    return 0;
+    return pc_twins_possible(e, &twins) && n > 1 ? pc_twins_refuse(e, items, "elements") : 0;
 }
 
 static int encode_set(struct pc_encoder *e, PyObject *set) {
@@ -85,7 +89,7 @@ static int encode_set(struct pc_encoder *e, PyObject *set) {
         return -1;
     }
     size_t mark = pc_write_ext_begin(e->w);
-    int result = encode_items(e, items);
+    int result = encode_elements(e, items);
     Py_DECREF(items);
     if (result < 0) {
         return -1;

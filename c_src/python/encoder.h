@@ -39,7 +39,13 @@ static inline int pc_encode_check(const struct pc_encoder *e) {
     return __builtin_expect(e->w->status == PC_OK, 1) ? 0 : pc_encode_writer_failed(e);
 }
 
-/* encode_keys.c: dict and subclasses; pitcrew.Map. */
+/*
+ * encode_keys.c: what is wrong with a key or an element, `what` it is. The path of the error leads to the map or the set; which
+ * one it is stands in the reason. -1.
+ */
+int pc_encode_key_error(struct pc_encoder *e, PyObject *key, const char *what);
+
+/* dict and subclasses; pitcrew.Map. */
 int pc_encode_dict(struct pc_encoder *e, PyObject *dict);
 int pc_encode_map(struct pc_encoder *e, PyObject *map);
 

@@ -2,11 +2,11 @@
 
 #include "keys.h"
 
-#include <stdlib.h>
 #include <string.h>
 
+#include "codec.h"
 #include "codec/ext.h"
-#include "encode.h"
+#include "codec/limits.h"
 #include "lazy.h"
 
 /*
@@ -15,19 +15,15 @@
  */
 static int same_value(PyObject *a, PyObject *b) {
     const struct pc_encode_opts opts = {.keep_ext = true, .max_depth = PC_MAX_DEPTH};
-    struct pc_writer wa, wb;
-    pc_writer_init(&wa, NULL, 0, PC_MAX_FRAME, pc_grow_malloc, NULL);
-    pc_writer_init(&wb, NULL, 0, PC_MAX_FRAME, pc_grow_malloc, NULL);
-    int result = -1;
-    if (pc_encode_with(&wa, a, &opts, "key") == 0 && pc_encode_with(&wb, b, &opts, "key") == 0) {
-        result = wa.len == wb.len && memcmp(wa.data, wb.data, wa.len) == 0;
-    }
+    PyObject *bytes_of_a = pc_codec_pack(a, &opts, PC_MAX_FRAME, "key");
+    PyObject *bytes_of_b = bytes_of_a == NULL ? NULL : pc_codec_pack(b, &opts, PC_MAX_FRAME, "key");
+    int result = bytes_of_b == NULL ? -1 : PyObject_RichCompareBool(bytes_of_a, bytes_of_b, Py_EQ);
+    Py_XDECREF(bytes_of_a);
+    Py_XDECREF(bytes_of_b);
     if (result < 0 && PyErr_ExceptionMatches(pc_EncodeError)) {
         PyErr_Clear();
         result = Py_TYPE(a) == Py_TYPE(b);
     }
-    free(wa.data);
-    free(wb.data);
     return result;
 }
 

@@ -4,6 +4,8 @@
 
 #include "scalars.h"
 
+#include <math.h>
+
 #include "bigint.h"
 #include "lazy.h"
 
@@ -65,7 +67,39 @@ int pc_scalar_write_str_slow(struct pc_encoder *e, PyObject *text) {
     return result;
 }
 
+static const struct {
+    const char *text;
+    char form; /* a double, or nil, or a bool */
+    double number;
+} specials[] = {
+    {"nil", 'n', 0}, {"true", 'b', 1}, {"false", 'b', 0}, {"nan", 'd', NAN}, {"infinity", 'd', INFINITY}, {"neg_infinity", 'd', -INFINITY},
+};
+
+bool pc_scalar_write_special(struct pc_writer *w, PyObject *atom) {
+    size_t i = 0, n = sizeof specials / sizeof *specials;
+    while (i < n && PyUnicode_CompareWithASCIIString(atom, specials[i].text) != 0) {
+        i++;
+    }
+    if (i == n) {
+        return false;
+    }
+    switch (specials[i].form) {
+    case 'n':
+        pc_write_nil(w);
+        break;
+    case 'b':
+        pc_write_bool(w, specials[i].number != 0);
+        break;
+    default:
+        pc_write_double(w, specials[i].number);
+    }
+    return true;
+}
+
 int pc_scalar_write_atom(struct pc_encoder *e, PyObject *atom) {
+    if (e->opts->as_terms && pc_scalar_write_special(e->w, atom)) {
+        return 0;
+    }
     Py_ssize_t n;
     const char *utf8 = PyUnicode_AsUTF8AndSize(atom, &n);
     if (utf8 == NULL) {

@@ -86,6 +86,10 @@ static inline void pc_scalar_write_bytes(struct pc_encoder *e, const void *bytes
 
 int pc_scalar_write_atom(struct pc_encoder *e, PyObject *atom);
 
+/* Writes the value that the VM has for an atom: nil, true, false, nan, infinity, neg_infinity. False for any other text. */
+enum { PC_SCALAR_SPECIAL_MOST = 9 }; /* bytes */
+bool pc_scalar_write_special(struct pc_writer *w, PyObject *atom);
+
 /* 1 when it is not a memoryview of plain bytes. */
 int pc_scalar_write_memoryview(struct pc_encoder *e, PyObject *value);
 

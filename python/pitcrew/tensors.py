@@ -109,9 +109,12 @@ def make(dtype: str, shape: tuple[int, ...], data: bytearray, plain: int) -> Any
     if numpy is None:
         return Tensor(dtype, shape, bytes(data) if plain else data)
     try:
-        return numpy.ndarray(shape, numpy.dtype(dtype), data)
+        made = numpy.ndarray(shape, numpy.dtype(dtype), data)
     except (TypeError, ValueError, OverflowError) as error:
         raise DecodeError(f"a tensor of {dtype} {shape} that NumPy cannot hold: {error}") from None
+    if made.dtype.str != dtype:  # it would go back as another tensor
+        raise DecodeError(f"a tensor of dtype {dtype}, which is called {made.dtype.str}")
+    return made
 
 
 _missing = False

@@ -14,7 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Self
 
-_NAMES_OF_UTC = ("Etc/UTC", "UTC")
+_UTC = ("Etc/UTC", "UTC", 0, 0)  # the VM's
+_NAMES_OF_UTC = (_UTC[0], "UTC")
 _ZERO = timedelta(0)
 _SECOND = timedelta(seconds=1)
 
@@ -131,10 +132,10 @@ def make_zoned(moment: datetime, precision: int, name: str, abbreviation: str, u
 
 def _in_zone(moment: datetime, zone: tuple[str, str, int, int]) -> datetime:
     name, abbreviation, utc, std = zone
-    if name in _NAMES_OF_UTC and abbreviation == "UTC" and utc == std == 0:
+    if (name, abbreviation, utc, std) == _UTC:
         return moment.replace(tzinfo=UTC)
     fixed = timezone(timedelta(seconds=utc))
-    if std == 0 and name == abbreviation == fixed.tzname(None):
+    if utc != 0 and std == 0 and name == abbreviation == fixed.tzname(None):
         return moment.replace(tzinfo=fixed)
     found = _zone_info(name)
     if found is not None:
@@ -171,5 +172,5 @@ def describe_zone(moment: datetime) -> tuple[str, str, int, int, bool]:
     name = next((key for key in (getattr(tz, "key", None), getattr(tz, "zone", None)) if isinstance(key, str)), None)
     is_utc = abbreviation == "UTC" and total == std == _ZERO and (name is None or name in _NAMES_OF_UTC)
     if is_utc:
-        name = _NAMES_OF_UTC[0]  # the VM's
+        name = _UTC[0]
     return name or abbreviation, abbreviation, (total - std) // _SECOND, std // _SECOND, is_utc

@@ -3,11 +3,13 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
+-export([rows/0, evaluate/1, code/1]).
+
 -define(LEAST_ROWS, 24).
 
 table_test_() ->
     Rows = rows(),
-    [?_assert(length(Rows) >= ?LEAST_ROWS) | [{Title, fun() -> check(Example, Bytes) end} || {Title, Example, Bytes} <- Rows]].
+    [?_assert(length(Rows) >= ?LEAST_ROWS) | [{Title, fun() -> check(Example, Bytes) end} || {Title, Example, _, Bytes} <- Rows]].
 
 check(Example, Bytes) ->
     Term = evaluate(Example),
@@ -26,14 +28,14 @@ evaluate(Example) ->
     {value, Term, _} = erl_eval:exprs(Exprs, []),
     Term.
 
-%% What stands between back quotes.
+%% @doc What stands between back quotes.
 code("`" ++ Text) -> string:trim(Text, trailing, "`").
 
-%% {first column, example, bytes} of every row that has an example.
+%% @doc {first column, example, in Python, bytes} of every row that has an example.
 rows() ->
     {ok, Text} = file:read_file(filename:join([pitcrew_codec_vectors:directory(), "..", "..", "docs", "types.md"])),
     Lines = [unicode:characters_to_list(Line) || <<"| ", _/binary>> = Line <- binary:split(Text, <<"\n">>, [global])],
-    [{Title, Example, Bytes} || Line <- tl(Lines), [Title, _, _, Example, _, Bytes] <- [cells(Line)], Example =/= ""].
+    [{Title, Example, Python, Bytes} || Line <- tl(Lines), [Title, _, _, Example, Python, Bytes] <- [cells(Line)], Example =/= ""].
 
 %% A bar inside a cell is written with a backslash in front.
 cells(Line) ->

@@ -228,7 +228,7 @@ def test_surrogates_are_named(text):
 
 
 def test_twin_keys_that_are_one_binary_in_the_vm():
-    with pytest.raises(EncodeError, match="same binary"):
+    with pytest.raises(EncodeError, match="would be one term"):
         _core.encode({"a": 1, b"a": 2})
     assert _core.decode(_core.encode({"a": 1, b"b": 2})) == {"a": 1, b"b": 2}
     assert _core.decode(_core.encode({"a": 1, b"\xff": 2})) == {"a": 1, b"\xff": 2}
