@@ -37,6 +37,9 @@ defmodule Pitcrew.MessagePack do
       iex> Pitcrew.MessagePack.encode!(%{name: {1, 2}}, atoms: :string, tuples: :list)
       <<0x81, 0xA4, "name", 0x92, 1, 2>>
 
+  In Python, `pitcrew.packb` and `pitcrew.unpackb` are the other end of that by default, like the `msgpack` package; what is written
+  here with the defaults they read with `types="pitcrew"`, and write with it what is to arrive as more than plain MessagePack.
+
   Structs other than those in the table go through `Pitcrew.Encoder`.
   """
 

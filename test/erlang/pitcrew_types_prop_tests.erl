@@ -4,6 +4,8 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
+-export([in_a_pool/1, for_all/2, holds/1, term/0]).
+
 -import(proper_types, [oneof/1, frequency/1, integer/0, range/2]).
 
 -define(GEN, pitcrew_types_gen).

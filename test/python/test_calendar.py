@@ -257,6 +257,12 @@ def test_decimals(text, fields):
     assert sent.type == 9 and pitcrew.unpackb(sent.data) == fields
 
 
+@pytest.mark.parametrize("word", ["NaN", "inf"])
+def test_a_decimal_that_is_not_finite_has_no_exponent(word):
+    with pytest.raises(DecodeError, match="has an exponent"):
+        _core.decode(raw(9, [1, word, 3]))
+
+
 def test_decimals_of_many_digits_whatever_the_context_says():
     for digits in (18, 19, 20, 4300, 4301, 20_000):
         for value in (Decimal("9" * digits), -Decimal("1" + "0" * (digits - 1)), Decimal("7" * digits + "E-5")):

@@ -132,6 +132,13 @@ def test_tensors_that_are_refused(bad):
     assert caught.value.path == (0,) and "tensor" in caught.value.reason
 
 
+@pytest.mark.parametrize(("dtype", "size", "name"), [("<u1", 1, "|u1"), ("|f8", 8, "<f8"), ("<M8[1s]", 8, "<M8[s]")])
+def test_a_dtype_that_numpy_calls_otherwise_would_go_back_as_another(dtype, size, name):
+    with pytest.raises(DecodeError) as caught:
+        _core.decode(tensor(dtype, [1], bytes(size)))
+    assert caught.value.reason == f"a tensor of dtype {dtype}, which is called {name}"
+
+
 # ---- Without NumPy
 
 

@@ -249,7 +249,11 @@ def test_meta_says_what_colliding_keys_become(typed):
         typed.send("strict_text", [value], meta=meta)
         return typed.answer()
 
-    for meta in ({"keys": "strict"}, {Atom("keys"): Atom("strict")}, {"deadline_ms": 1, "other": [1, {}], "keys": "strict"}):
+    for meta in (
+        {"keys": "strict"},
+        {Atom("keys"): Atom("strict")},
+        {"deadline_ms": 1, "other": [1, {}], "keys": "strict"},
+    ):
         assert answer(meta)[3] == ["1.0: 'float'", "1: 'int'"]
     for meta in (None, {}, {"keys": "dict"}, {"deadline_ms": 5}):
         fault = answer(meta)[3]
