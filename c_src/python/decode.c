@@ -168,7 +168,42 @@ static PyObject *decode_rest(struct pc_decoder *d, const struct pc_token *t, boo
     return NULL;
 }
 
-/* The commonest short forms without a token; a value that is no container owes nothing, so nothing is compared. */
+static PyObject *decode_by_token(struct pc_decoder *d, bool frozen) {
+    struct pc_token t;
+    return pc_decode_token(d, &t) < 0 ? NULL : decode_rest(d, &t, frozen);
+}
+
+/* A container of less than 16 elements. */
+static PyObject *decode_short(struct pc_decoder *d, uint8_t head, bool frozen) {
+    uint32_t n = head & 0x0f;
+    bool is_map = head < 0x90;
+    d->r.p++;
+    if (settle(d, is_map ? 2 * (uint64_t)n : n) != PC_OK) {
+        pc_decode_fail(PC_TRUNCATED);
+        return NULL;
+    }
+    return is_map ? pc_decode_dict(d, n, frozen) : decode_array(d, n, frozen);
+}
+
+static inline PyObject *decode_double(struct pc_decoder *d, const uint8_t *p) {
+    uint64_t bits = (uint64_t)pc_frame_length(p + 1) << 32 | pc_frame_length(p + 5);
+    double number;
+    memcpy(&number, &bits, sizeof number);
+    d->r.p = p + 9;
+    d->owed--;
+    return PyFloat_FromDouble(number);
+}
+
+static inline PyObject *decode_constant(struct pc_decoder *d, PyObject *constant) {
+    d->r.p++;
+    d->owed--;
+    return Py_NewRef(constant);
+}
+
+/*
+ * The commonest short forms without a token; a value that is no container owes nothing, so nothing is compared. Every call
+ * is the last thing done and no local has an address, so that a container costs one frame of the stack and not three.
+ */
 PyObject *pc_decode_any(struct pc_decoder *d, bool frozen) {
     const uint8_t *p = d->r.p;
     size_t left = pc_reader_left(&d->r);
@@ -179,20 +214,21 @@ PyObject *pc_decode_any(struct pc_decoder *d, bool frozen) {
         return pc_decode_str(d, p + 1, head & 0x1fu);
     }
     if (head < 0x80) {
-        d->r.p = p + 1;
-        d->owed--;
-        return pc_text_small_int(head);
+        return decode_constant(d, pc_text_ints[head]);
+    }
+    if (head < 0xa0) {
+        return decode_short(d, head, frozen);
     }
     if (head == 0xcb && left >= 9) {
-        uint64_t bits = (uint64_t)pc_frame_length(p + 1) << 32 | pc_frame_length(p + 5);
-        double number;
-        memcpy(&number, &bits, sizeof number);
-        d->r.p = p + 9;
-        d->owed--;
-        return PyFloat_FromDouble(number);
+        return decode_double(d, p);
     }
-    struct pc_token t;
-    return pc_decode_token(d, &t) < 0 ? NULL : decode_rest(d, &t, frozen);
+    if (head == 0xc0) {
+        return decode_constant(d, Py_None);
+    }
+    if (head == 0xc2 || head == 0xc3) {
+        return decode_constant(d, head == 0xc3 ? Py_True : Py_False);
+    }
+    return decode_by_token(d, frozen);
 }
 
 PyObject *pc_decode_value(struct pc_decoder *d) { return pc_decode_any(d, false); }

@@ -27,14 +27,8 @@ int pc_encode_writer_failed(const struct pc_encoder *e) {
     return -1;
 }
 
-static int encode_rest(struct pc_encoder *e, PyObject *value) {
+int pc_encode_rest(struct pc_encoder *e, PyObject *value) {
     PyTypeObject *type = Py_TYPE(value);
-    if (type == &PyDict_Type) {
-        return pc_encode_dict(e, value);
-    }
-    if (type == &PyList_Type) {
-        return pc_encode_list(e, value);
-    }
     if (type == &PyTuple_Type) {
         return pc_encode_tuple(e, value);
     }
@@ -43,13 +37,6 @@ static int encode_rest(struct pc_encoder *e, PyObject *value) {
         return 0;
     }
     return pc_encode_other(e, value);
-}
-
-int pc_encode_owned(struct pc_encoder *e, PyObject *value) {
-    Py_INCREF(value);
-    int result = encode_rest(e, value);
-    Py_DECREF(value);
-    return result;
 }
 
 /* ---- Sequences */

@@ -16,9 +16,6 @@ struct pc_encoder {
 
 int pc_encode_value(struct pc_encoder *e, PyObject *value);
 
-/* The same for what pc_encode_scalar (scalars.h) does not write; owns the value meanwhile. */
-int pc_encode_owned(struct pc_encoder *e, PyObject *value);
-
 /* An EncodeError with that reason; -1. */
 int pc_encode_fail(const char *reason);
 
@@ -52,6 +49,23 @@ int pc_encode_map(struct pc_encoder *e, PyObject *map);
 /* list, tuple (as array) and their subclasses; a tuple as an extension. */
 int pc_encode_list(struct pc_encoder *e, PyObject *list);
 int pc_encode_tuple(struct pc_encoder *e, PyObject *tuple);
+
+/* What is neither a scalar (scalars.h), nor exactly a dict or a list. */
+int pc_encode_rest(struct pc_encoder *e, PyObject *value);
+
+/*
+ * What pc_encode_scalar does not write; owns the value meanwhile. Inline, so that a container inside of another costs one frame
+ * of the stack: at more levels than a processor predicts returns for, each frame is a misprediction.
+ */
+static inline int pc_encode_owned(struct pc_encoder *e, PyObject *value) {
+    PyTypeObject *type = Py_TYPE(value);
+    Py_INCREF(value);
+    int result = type == &PyDict_Type   ? pc_encode_dict(e, value)
+                 : type == &PyList_Type ? pc_encode_list(e, value)
+                                        : pc_encode_rest(e, value);
+    Py_DECREF(value);
+    return result;
+}
 
 /* encode_other.c: whatever is not exactly one of the common types. */
 int pc_encode_other(struct pc_encoder *e, PyObject *value);

@@ -78,11 +78,9 @@ static inline PyObject *pc_text_new(const uint8_t *utf8, uint32_t n, const char 
     return text;
 }
 
+/* The ints below PC_TEXT_INTS. */
 enum { PC_TEXT_INTS = 128 };
 extern PyObject *pc_text_ints[PC_TEXT_INTS];
-
-/* An int below PC_TEXT_INTS. */
-static inline PyObject *pc_text_small_int(uint8_t value) { return Py_NewRef(pc_text_ints[value]); }
 
 int pc_text_init(void);
 
