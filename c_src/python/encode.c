@@ -69,7 +69,7 @@ static Py_ssize_t encode_numbers(struct pc_encoder *e, PyObject *const *items, P
     return i;
 }
 
-static inline int encode_item(struct pc_encoder *e, PyObject *item) {
+PC_ONE_FRAME int encode_item(struct pc_encoder *e, PyObject *item) {
     int done = pc_encode_scalar(e, item);
     return done == 0 ? pc_encode_owned(e, item) : done < 0 ? -1 : 0;
 }

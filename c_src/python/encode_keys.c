@@ -25,7 +25,7 @@ int pc_encode_key_error(struct pc_encoder *e, PyObject *key, const char *what) {
 /* ---- dict */
 
 /* The value is not owned yet: that costs time, and what it mostly is runs no Python code. The key is. */
-static inline int encode_value_of(struct pc_encoder *e, PyObject *key, PyObject *value) {
+PC_ONE_FRAME int encode_value_of(struct pc_encoder *e, PyObject *key, PyObject *value) {
     int done = pc_encode_scalar(e, value);
     if (done > 0 || (done == 0 && pc_encode_owned(e, value) == 0)) {
         return 0;
@@ -40,7 +40,7 @@ static int encode_pair(struct pc_encoder *e, PyObject *key, PyObject *value) {
 }
 
 /* Both are borrowed from a dict, which Python code may change. */
-static inline int encode_entry(struct pc_encoder *e, PyObject *key, PyObject *value) {
+PC_ONE_FRAME int encode_entry(struct pc_encoder *e, PyObject *key, PyObject *value) {
     Py_INCREF(key);
     int result;
     if (PyUnicode_CheckExact(key) && PyUnicode_IS_COMPACT_ASCII(key)) {

@@ -54,10 +54,13 @@ int pc_encode_tuple(struct pc_encoder *e, PyObject *tuple);
 int pc_encode_rest(struct pc_encoder *e, PyObject *value);
 
 /*
- * What pc_encode_scalar does not write; owns the value meanwhile. Inline, so that a container inside of another costs one frame
- * of the stack: at more levels than a processor predicts returns for, each frame is a misprediction.
+ * For what lies between a container and the one inside of it, so that each costs one frame of the stack: at more levels than a
+ * processor predicts returns for, each frame is a misprediction.
  */
-static inline int pc_encode_owned(struct pc_encoder *e, PyObject *value) {
+#define PC_ONE_FRAME static inline __attribute__((always_inline))
+
+/* What pc_encode_scalar does not write; owns the value meanwhile. */
+PC_ONE_FRAME int pc_encode_owned(struct pc_encoder *e, PyObject *value) {
     PyTypeObject *type = Py_TYPE(value);
     Py_INCREF(value);
     int result = type == &PyDict_Type   ? pc_encode_dict(e, value)
