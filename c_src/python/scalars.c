@@ -72,7 +72,12 @@ static const struct {
     char form; /* a double, or nil, or a bool */
     double number;
 } specials[] = {
-    {"nil", 'n', 0}, {"true", 'b', 1}, {"false", 'b', 0}, {"nan", 'd', NAN}, {"infinity", 'd', INFINITY}, {"neg_infinity", 'd', -INFINITY},
+    {"nil", 'n', 0},
+    {"true", 'b', 1},
+    {"false", 'b', 0},
+    {"nan", 'd', NAN},
+    {"infinity", 'd', INFINITY},
+    {"neg_infinity", 'd', -INFINITY},
 };
 
 bool pc_scalar_write_special(struct pc_writer *w, PyObject *atom) {

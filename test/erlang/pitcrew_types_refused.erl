@@ -21,15 +21,17 @@ is_justified(_, _, _) ->
 
 %% @doc What stands at the end of a path. The VM's own paths lead into keys, too, so there may be two.
 follow([], Term) -> [Term];
-follow([N | Path], List) when length(List) > N, is_integer(N) -> follow(Path, lists:nth(N + 1, List));
-follow([N | Path], Tuple) when tuple_size(Tuple) > N, is_integer(N) -> follow(Path, element(N + 1, Tuple));
+follow([N | Path], List) when is_integer(N), N >= 0, length(List) > N -> follow(Path, lists:nth(N + 1, List));
+follow([N | Path], Tuple) when is_integer(N), N >= 0, tuple_size(Tuple) > N -> follow(Path, element(N + 1, Tuple));
 follow([Key | Path], #{'__struct__' := 'Elixir.MapSet', map := Map}) when is_map_key(Key, Map) -> follow(Path, Key);
 follow([Step | Path], #{} = Map) ->
     lists:append([follow(Path, Value) ++ follow(Path, Key) || {Key, Value} <- maps:to_list(Map), is_step(Step, Key)]);
 follow(_, _) -> [].
 
-%% In a path a key is as it comes back from Python, which may be as text.
-is_step(Step, Key) -> Step =:= Key orelse Step =:= untagged(Key) orelse (is_binary(Step) andalso depth(Key) > ?PATH_DEPTH).
+%% In a path a key is as it comes back from Python, and as text if it does not.
+is_step(Step, Key) -> Step =:= Key orelse Step =:= untagged(Key) orelse (is_binary(Step) andalso is_text_in_paths(Key)).
+
+is_text_in_paths(Key) -> depth(Key) > ?PATH_DEPTH orelse has_twins(#{Key => nil}).
 
 depth(Term) when is_list(Term); is_tuple(Term); is_map(Term) -> 1 + lists:max([0 | lists:map(fun depth/1, elements(Term))]);
 depth(_) -> 0.
