@@ -4,9 +4,9 @@
 >>> unpackb(packb({"a": [1, 2.5, None, b"x"]}))
 {'a': [1, 2.5, None, b'x']}
 
-The defaults are for data of anybody, as msgpack's are. What `Pitcrew.MessagePack` writes in Erlang and Elixir with its own
-defaults has extensions for atoms, tuples and the like: read it with types="pitcrew", and write what is meant for it with
-that if it holds more than MessagePack itself has.
+The defaults are for data of anybody, as msgpack's are. What `Pitcrew.MessagePack` writes in Erlang and Elixir with its
+own defaults has extensions for atoms, tuples and the like: read it with types="pitcrew", and write what is meant for it
+with that if it holds more than MessagePack itself has.
 
 >>> unpackb(packb({"a": (1, 2**70)}, types="pitcrew"), types="pitcrew")
 {'a': (1, 1180591620717411303424)}
