@@ -41,7 +41,7 @@ PyObject *pc_converters_register(PyObject *module, PyObject *args) {
     if (converters == NULL || PyDict_SetItem(converters, type, function) < 0) {
         return NULL;
     }
-    Py_RETURN_NONE;
+    return Py_NewRef(Py_None);
 }
 
 PyObject *pc_converters_find(PyTypeObject *type, int any) {

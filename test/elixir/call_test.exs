@@ -59,6 +59,20 @@ defmodule Pitcrew.CallTest do
       assert message =~ "Pitcrew.Encoder"
     end
 
+    test "keys that Python calls equal are kept apart when asked for" do
+      map = %{1 => "int", 1.0 => "float", true => "atom", "ok" => 1, ok: 2}
+      assert {:error, %{kind: :decode_error, path: [0]} = error} = Pitcrew.call(@pool, "echo", [map])
+      assert error.message =~ "equal in Python"
+      assert Pitcrew.call!(@pool, "echo", [map], keys: :strict) == map
+      assert Pitcrew.call!(@pool, "type_name", [map], keys: :strict) == "Map"
+    end
+
+    test "bytes come back as bytes when asked for" do
+      for value <- [Pitcrew.bytes("a"), %{"text" => [Pitcrew.bytes(<<255>>), "text"]}] do
+        assert Pitcrew.call!(@pool, "echo", [value], bytes: :tagged) == value
+      end
+    end
+
     test "nil may be undefined" do
       assert Pitcrew.call!(@pool, "type_name", [:undefined], nil: :undefined) == "NoneType"
       assert Pitcrew.call!(@pool, "echo", [:undefined], nil: :undefined) == :undefined

@@ -135,6 +135,14 @@ row(Pool, Title, Term, Python) ->
     ?assertEqual({Title, {ok, nil}}, {Title, pitcrew:call(Pool, differs_from_example, [Term, Text])}),
     ?assertEqual({Title, {ok, Term}}, {Title, pitcrew:call(Pool, example, [Text], ?TAGGED)}).
 
+another_nil_test_() ->
+    in_a_pool(fun(Pool) ->
+        Term = #{undefined => [undefined, nil, ok], k => {undefined}},
+        ?assertEqual({ok, Term}, pitcrew:call(Pool, echo, [Term], [{nil, undefined}])),
+        ?assertEqual({ok, <<"NoneType">>}, pitcrew:call(Pool, type_name, [undefined], [{nil, undefined}])),
+        ?assertEqual({ok, <<"Atom">>}, pitcrew:call(Pool, type_name, [nil], [{nil, undefined}]))
+    end).
+
 %% ---- keys: strict
 
 keys_that_python_calls_equal_test_() ->
