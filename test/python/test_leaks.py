@@ -44,11 +44,14 @@ def leaves_nothing(work: Callable[[], Any], *inputs: Any) -> None:
         return sys.getallocatedblocks(), list(map(sys.getrefcount, watched))
 
     measure(WARM)
-    before, references = measure(WARM)
-    after, now = measure(ROUNDS)
-    taken = {repr(value): n - m for value, m, n in zip(watched, references, now, strict=True)}
-    assert max(map(abs, taken.values())) < SLACK, taken
-    assert after - before < SLACK, f"{after - before} blocks in {ROUNDS} rounds"
+    for attempts_left in (2, 1, 0):  # a leak comes every time, what else grows does not
+        before, references = measure(WARM)
+        after, now = measure(ROUNDS)
+        taken = {repr(value): n - m for value, m, n in zip(watched, references, now, strict=True)}
+        grown = after - before
+        if max(grown, *map(abs, taken.values())) < SLACK:
+            return
+        assert attempts_left, f"{grown} blocks in {ROUNDS} rounds, and references: {taken}"
 
 
 def failing(
