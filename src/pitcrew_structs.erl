@@ -9,8 +9,8 @@
 
 %% What to do with a struct: keep it; put a term there; put a term there and look for structs in that as well.
 -type visitor() :: fun((Struct :: map(), Path :: [term()]) -> keep | {put, term()} | {visit, term()}).
-%% Innermost first.
--type path() :: [term()].
+%% Innermost first; inside of a key or an element, that of its container.
+-type path() :: [term()] | {here, [term()]}.
 
 -define(ENCODER, 'Elixir.Pitcrew.Encoder').
 -define(MOST_DEPTH, 512).
@@ -37,9 +37,19 @@ has_encoder() -> lists:all(fun(Module) -> code:ensure_loaded(Module) =:= {module
 changed(Same, Same, Refused) -> {error, Refused};
 changed(Encoded, _, _) -> {ok, Encoded}.
 
-%% @doc A term with its structs replaced as the visitor says. `Path' is what stands in front of each path.
+%% @doc A term with its structs replaced as the visitor says. `Path' is what stands in front of each path. A path ends at the map
+%% or the set when it would go on through a key or an element.
 -spec map(visitor(), term(), [term()]) -> term().
 map(Visitor, Term, Path) -> walk(Visitor, Term, lists:reverse(Path), 0).
+
+step(_, {here, _} = Path) -> Path;
+step(Step, Path) -> [Step | Path].
+
+here({here, _} = Path) -> Path;
+here(Path) -> {here, Path}.
+
+way({here, Path}) -> lists:reverse(Path);
+way(Path) -> lists:reverse(Path).
 
 walk(_, _, Path, Depth) when Depth > ?MOST_DEPTH ->
     fail(Path, "nested more than ~b levels deep", [?MOST_DEPTH]);
@@ -48,7 +58,7 @@ walk(Visitor, Term, Path, Depth) when length(Term) >= 0 ->
 walk(Visitor, Term, Path, Depth) when is_tuple(Term) ->
     list_to_tuple(elements(Visitor, tuple_to_list(Term), 0, Path, Depth + 1));
 walk(Visitor, #{'__struct__' := _} = Struct, Path, Depth) ->
-    case Visitor(Struct, lists:reverse(Path)) of
+    case Visitor(Struct, way(Path)) of
         keep -> inside(Visitor, Struct, Path, Depth + 1);
         {put, Term} -> Term;
         {visit, Term} -> walk(Visitor, Term, Path, Depth + 1)
@@ -61,7 +71,7 @@ walk(_, Term, _, _) ->
 elements(_, [], _, _, _) ->
     [];
 elements(Visitor, [Term | Rest], N, Path, Depth) ->
-    [walk(Visitor, Term, [N | Path], Depth) | elements(Visitor, Rest, N + 1, Path, Depth)].
+    [walk(Visitor, Term, step(N, Path), Depth) | elements(Visitor, Rest, N + 1, Path, Depth)].
 
 %% Of the structs that are kept only a set holds terms of any kind.
 inside(Visitor, #{'__struct__' := 'Elixir.MapSet', map := Map} = Set, Path, Depth) when is_map(Map) ->
@@ -71,7 +81,7 @@ inside(_, Struct, _, _) ->
 
 pairs(Visitor, Map, Path, Depth) ->
     Pairs = [
-        {walk(Visitor, Key, [Key | Path], Depth), walk(Visitor, Value, [Key | Path], Depth)}
+        {walk(Visitor, Key, here(Path), Depth), walk(Visitor, Value, step(Key, Path), Depth)}
      || {Key, Value} <- maps:to_list(Map)
     ],
     case maps:from_list(Pairs) of
@@ -122,4 +132,4 @@ shown(Name) ->
 -spec fail(path(), io:format(), [term()]) -> no_return().
 fail(Path, Format, Args) ->
     Message = unicode:characters_to_binary(io_lib:format(Format, Args)),
-    throw({?MODULE, #{kind => encode_error, message => Message, path => lists:reverse(Path)}}).
+    throw({?MODULE, #{kind => encode_error, message => Message, path => way(Path)}}).

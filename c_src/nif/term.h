@@ -76,6 +76,7 @@ struct pc_term_error {
     enum pc_status status;
     char message[256];
     ERL_NIF_TERM path;
+    bool is_stopped;          /* the path ends at a container in whose key or element it happened */
     ERL_NIF_TERM struct_name; /* the struct that only Pitcrew.Encoder can help with, or 0 */
 };
 

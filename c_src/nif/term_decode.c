@@ -300,7 +300,9 @@ static enum pc_status run(struct decoder *d, unsigned lowest) {
 static void abandon(struct decoder *d, unsigned lowest, bool is_error) {
     while (d->depth >= lowest) {
         const struct level *l = &d->levels[d->depth - 1];
-        if (is_error && l->is_map && l->has_key) {
+        if (is_error && l->is_map && !l->has_key && l->at < l->n) {
+            (void)pc_term_stop_here(d->env, d->err, "in a key");
+        } else if (is_error && l->is_map && l->has_key) {
             (void)pc_term_unwind(d->env, d->err, d->terms[l->base + l->at]);
         } else if (is_error && !l->is_map && l->at < l->n) {
             (void)pc_term_unwind(d->env, d->err, enif_make_uint64(d->env, l->at));

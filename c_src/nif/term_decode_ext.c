@@ -116,6 +116,8 @@ static enum pc_status decode_set(struct decoder *d, const struct pc_token *t, ER
         const struct level *l = top_level(d);
         status = make_set(d, d->terms + l->base, l->n, term);
         close_top(d);
+    } else if (status != PC_BUDGET) {
+        (void)pc_term_stop_here(d->env, d->err, "in an element");
     }
     return leave_payload(d, &p, status, "a set");
 }

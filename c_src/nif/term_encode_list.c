@@ -112,8 +112,8 @@ APART static void shift(struct encoder *e, size_t mark, size_t by) {
 }
 
 /* The outermost list can be gone on with, from the element where units ran out. */
-APART static void stop_here(struct encoder *e, const struct progress *at, size_t count, ERL_NIF_TERM head,
-                            ERL_NIF_TERM rest) {
+APART static void pause_here(struct encoder *e, const struct progress *at, size_t count, ERL_NIF_TERM head,
+                             ERL_NIF_TERM rest) {
     pc_term_go_back(e, at);
     e->stop->rest = enif_make_list_cell(e->env, head, rest);
     e->stop->count = count;
@@ -144,7 +144,7 @@ static inline enum pc_status encode_elements(struct encoder *e, size_t mark, ERL
         struct progress before = progress(e);
         status = encode_element(e, at.head, &last);
         if (status == PC_BUDGET && e->stop != NULL && depth == 1) {
-            stop_here(e, &before, n, at.head, at.tail);
+            pause_here(e, &before, n, at.head, at.tail);
         }
         if (status != PC_OK) {
             break;

@@ -30,9 +30,10 @@ static enum pc_status encode_pairs(struct encoder *e, ErlNifMapIterator *it, siz
         }
         /* The keys of a large map are data, and would only push the others out. */
         enum pc_status status = n > LARGE_MAP ? pc_term_encode_value(e, key) : encode_key(e, key);
-        if (status == PC_OK) {
-            status = pc_term_encode_value(e, value);
+        if (status != PC_OK) {
+            return stop_here(e, status, "in a key");
         }
+        status = pc_term_encode_value(e, value);
         if (status != PC_OK) {
             return unwind(e, status, key);
         }

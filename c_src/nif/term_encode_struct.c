@@ -16,7 +16,7 @@ static enum pc_status encode_set_elements(struct encoder *e, ERL_NIF_TERM map) {
     while (status == PC_OK && enif_map_iterator_get_pair(e->env, &it, &element, &value)) {
         status = pc_term_encode_value(e, element);
         if (status != PC_OK) {
-            status = unwind(e, status, element);
+            status = stop_here(e, status, "in an element");
         }
         (void)enif_map_iterator_next(e->env, &it);
     }

@@ -84,6 +84,10 @@ static inline enum pc_status unwind(struct encoder *e, enum pc_status status, ER
     return status == PC_BUDGET ? status : pc_term_unwind(e->env, e->err, step);
 }
 
+static inline enum pc_status stop_here(struct encoder *e, enum pc_status status, const char *where) {
+    return status == PC_BUDGET ? status : pc_term_stop_here(e->env, e->err, where);
+}
+
 static inline bool is_time_up(struct encoder *e) {
     return __builtin_expect(e->units < 0, 0) && !pc_budget_extend(e->budget, &e->units);
 }

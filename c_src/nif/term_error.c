@@ -17,12 +17,23 @@ enum pc_status pc_term_fail(ErlNifEnv *env, struct pc_term_error *err, enum pc_s
     }
     err->status = status;
     err->struct_name = 0;
+    err->is_stopped = false;
     err->path = enif_make_list_from_array(env, NULL, 0);
     return status;
 }
 
 enum pc_status pc_term_unwind(ErlNifEnv *env, struct pc_term_error *err, ERL_NIF_TERM step) {
     err->path = enif_make_list_cell(env, step, err->path);
+    return err->status;
+}
+
+enum pc_status pc_term_stop_here(ErlNifEnv *env, struct pc_term_error *err, const char *where) {
+    if (!err->is_stopped) {
+        size_t n = strlen(err->message);
+        (void)snprintf(err->message + n, sizeof err->message - n, " (%s)", where);
+        err->is_stopped = true;
+    }
+    err->path = enif_make_list_from_array(env, NULL, 0);
     return err->status;
 }
 

@@ -19,6 +19,12 @@ enum pc_status pc_term_fail(ErlNifEnv *env, struct pc_term_error *err, enum pc_s
 /* On the way out of a container: puts where we were in front of the path. Returns err->status. */
 enum pc_status pc_term_unwind(ErlNifEnv *env, struct pc_term_error *err, ERL_NIF_TERM step);
 
+/*
+ * On the way out of a key or of a set's element: a path through it would read as one to a value, so it ends at the container, and
+ * the message says where in that. Returns err->status.
+ */
+enum pc_status pc_term_stop_here(ErlNifEnv *env, struct pc_term_error *err, const char *where);
+
 /* Writes any atom as ext 1 or as str. False if the VM cannot tell its text (out of memory); the writer's errors are its own. */
 bool pc_term_write_atom(ErlNifEnv *env, struct pc_writer *w, ERL_NIF_TERM atom, bool as_str);
 

@@ -75,6 +75,8 @@ defmodule Pitcrew.EncoderTest do
     assert error.path == [0, :a, 1]
     assert error.message =~ "the struct Pitcrew.EncoderTest.Bare has no implementation of Pitcrew.Encoder"
     assert error.message =~ "@derive {Pitcrew.Encoder, only: [...]}"
+    # A path through a key would read as one into its value.
+    assert {:error, %{path: [:x]}} = MessagePack.encode(%{x: %{{1, %Bare{}} => [1, 2]}})
     assert {:error, %{path: ["u"], message: message}} = MessagePack.encode(%{"u" => URI.parse("http://a.b")})
     assert message =~ "URI"
   end

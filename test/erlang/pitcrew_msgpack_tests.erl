@@ -78,7 +78,7 @@ keys_test() ->
     %% Long keys are not remembered, and are looked up all the same.
     Long = binary_to_atom(binary:copy(<<"k">>, 200)),
     ?assertEqual(#{Long => 1}, decode(encode(#{atom_to_binary(Long) => 1}, []), [{keys, existing_atom}])),
-    ?assertMatch({[], <<"a str that is not valid UTF-8">>}, unreadable(<<16#81, 16#a1, 255, 1>>, [{keys, existing_atom}])).
+    ?assertMatch({[], <<"a str that is not valid UTF-8", _/binary>>}, unreadable(<<16#81, 16#a1, 255, 1>>, [{keys, existing_atom}])).
 
 no_atom_is_made_from_keys_test() ->
     Before = erlang:system_info(atom_count),

@@ -11,7 +11,7 @@
 
 %% @doc Options are those of the call that matter: {keys, strict}.
 is_justified(#{kind := encode_error, path := [args, 0 | Path]}, Term, _) ->
-    lists:any(fun is_no_text/1, follow(Path, Term));
+    lists:any(fun has_no_text/1, follow(Path, Term));
 is_justified(#{kind := decode_error, path := [0 | Path]}, Term, Options) ->
     lists:any(fun(Place) -> is_unreadable(Place, lists:member({keys, strict}, Options)) end, follow(Path, Term));
 is_justified(#{kind := result_error, path := Path}, Term, _) ->
@@ -19,13 +19,12 @@ is_justified(#{kind := result_error, path := Path}, Term, _) ->
 is_justified(_, _, _) ->
     false.
 
-%% @doc What stands at the end of a path. The VM's own paths lead into keys, too, so there may be two.
+%% @doc What stands at the end of a path. Keys that are told as text may be those of several values.
 follow([], Term) -> [Term];
 follow([N | Path], List) when is_integer(N), N >= 0, length(List) > N -> follow(Path, lists:nth(N + 1, List));
 follow([N | Path], Tuple) when is_integer(N), N >= 0, tuple_size(Tuple) > N -> follow(Path, element(N + 1, Tuple));
-follow([Key | Path], #{'__struct__' := 'Elixir.MapSet', map := Map}) when is_map_key(Key, Map) -> follow(Path, Key);
 follow([Step | Path], #{} = Map) ->
-    lists:append([follow(Path, Value) ++ follow(Path, Key) || {Key, Value} <- maps:to_list(Map), is_step(Step, Key)]);
+    lists:append([follow(Path, Value) || {Key, Value} <- maps:to_list(Map), is_step(Step, Key)]);
 follow(_, _) -> [].
 
 %% In a path a key is as it comes back from Python, and as text if it does not.
@@ -43,7 +42,10 @@ proper(Tail) -> [Tail].
 is_no_text(Binary) when is_binary(Binary) -> not is_binary(unicode:characters_to_binary(Binary));
 is_no_text(_) -> false.
 
-%% What stands in a key or an element is told at the map or the set. There strict keys are no help.
+%% What stands in a key or an element is told at the map or the set.
+has_no_text(Place) -> is_no_text(Place) orelse lists:any(fun is_no_text/1, parts(keys(Place))).
+
+%% There strict keys are no help.
 is_unreadable(#{'__struct__' := 'Elixir.MapSet'} = Set, _) -> is_unreadable(maps:get(map, Set), false);
 is_unreadable(#{'__struct__' := _} = Struct, _) -> is_bad_struct(Struct);
 is_unreadable(#{} = Map, IsStrict) ->
