@@ -2,8 +2,8 @@
 
 #include <string.h>
 
+#include "codec/json_scan.h"
 #include "json_private.h"
-#include "json_scan.h"
 
 /* The copy whose big integers are floats; NULL when out of memory. */
 static char *make_widened(const char *text, size_t n, size_t big, size_t *size) {

@@ -1,9 +1,9 @@
-#ifndef PC_JSON_SCAN_H
-#define PC_JSON_SCAN_H
+#ifndef PC_CODEC_JSON_SCAN_H
+#define PC_CODEC_JSON_SCAN_H
 
 /*
- * What must be known of a JSON text before jansson reads it. Pure C: neither jansson nor the VM. Nothing here judges whether
- * the text is valid; on text that is not, the answers hold up to the place where jansson stops.
+ * What must be known of a JSON text before a parser reads it: jansson in the VM, Python's own in a worker. Nothing here judges
+ * whether the text is valid; on text that is not, the answers hold up to the place where the parser stops.
  */
 
 #include <stdbool.h>
@@ -14,6 +14,12 @@
  * is one too many. jansson's parser recurses up to 2048 levels, more than the stack of a dirty scheduler may hold.
  */
 bool pc_json_depth_within(const char *text, size_t n, unsigned most, size_t *position);
+
+/*
+ * Whether every escape of half a surrogate pair ("\ud800") is next to its other half. If not, *position is the number of bytes
+ * up to and with the escape that is alone. Python's parser makes a str of it that has no form in UTF-8; jansson refuses it.
+ */
+bool pc_json_surrogates_paired(const char *text, size_t n, size_t *position);
 
 /*
  * The end of the next integer that does not fit 64 bits, as an offset; 0 if there is none. `from` is 0 or an end that this

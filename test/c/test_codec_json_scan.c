@@ -1,4 +1,4 @@
-/* json/json_scan.c: depth, integers that do not fit, and places in a text. */
+/* codec/json_scan.c: depth, surrogates, integers that do not fit, and places in a text. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "json/json_scan.h"
+#include "codec/json_scan.h"
 
 /* A copy with nothing behind it, so that sanitizers see a read past the end. */
 static char *exact(const char *text, size_t n) {
@@ -57,6 +57,50 @@ static void test_depth_stops_where_the_parser_does(void **state) {
     (void)state;
     assert_int_equal(too_deep("]]]][[[[", 1), 0);
     assert_int_equal(too_deep("[]][[[[[", 1), 0);
+}
+
+/* The position behind the surrogate that is alone, or 0. */
+static size_t alone(const char *text) {
+    size_t n = strlen(text);
+    char *copy = exact(text, n);
+    size_t position = 0;
+    bool paired = pc_json_surrogates_paired(copy, n, &position);
+    free(copy);
+    assert_int_equal(paired, position == 0);
+    return position;
+}
+
+static void test_finds_surrogates_that_are_alone(void **state) {
+    (void)state;
+    assert_int_equal(alone("\"\\ud83d\\ude00\""), 0);
+    assert_int_equal(alone("\"\\uD83D\\uDE00\\u00e9\""), 0);
+    assert_int_equal(alone("\"\\ud83d\""), 7);
+    assert_int_equal(alone("\"\\ud83dx\\ude00\""), 7);
+    assert_int_equal(alone("\"a\\ude00\\ud83d\""), 8);
+    assert_int_equal(alone("\"\\ud83d\\ud83d\\ude00\""), 7);
+    assert_int_equal(alone("\"\\ud83d\\ude00\\ude00\""), 19);
+}
+
+static void test_other_escapes_are_no_surrogates(void **state) {
+    (void)state;
+    assert_int_equal(alone(""), 0);
+    assert_int_equal(alone("\"\\\\ud83d\""), 0); /* a backslash, then text */
+    assert_int_equal(alone("\"\\\\\\ud83d\""), 9);
+    assert_int_equal(alone("\"\\u00e9\\n\\\"\\ue000\\ud7ff\""), 0);
+    assert_int_equal(alone("\"\\ud8zz\\u\021d800\""), 0);
+}
+
+/* Whatever is missing at the end, nothing behind it is read. */
+static void test_escapes_may_be_cut_anywhere(void **state) {
+    (void)state;
+    static const char text[] = "\"\\ud83d\\ude00";
+    for (size_t n = 0; n < sizeof text; n++) {
+        char *copy = exact(text, n);
+        size_t position = 0;
+        bool paired = pc_json_surrogates_paired(copy, n, &position);
+        free(copy);
+        assert_int_equal(paired, n < 7 || n == sizeof text - 1);
+    }
 }
 
 static void assert_widens(const char *text, const char *expected, size_t expected_count) {
@@ -140,6 +184,9 @@ int main(void) {
         cmocka_unit_test(test_depth_counts_open_containers),
         cmocka_unit_test(test_depth_ignores_brackets_in_strings),
         cmocka_unit_test(test_depth_stops_where_the_parser_does),
+        cmocka_unit_test(test_finds_surrogates_that_are_alone),
+        cmocka_unit_test(test_other_escapes_are_no_surrogates),
+        cmocka_unit_test(test_escapes_may_be_cut_anywhere),
         cmocka_unit_test(test_widens_what_does_not_fit),
         cmocka_unit_test(test_leaves_the_rest),
         cmocka_unit_test(test_narrow_finds_every_position),

@@ -1,5 +1,5 @@
 /*
- * A first walk over JSON text: brackets and integers outside strings. Time is linear, memory constant; reads nothing at or
+ * A first walk over JSON text: brackets and integers outside strings, escapes inside. Time is linear, memory constant; reads nothing at or
  * behind text + n.
  */
 
@@ -8,6 +8,7 @@
 #include <string.h>
 
 enum {
+    ESCAPE = 6,       /* strlen("\\ud800") */
     MOST_DIGITS = 19, /* of a 64-bit integer */
     WIDENING = 2,     /* strlen(".0") */
 };
@@ -54,12 +55,52 @@ bool pc_json_depth_within(const char *text, size_t n, unsigned most, size_t *pos
         case ']':
         case '}':
             if (depth == 0) {
-                return true; /* jansson stops here */
+                return true; /* every parser stops here */
             }
             depth--;
             break;
         default:
             break;
+        }
+    }
+    return true;
+}
+
+/* The code unit of the escape "\\uXXXX" at p, of which `left` bytes are there; -1 if there is none. */
+static int code_unit(const char *p, size_t left) {
+    int unit = 0;
+    if (left < ESCAPE || p[0] != '\\' || p[1] != 'u') {
+        return -1;
+    }
+    for (int i = 2; i < ESCAPE; i++) {
+        char c = (char)(p[i] | 0x20); /* lower case; digits stay as they are */
+        if (c >= '0' && c <= '9' && p[i] == c) {
+            unit = unit * 16 + (c - '0');
+        } else if (c >= 'a' && c <= 'f') {
+            unit = unit * 16 + (c - 'a' + 10);
+        } else {
+            return -1;
+        }
+    }
+    return unit;
+}
+
+static bool is_high(int unit) { return unit >= 0xd800 && unit <= 0xdbff; }
+static bool is_low(int unit) { return unit >= 0xdc00 && unit <= 0xdfff; }
+
+/* Outside of strings no valid text has a backslash, so it does not matter where it stands. */
+bool pc_json_surrogates_paired(const char *text, size_t n, size_t *position) {
+    const char *p = text;
+    const char *end = text + n;
+    while ((p = memchr(p, '\\', (size_t)(end - p))) != NULL) {
+        int unit = code_unit(p, (size_t)(end - p));
+        if (is_high(unit) && is_low(code_unit(p + ESCAPE, (size_t)(end - p) - ESCAPE))) {
+            p += 2 * ESCAPE;
+        } else if (is_high(unit) || is_low(unit)) {
+            *position = (size_t)(p - text) + ESCAPE;
+            return false;
+        } else {
+            p += end - p < 2 ? 1 : 2; /* what is escaped may be a backslash */
         }
     }
     return true;
