@@ -6,7 +6,7 @@
 -export([listen/1, accept/2, close_listener/1]).
 -export([channel_give/2, channel_send/2, channel_recv/2, channel_flush/2, channel_close/1, channel_info/1]).
 -export([slots_new/2, slots_install/3, slots_remove/2, slots_set_waiting/2, slots_info/1]).
--export([claim/1, claim_for/2, call/8, reply/3, checkin/1, abandon/2, verdict/2]).
+-export([claim/1, claim_for/2, call/8, call_json/6, reply/3, checkin/1, abandon/2, verdict/2]).
 -export([live/0, longest_stay/1]).
 -on_load(load/0).
 
@@ -132,11 +132,17 @@ claim_for(_Slots, _Pid) -> erlang:nif_error(not_loaded).
            codec_opts(), MaxFrame :: pos_integer()) ->
     {ok | pending, BytesOut :: non_neg_integer()} | {error, codec_error()} | poisoned.
 call(_Channel, _Ref, _Tool, _Args, _Kwargs, _Meta, _Opts, _MaxFrame) -> erlang:nif_error(not_loaded).
-%% `again': armed again. `lost': end of file or a broken frame; the verdict will come as a message.
+%% The same with texts of pitcrew_json_nif: Tool a string, Args an array, Kwargs an object or null.
+-spec call_json(channel(), reference(), Tool :: binary(), Args :: binary(), Kwargs :: binary(),
+                MaxFrame :: pos_integer()) ->
+    {ok | pending, BytesOut :: non_neg_integer()} | {error, codec_error()} | poisoned.
+call_json(_Channel, _Ref, _Tool, _Args, _Kwargs, _MaxFrame) -> erlang:nif_error(not_loaded).
+%% An answer is in the format of the call; of one in JSON the value comes as text. `again': armed again. `lost': end of file or a broken frame; the verdict will come as a message.
 %% `poisoned': the verdict was passed meanwhile; its message is in the mailbox or on its way.
 -spec reply(channel(), reference(), codec_opts()) ->
     {reply, PythonNs :: integer(), BytesIn :: integer(), term()}
     | {fault, PythonNs :: integer(), BytesIn :: integer(), map()}
+    | {json, reply | fault, PythonNs :: integer(), BytesIn :: integer(), binary()}
     | {error, codec_error()}
     | again | lost | poisoned.
 reply(_Channel, _Ref, _Opts) -> erlang:nif_error(not_loaded).

@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum {
-    ESCAPE = 6,       /* strlen("\\ud800") */
+    ESCAPE = 6,       /* strlen("\ud800") */
     MOST_DIGITS = 19, /* of a 64-bit integer */
     WIDENING = 2,     /* strlen(".0") */
 };

@@ -135,6 +135,10 @@ bool pc_channel_is_controller(ErlNifEnv *env, const struct pc_channel *channel) 
     return enif_self(env, &self) != NULL && enif_compare_pids(&self, &channel->controller) == 0;
 }
 
+bool pc_channel_is_owner(ErlNifEnv *env, const struct pc_channel *channel, ErlNifPid *self) {
+    return enif_self(env, self) != NULL && enif_compare_pids(self, &channel->owner) == 0;
+}
+
 bool pc_channel_set_controller(ErlNifEnv *env, struct pc_channel *c, const ErlNifPid *pid) {
     ErlNifMonitor monitor;
     ErlNifMonitor old = c->controller_monitor;

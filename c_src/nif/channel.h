@@ -36,6 +36,7 @@ struct pc_channel {
     ErlNifEnv *ref_env;
     ERL_NIF_TERM ref;
     uint64_t call_id;
+    bool json;      /* the outstanding call went out as JSON, and so is its answer */
     unsigned armed; /* selects whose messages have not been accounted for: ERL_NIF_SELECT_READ | _WRITE */
     unsigned owed;  /* select messages that were sent, or are being sent, and that the owner has not answered yet */
 
@@ -67,6 +68,9 @@ ERL_NIF_TERM pc_channel_make(ErlNifEnv *env, int fd);
 
 bool pc_channel_get(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_channel **channel);
 bool pc_channel_is_controller(ErlNifEnv *env, const struct pc_channel *channel);
+
+/* Whether the calling process, which goes into *self, has claimed the channel. */
+bool pc_channel_is_owner(ErlNifEnv *env, const struct pc_channel *channel, ErlNifPid *self);
 
 /* Moves to another controlling process; false when that one is not alive. */
 bool pc_channel_set_controller(ErlNifEnv *env, struct pc_channel *channel, const ErlNifPid *pid);

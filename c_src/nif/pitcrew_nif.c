@@ -33,6 +33,7 @@ WATCHED(nif_decode)
 WATCHED(nif_encode_iov)
 WATCHED(nif_decode_all)
 WATCHED(nif_call)
+WATCHED(nif_call_json)
 WATCHED(nif_reply)
 
 static ErlNifFunc functions[] = {
@@ -66,6 +67,7 @@ static ErlNifFunc functions[] = {
     {"verdict", 2, nif_verdict, NORMAL},
     /* Encode and write, read and decode: within a budget, beyond it they go on on a dirty CPU scheduler. */
     {"call", 8, watched_nif_call, NORMAL},
+    {"call_json", 6, watched_nif_call_json, NORMAL},
     {"reply", 3, watched_nif_reply, NORMAL},
     {"live", 0, nif_live, NORMAL},
     {"longest_stay", 1, nif_longest_stay, NORMAL},

@@ -58,8 +58,7 @@ bool pc_json_answer_read(const uint8_t *payload, size_t n, const struct pc_json_
         c.end[-1] != ']') {
         return false;
     }
-    *answer = (struct pc_json_answer){
-        .python_ns = (int64_t)python_ns, .value = c.p, .size = (size_t)(c.end - c.p) - 1};
+    *answer = (struct pc_json_answer){.python_ns = (int64_t)python_ns, .value = c.p, .size = (size_t)(c.end - c.p) - 1};
     return true;
 }
 

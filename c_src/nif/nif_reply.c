@@ -1,0 +1,252 @@
+/*
+ * Reading the answer to a call: each function is one stay inside the channel's machine (docs/protocol.md, section 3). A value in
+ * MessagePack is decoded where it lies; one in JSON is handed out as text, for pitcrew_json_nif. Work that does not fit a
+ * normal scheduler leaves and enters again on a dirty one, where the frame still stands in the inbox.
+ */
+#include "nif/atoms.h"
+#include "nif/channel.h"
+#include "nif/nif.h"
+#include "nif/term.h"
+#include "wire/json_frame.h"
+#include "wire/kinds.h"
+
+/* Bytes read from a socket in one stay on a normal scheduler. */
+enum { SHARE = 256 * 1024 };
+
+/* Frames that are no answer to the call, in one stay. */
+enum { MOST_STRAYS = 1000 };
+
+struct reply_args {
+    struct pc_channel *c;
+    ErlNifPid self;
+    ERL_NIF_TERM ref;
+    struct pc_term_opts opts;
+};
+
+/* ---- Frames */
+
+struct frame {
+    const uint8_t *payload;
+    size_t n;
+    bool json;
+    int64_t kind;
+    uint64_t id;
+    struct pc_json_head head; /* JSON */
+    struct pc_reader r;       /* MessagePack: behind the id */
+    uint32_t count;
+};
+
+enum frame_kind { FRAME_RESULT, FRAME_SKIP, FRAME_UNKNOWN, FRAME_BAD, FRAME_BUDGET };
+
+static bool frame_open(struct frame *f) {
+    f->json = pc_frame_is_json(f->payload, f->n);
+    if (f->json) {
+        if (!pc_json_head_read(f->payload, f->n, &f->head)) {
+            return false;
+        }
+        f->kind = f->head.kind;
+        f->id = f->head.id;
+        return true;
+    }
+    pc_reader_init(&f->r, f->payload, f->n);
+    return pc_read_array(&f->r, &f->count) == PC_OK && f->count >= 2 && pc_read_int(&f->r, &f->kind) == PC_OK &&
+           pc_read_uint(&f->r, &f->id) == PC_OK;
+}
+
+static ERL_NIF_TERM kind_atom(const struct frame *f) { return f->kind == PC_KIND_REPLY ? am_reply : am_fault; }
+
+static ERL_NIF_TERM frame_bytes(ErlNifEnv *env, const struct frame *f) {
+    return enif_make_uint64(env, f->n + PC_FRAME_HEADER);
+}
+
+static enum frame_kind decode_packed(ErlNifEnv *env, struct frame *f, const struct pc_term_opts *opts,
+                                     struct pc_budget *budget, ERL_NIF_TERM *result) {
+    int64_t python_ns;
+    if (f->count < 4 || pc_read_int(&f->r, &python_ns) != PC_OK) {
+        return FRAME_BAD;
+    }
+    struct pc_term_error err = {.status = PC_OK, .path = enif_make_list(env, 0)};
+    ERL_NIF_TERM value;
+    enum pc_status status = pc_term_decode_within(env, &f->r, opts, budget, NULL, &value, &err);
+    if (status == PC_BUDGET) {
+        return FRAME_BUDGET;
+    }
+    if (status != PC_OK) {
+        *result = enif_make_tuple2(env, am_error, pc_term_error_make(env, am_decode_error, &err));
+        return FRAME_RESULT;
+    }
+    *result = enif_make_tuple4(env, kind_atom(f), enif_make_int64(env, python_ns), frame_bytes(env, f), value);
+    return FRAME_RESULT;
+}
+
+/* A frame that is too large to be copied here does not come here: see `advance`. */
+static enum frame_kind copy_text(ErlNifEnv *env, const struct frame *f, struct pc_budget *budget,
+                                 ERL_NIF_TERM *result) {
+    struct pc_json_answer answer;
+    ERL_NIF_TERM text;
+    if (!pc_json_answer_read(f->payload, f->n, &f->head, &answer) ||
+        !pc_term_make_binary(env, answer.value, answer.size, &text)) {
+        return FRAME_BAD;
+    }
+    if (budget != NULL) {
+        budget->units -= (int64_t)(answer.size / PC_COPIED_PER_UNIT);
+    }
+    *result =
+        enif_make_tuple5(env, am_json, kind_atom(f), enif_make_int64(env, answer.python_ns), frame_bytes(env, f), text);
+    return FRAME_RESULT;
+}
+
+/* Reads the frame; its value goes into *result when it is this call's end. */
+static enum frame_kind read_frame(ErlNifEnv *env, const struct reply_args *a, struct frame *f, struct pc_budget *budget,
+                                  ERL_NIF_TERM *result) {
+    if (!frame_open(f)) {
+        return FRAME_BAD;
+    }
+    if (f->kind != PC_KIND_REPLY && f->kind != PC_KIND_ERROR) {
+        return FRAME_UNKNOWN;
+    }
+    if (f->id < a->c->call_id) {
+        return FRAME_SKIP;
+    }
+    if (f->id > a->c->call_id || f->json != a->c->json) {
+        return FRAME_BAD;
+    }
+    return f->json ? copy_text(env, f, budget, result) : decode_packed(env, f, &a->opts, budget, result);
+}
+
+static const char unknown_text[] = "a frame of a kind that this version does not know";
+
+/* An error frame for a kind that is not known, in the format of that frame; it goes out with the next flush. */
+static void refuse_kind(struct pc_channel *c, const struct frame *f) {
+    size_t mark = pc_outbox_begin(&c->out, c->max_frame);
+    struct pc_writer *w = &c->out.w;
+    if (f->json) {
+        pc_json_answer_write(w, PC_KIND_ERROR, f->id, 0);
+        pc_json_text_write(w, "{\"kind\":\"unknown_kind\",\"message\":\"");
+        pc_json_text_write(w, unknown_text);
+        pc_json_text_write(w, "\"}]");
+    } else {
+        pc_write_array(w, 4);
+        pc_write_uint(w, PC_KIND_ERROR);
+        pc_write_uint(w, f->id);
+        pc_write_uint(w, 0);
+        pc_write_map(w, 2);
+        pc_write_cstr(w, "kind");
+        pc_write_cstr(w, "unknown_kind");
+        pc_write_cstr(w, "message");
+        pc_write_cstr(w, unknown_text);
+    }
+    (void)pc_outbox_end(&c->out, mark); /* without memory for it, it is only not said */
+}
+
+/* ---- Ways out of the machine */
+
+static ERL_NIF_TERM lost(ErlNifEnv *env, struct pc_channel *c, uint32_t phase) {
+    pc_machine_leave(&c->machine, pc_channel_actor(env), (enum pc_phase)phase, true);
+    return am_lost;
+}
+
+/* Nothing more to be had now: arm what is awaited and leave. */
+static ERL_NIF_TERM wait_on(ErlNifEnv *env, const struct reply_args *a) {
+    struct pc_channel *c = a->c;
+    bool pending = pc_outbox_pending(&c->out) > 0;
+    uint32_t phase = pending ? PC_WRITING : pc_inbox_partial(&c->in) ? PC_READING : PC_WAITING;
+    enum ErlNifSelectFlags mode = pending ? ERL_NIF_SELECT_READ | ERL_NIF_SELECT_WRITE : ERL_NIF_SELECT_READ;
+    if (!pc_channel_select(env, c, mode, &a->self, a->ref)) {
+        return lost(env, c, phase);
+    }
+    pc_machine_leave(&c->machine, pc_channel_actor(env), (enum pc_phase)phase, false);
+    return am_again;
+}
+
+/* The call has ended with a result; inside. */
+static ERL_NIF_TERM conclude(ErlNifEnv *env, struct pc_channel *c, uint32_t phase, ERL_NIF_TERM result) {
+    if (pc_outbox_pending(&c->out) > 0) {
+        return lost(env, c, phase); /* an answer to a question that is not out yet */
+    }
+    pc_machine_leave(&c->machine, pc_channel_actor(env), PC_CLAIMED, false);
+    return result;
+}
+
+/* ---- reply/3 */
+
+/* Sends and reads what there is; with a budget, false when the rest is work for a dirty scheduler. Inside; leaves, but then. */
+static bool advance(ErlNifEnv *env, const struct reply_args *a, uint32_t phase, struct pc_budget *budget,
+                    ERL_NIF_TERM *answer) {
+    struct pc_channel *c = a->c;
+    for (unsigned strays = 0; strays < MOST_STRAYS; strays++) {
+        if (pc_outbox_flush(&c->out, c->fd) == PC_IO_EOF) {
+            *answer = lost(env, c, phase);
+            return true;
+        }
+        struct frame f = {.payload = NULL, .n = 0};
+        enum pc_io io = pc_inbox_read(&c->in, c->fd, c->max_frame, budget != NULL ? SHARE : SIZE_MAX, &f.payload, &f.n);
+        if (io == PC_IO_AGAIN) {
+            *answer = wait_on(env, a);
+            return true;
+        }
+        if (io == PC_IO_MORE || (io == PC_IO_DONE && budget != NULL && f.n > PC_INLINE_BYTES)) {
+            return false;
+        }
+        if (io != PC_IO_DONE) {
+            *answer = lost(env, c, phase);
+            return true;
+        }
+        ERL_NIF_TERM result = am_lost;
+        switch (read_frame(env, a, &f, budget, &result)) {
+        case FRAME_RESULT:
+            pc_inbox_consume(&c->in);
+            *answer = conclude(env, c, phase, result);
+            return true;
+        case FRAME_SKIP:
+            pc_inbox_consume(&c->in);
+            break;
+        case FRAME_UNKNOWN:
+            pc_inbox_consume(&c->in);
+            refuse_kind(c, &f);
+            break;
+        case FRAME_BAD:
+            *answer = lost(env, c, phase);
+            return true;
+        case FRAME_BUDGET:
+            return false; /* the frame stays where it is */
+        }
+    }
+    *answer = lost(env, c, phase); /* a flood of frames that are no answer */
+    return true;
+}
+
+static ERL_NIF_TERM reply_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
+
+static ERL_NIF_TERM reply(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[], struct pc_budget *budget) {
+    struct reply_args a = {.ref = argv[1]};
+    if (!pc_channel_get(env, argv[0], &a.c) || !enif_is_ref(env, a.ref) || !pc_term_opts_read(env, argv[2], &a.opts) ||
+        !pc_channel_is_owner(env, a.c, &a.self)) {
+        return enif_make_badarg(env);
+    }
+    uint32_t phase = pc_machine_enter(&a.c->machine, PC_OUTSTANDING);
+    if (phase == 0) {
+        return am_poisoned;
+    }
+    if (budget != NULL) {
+        pc_channel_answered(env, a.c);
+    }
+    ERL_NIF_TERM answer;
+    if (advance(env, &a, phase, budget, &answer)) {
+        return answer;
+    }
+    pc_machine_leave(&a.c->machine, pc_channel_actor(env), PC_READING, false);
+    return enif_schedule_nif(env, "reply", ERL_NIF_DIRTY_JOB_CPU_BOUND, reply_dirty, argc, argv);
+}
+
+static ERL_NIF_TERM reply_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    return reply(env, argc, argv, NULL);
+}
+
+ERL_NIF_TERM nif_reply(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    struct pc_budget budget;
+    pc_budget_init(&budget, 0);
+    ERL_NIF_TERM answer = reply(env, argc, argv, &budget);
+    pc_budget_account(env, &budget);
+    return answer;
+}

@@ -1,0 +1,85 @@
+/*
+ * One stay inside the channel's machine (docs/protocol.md, section 3), from `claimed` to `writing` or `waiting`. Work that does
+ * not fit a normal scheduler leaves and enters again on a dirty one; the owner, whose calls are sequential, is the same there.
+ */
+#include "nif/sending.h"
+
+#include "codec/limits.h"
+#include "nif/atoms.h"
+
+bool pc_sending_read(ErlNifEnv *env, ERL_NIF_TERM channel, ERL_NIF_TERM ref, ERL_NIF_TERM max_frame,
+                     struct pc_sending *s) {
+    s->ref = ref;
+    return pc_channel_get(env, channel, &s->c) && enif_is_ref(env, ref) &&
+           enif_get_uint64(env, max_frame, &s->max_frame) && s->max_frame <= PC_MAX_FRAME &&
+           pc_channel_is_owner(env, s->c, &s->self);
+}
+
+/* The frame into the outbox, or nothing of it. */
+static enum pc_status fill(ErlNifEnv *env, const struct pc_sending *s, struct pc_budget *budget,
+                           struct pc_term_error *err) {
+    size_t mark = pc_outbox_begin(&s->c->out, s->max_frame);
+    enum pc_status status = s->write(env, s, budget, err);
+    if (status != PC_OK) {
+        pc_outbox_undo(&s->c->out, mark);
+        return status;
+    }
+    status = pc_outbox_end(&s->c->out, mark);
+    if (status != PC_OK) {
+        *err = (struct pc_term_error){.status = status, .path = enif_make_list(env, 0)};
+        enif_snprintf(err->message, sizeof err->message, "%s", pc_status_text(status));
+    }
+    return status;
+}
+
+/* The reference that whatever is told to the owner of this call carries. */
+static void keep_ref(const struct pc_sending *s) {
+    enif_clear_env(s->c->ref_env);
+    s->c->ref = enif_make_copy(s->c->ref_env, s->ref);
+    s->c->armed = 0;
+    s->c->owed = 0;
+}
+
+/* Writes what the socket takes and leaves with a select armed; inside. */
+static ERL_NIF_TERM flush(ErlNifEnv *env, const struct pc_sending *s) {
+    struct pc_channel *c = s->c;
+    ERL_NIF_TERM bytes = enif_make_uint64(env, pc_outbox_pending(&c->out));
+    keep_ref(s);
+    c->call_id++;
+    c->calls++;
+    c->json = s->json;
+    enum pc_io io = pc_outbox_flush(&c->out, c->fd);
+    if (io == PC_IO_EOF && c->out.sent == 0) {
+        /* Nothing of it has left: not begun, so the caller may go to another worker. */
+        pc_machine_leave(&c->machine, pc_channel_actor(env), PC_CLAIMED, true);
+        return am_poisoned;
+    }
+    bool pending = io == PC_IO_AGAIN;
+    enum ErlNifSelectFlags mode = pending ? ERL_NIF_SELECT_READ | ERL_NIF_SELECT_WRITE : ERL_NIF_SELECT_READ;
+    bool lost = io == PC_IO_EOF || !pc_channel_select(env, c, mode, &s->self, s->ref);
+    pc_machine_leave(&c->machine, pc_channel_actor(env), pending ? PC_WRITING : PC_WAITING, lost);
+    return enif_make_tuple2(env, pending ? am_pending : am_ok, bytes);
+}
+
+bool pc_sending_run(ErlNifEnv *env, const struct pc_sending *s, struct pc_budget *budget, ERL_NIF_TERM *answer) {
+    if (pc_machine_enter(&s->c->machine, budget != NULL ? PC_CLAIMED : PC_WRITING) == 0) {
+        *answer = am_poisoned;
+        return true;
+    }
+    s->c->max_frame = s->max_frame; /* for the answer, too */
+    struct pc_term_error err = {.status = PC_OK, .path = enif_make_list(env, 0)};
+    switch (fill(env, s, budget, &err)) {
+    case PC_OK:
+        *answer = flush(env, s);
+        return true;
+    case PC_BUDGET:
+        /* Outstanding from here: an owner that dies now cuts, so the slot has no other owner when we come back. */
+        keep_ref(s);
+        pc_machine_leave(&s->c->machine, pc_channel_actor(env), PC_WRITING, false);
+        return false;
+    default:
+        pc_machine_leave(&s->c->machine, pc_channel_actor(env), PC_CLAIMED, false);
+        *answer = enif_make_tuple2(env, am_error, pc_term_error_make(env, am_encode_error, &err));
+        return true;
+    }
+}
