@@ -15,6 +15,7 @@
 %% Positional arguments, keyword arguments, or both.
 -type args() :: list() | map() | {list(), map()}.
 %% `timeout' covers everything: waiting for a worker, the call, and every retry.
+%% `protocol' is how the call travels, `auto' being `msgpack'.
 %% `retry' counts only for tools that are declared idempotent, and only after the worker died.
 %% `binaries' says what a binary is in Python, `nil' which atom is None. With `bytes => tagged' Python's bytes come back as
 %% {@link bytes/1} makes them. A map whose keys Python calls equal (1, 1.0 and true; <<"a">> and a) is an error, or with
@@ -24,6 +25,7 @@
         timeout => timeout(),
         checkout_timeout => timeout(),
         retry => non_neg_integer(),
+        protocol => msgpack | json | auto,
         binaries => str | bytes,
         bytes => plain | tagged,
         nil => nil | undefined,

@@ -13,6 +13,8 @@
     tool :: binary(),
     args :: list(),
     kwargs :: map() | nil,
+    %% With the protocol json: what is sent instead.
+    texts = nil :: pitcrew_call_json:texts() | nil,
     codec :: pitcrew_nif:codec_opts(),
     meta :: #{keys := strict} | nil,
     %% Monotonic milliseconds.
@@ -37,15 +39,17 @@
 run(Name, Tool, Args, Options) ->
     Started = erlang:monotonic_time(),
     case pitcrew_pools:find(Name) of
-        {ok, Pool} ->
+        {ok, #pool{name = PoolName, defaults = Defaults} = Pool} ->
             Id = tool_id(Tool),
-            started(Pool, Id, Started),
+            Checked = pitcrew_options:call(Options, Defaults),
+            Told = #{pool => PoolName, tool_id => Id, protocol => protocol(Checked, Defaults)},
+            started(Pool, Started, Told),
             {Result, Job} =
-                case prepare(Pool, Id, Args, Options, Started) of
+                case prepare(Pool, Id, Args, Checked, Started) of
                     {ok, New} -> attempt(New);
                     {error, _} = Error -> {Error, nil}
                 end,
-            finished(Pool, Id, Started, Result, Job);
+            finished(Pool, Started, Told, Result, Job);
         absent ->
             {error, no_pool(Name)}
     end.
@@ -62,24 +66,36 @@ tool_id(Tool) when is_binary(Tool) -> Tool;
 tool_id(Tool) when is_atom(Tool) -> atom_to_binary(Tool);
 tool_id(Tool) -> unicode:characters_to_binary(io_lib:format("~tp", [Tool])).
 
-prepare(#pool{defaults = Defaults} = Pool, Tool, Args, Options, Started) ->
-    case pitcrew_options:call(Options, Defaults) of
-        {ok, #{timeout := Timeout, checkout_timeout := Checkout, retry := Retry, codec := Codec, meta := Meta}} ->
-            Job = #job{
-                pool = Pool,
-                tool = Tool,
-                args = [],
-                kwargs = nil,
-                codec = Codec,
-                meta = Meta,
-                deadline = later(erlang:convert_time_unit(Started, native, millisecond), Timeout),
-                timeout = Timeout,
-                checkout_timeout = Checkout,
-                retries = Retry
-            },
-            arguments(Args, Job);
-        {error, _} = Error ->
-            Error
+protocol({ok, #{protocol := Protocol}}, _) -> Protocol;
+protocol({error, _}, #{protocol := Protocol}) -> Protocol.
+
+prepare(Pool, Tool, Args, {ok, Options}, Started) ->
+    #{timeout := Timeout, checkout_timeout := Checkout, retry := Retry, codec := Codec, meta := Meta, protocol := Protocol} =
+        Options,
+    Job = #job{
+        pool = Pool,
+        tool = Tool,
+        args = [],
+        kwargs = nil,
+        codec = Codec,
+        meta = Meta,
+        deadline = later(erlang:convert_time_unit(Started, native, millisecond), Timeout),
+        timeout = Timeout,
+        checkout_timeout = Checkout,
+        retries = Retry
+    },
+    case arguments(Args, Job) of
+        {ok, Complete} when Protocol =:= json -> in_json(Complete);
+        Other -> Other
+    end;
+prepare(_, _, _, {error, _} = Error, _) ->
+    Error.
+
+%% Before a slot is claimed, and once for all attempts.
+in_json(#job{tool = Tool, args = Args, kwargs = Kwargs, codec = #{nil := Null}} = Job) ->
+    case pitcrew_call_json:texts(Tool, Args, Kwargs, Null) of
+        {ok, Texts} -> {ok, Job#job{args = [], kwargs = nil, texts = Texts}};
+        {error, _} = Error -> Error
     end.
 
 %% Not is_list/1: an improper list is no list to Python.
@@ -132,8 +148,8 @@ exchange(Channel, #job{deadline = Deadline, codec = Codec} = Job) ->
         Unsent -> Unsent
     end.
 
-send(Channel, Ref, #job{tool = Tool, args = Args, kwargs = Kwargs, meta = Meta, codec = Codec, pool = Pool}) ->
-    try pitcrew_nif:call(Channel, Ref, Tool, Args, Kwargs, Meta, Codec, Pool#pool.max_frame) of
+send(Channel, Ref, Job) ->
+    try write(Channel, Ref, Job) of
         {Progress, BytesOut} when Progress =:= ok; Progress =:= pending ->
             {sent, BytesOut};
         Unsent ->
@@ -144,6 +160,12 @@ send(Channel, Ref, #job{tool = Tool, args = Args, kwargs = Kwargs, meta = Meta, 
             give_back(Channel, Ref),
             erlang:raise(Class, Reason, Stack)
     end.
+
+write(Channel, Ref, #job{texts = nil, pool = #pool{max_frame = Max}} = Job) ->
+    #job{tool = Tool, args = Args, kwargs = Kwargs, meta = Meta, codec = Codec} = Job,
+    pitcrew_nif:call(Channel, Ref, Tool, Args, Kwargs, Meta, Codec, Max);
+write(Channel, Ref, #job{texts = {Tool, Args, Kwargs}, pool = #pool{max_frame = Max}}) ->
+    pitcrew_nif:call_json(Channel, Ref, Tool, Args, Kwargs, Max).
 
 await(Channel, Ref, Codec, Deadline) ->
     receive
@@ -231,6 +253,8 @@ answered({reply, PythonNs, BytesIn, Term}, Job) ->
     {{ok, Term}, count(PythonNs, BytesIn, Job)};
 answered({fault, PythonNs, BytesIn, Fault}, Job) ->
     {{error, pitcrew_error:from_fault(Fault)}, count(PythonNs, BytesIn, Job)};
+answered({json, Kind, PythonNs, BytesIn, Text}, #job{codec = #{nil := Null}} = Job) ->
+    {pitcrew_call_json:answer(Kind, Text, Null), count(PythonNs, BytesIn, Job)};
 answered({error, Unreadable}, Job) ->
     {{error, pitcrew_error:from_codec(Unreadable)}, Job};
 answered(timeout, Job) ->
@@ -262,15 +286,15 @@ later(Now, Ms) -> Now + Ms.
 left(infinity) -> infinity;
 left(Deadline) -> max(0, Deadline - erlang:monotonic_time(millisecond)).
 
-%% Telemetry.
-started(#pool{name = Name, events = {Start, _, _}}, Tool, Started) ->
+%% Telemetry. `Told' is what every event of the call carries.
+started(#pool{events = {Start, _, _}}, Started, Told) ->
     Times = #{system_time => erlang:system_time(), monotonic_time => Started},
-    pitcrew_telemetry:execute(Start, Times, #{pool => Name, tool_id => Tool, protocol => msgpack}).
+    pitcrew_telemetry:execute(Start, Times, Told).
 
-finished(#pool{name = Name, events = {_, Stop, Exception}}, Tool, Started, Result, Job) ->
+finished(#pool{events = {_, Stop, Exception}}, Started, #{pool := Name, tool_id := Tool} = Told, Result, Job) ->
     Measured = measured(erlang:monotonic_time() - Started, Job),
     Worker = worker(Job),
-    Metadata = #{pool => Name, tool_id => Tool, protocol => msgpack, worker => Worker},
+    Metadata = Told#{worker => Worker},
     case Result of
         {ok, _} ->
             pitcrew_telemetry:execute(Stop, Measured, Metadata#{result => ok}),

@@ -28,6 +28,8 @@
 %% <li>`thread_limits' (1): threads that OpenMP, OpenBLAS, MKL and their like may use in a worker, or `none'</li>
 %% <li>`runtime_dir': where the pool's private directory with its socket is made</li>
 %% <li>`telemetry_prefix' (`[pitcrew]')</li>
+%% <li>`protocol': `msgpack' (default), `json', or `auto', which is always `msgpack': it is faster at every payload. See docs/json.md
+%%   for what JSON carries, and needs</li>
 %% <li>`binaries': whether a binary arrives in Python as `str' (default) or as `bytes'</li>
 %% <li>`nil': the atom that stands for None, `nil' (default) or `undefined'</li>
 %% <li>`max_frame' (1 GiB): bytes of the largest call or result</li>
@@ -39,8 +41,22 @@
 -spec start_link(options()) -> {ok, pid()} | {error, pitcrew_error:t() | {already_started, pid()}}.
 start_link(Given) ->
     case pitcrew_options:pool(Given) of
-        {ok, Options} -> start(Options, whereis(pitcrew_sup));
-        {error, _} = Error -> Error
+        {ok, Options} ->
+            case speaks(Options) of
+                ok -> start(Options, whereis(pitcrew_sup));
+                {error, _} = Error -> Error
+            end;
+        {error, _} = Error ->
+            Error
+    end.
+
+%% Whether what the protocol needs is installed.
+speaks(#{protocol := msgpack}) ->
+    ok;
+speaks(#{protocol := json, name := Name}) ->
+    case pitcrew_json:available() of
+        ok -> ok;
+        {error, Error} -> {error, pitcrew_error:add(Error#{kind := start_error}, #{pool => Name})}
     end.
 
 start(#{name := Name}, undefined) ->
