@@ -24,11 +24,11 @@ static enum pc_status join(ErlNifEnv *env, const struct pc_sending *sending, str
     }
     pc_json_head_write(w, PC_KIND_CALL, sending->c->call_id + 1);
     pc_writer_append(w, t->tool.data, t->tool.size);
-    pc_json_text_write(w, ",");
+    pc_json_put(w, ",");
     pc_writer_append(w, t->args.data, t->args.size);
-    pc_json_text_write(w, ",");
+    pc_json_put(w, ",");
     pc_writer_append(w, t->kwargs.data, t->kwargs.size);
-    pc_json_text_write(w, ",null]");
+    pc_json_put(w, ",null]");
     if (budget != NULL) {
         budget->units -= (int64_t)(size / PC_COPIED_PER_UNIT);
     }

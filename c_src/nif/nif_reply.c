@@ -122,9 +122,9 @@ static void refuse_kind(struct pc_channel *c, const struct frame *f) {
     struct pc_writer *w = &c->out.w;
     if (f->json) {
         pc_json_answer_write(w, PC_KIND_ERROR, f->id, 0);
-        pc_json_text_write(w, "{\"kind\":\"unknown_kind\",\"message\":\"");
-        pc_json_text_write(w, unknown_text);
-        pc_json_text_write(w, "\"}]");
+        pc_json_put(w, "{\"kind\":\"unknown_kind\",\"message\":\"");
+        pc_json_put(w, unknown_text);
+        pc_json_put(w, "\"}]");
     } else {
         pc_write_array(w, 4);
         pc_write_uint(w, PC_KIND_ERROR);

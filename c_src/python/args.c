@@ -5,6 +5,9 @@
 #include "codec/ext.h"
 #include "names.h"
 
+static const char no_array[] = "the arguments of a call are not an array";
+static const char no_map[] = "the keyword arguments of a call are neither a map nor nil";
+
 void pc_args_init(struct pc_args *a) {
     a->items = a->space + 1;
     a->room = PC_ARGS_INLINE;
@@ -89,7 +92,7 @@ static int expect(struct pc_decoder *d, enum pc_type type, struct pc_token *t, c
 
 static int read_positional(struct pc_args *a, struct pc_decoder *d, PyObject *binary) {
     struct pc_token t;
-    if (expect(d, PC_ARRAY, &t, "the arguments of a call are not an array") < 0 || make_room(a, t.len) < 0) {
+    if (expect(d, PC_ARRAY, &t, no_array) < 0 || make_room(a, t.len) < 0) {
         return -1;
     }
     for (uint32_t i = 0; i < t.len; i++) {
@@ -153,7 +156,7 @@ static int refuse_twice(PyObject *names) {
 
 static int read_keywords(struct pc_args *a, struct pc_decoder *d, PyObject *binary) {
     struct pc_token t;
-    if (expect(d, PC_MAP, &t, "the keyword arguments of a call are neither a map nor nil") < 0) {
+    if (expect(d, PC_MAP, &t, no_map) < 0) {
         return -1;
     }
     if (t.type == PC_NIL || t.len == 0) {
@@ -189,4 +192,39 @@ int pc_args_read(struct pc_args *a, struct pc_decoder *d, PyObject *binary) {
         return -1;
     }
     return 0;
+}
+
+/* ---- Values that are there already */
+
+static int take_keywords(struct pc_args *a, PyObject *kwargs) {
+    Py_ssize_t at = 0, i = 0;
+    PyObject *name, *value;
+    size_t n = (size_t)PyDict_GET_SIZE(kwargs);
+    if (n == 0) {
+        return 0;
+    }
+    a->kwnames = PyTuple_New((Py_ssize_t)n);
+    if (a->kwnames == NULL || make_room(a, n) < 0) {
+        return -1;
+    }
+    while (PyDict_Next(kwargs, &at, &name, &value)) {
+        PyTuple_SET_ITEM(a->kwnames, i++, Py_NewRef(name));
+        a->items[a->count++] = Py_NewRef(value);
+    }
+    return 0;
+}
+
+int pc_args_take(struct pc_args *a, PyObject *args, PyObject *kwargs) {
+    if (!PyList_CheckExact(args) || !(kwargs == Py_None || PyDict_CheckExact(kwargs))) {
+        PyErr_SetString(pc_ProtocolError, PyList_CheckExact(args) ? no_map : no_array);
+        return -1;
+    }
+    if (make_room(a, (size_t)PyList_GET_SIZE(args)) < 0) {
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(args); i++) {
+        a->items[a->count++] = Py_NewRef(PyList_GET_ITEM(args, i));
+    }
+    a->positional = a->count;
+    return kwargs == Py_None ? 0 : take_keywords(a, kwargs);
 }

@@ -1,7 +1,7 @@
 #ifndef PC_PYTHON_ARGS_H
 #define PC_PYTHON_ARGS_H
 
-/* The `args` and `kwargs` of a call frame, read straight into the array that a vectorcall wants. */
+/* The `args` and `kwargs` of a call frame, in the array that a vectorcall wants. */
 
 #include "core.h"
 #include "decode.h"
@@ -22,12 +22,15 @@ void pc_args_init(struct pc_args *a);
 void pc_args_clear(struct pc_args *a);
 
 /*
- * `binary` (dict or NULL) says which parameters are annotated as bytes or memoryview: it maps an index, a name, "*" or "**" to
+ * Reads them straight from MessagePack. `binary` (dict or NULL) says which parameters are annotated as bytes or memoryview: it maps an index, a name, "*" or "**" to
  * that type or to None, and a str on the wire becomes it.
  *
  * On failure: DecodeError with its path complete, TypeError for keyword names that are no strings, ProtocolError if there is no
  * array, or no map and no nil, where they should be.
  */
 int pc_args_read(struct pc_args *a, struct pc_decoder *d, PyObject *binary);
+
+/* From a list, and a dict whose keys are strs, or None. ProtocolError if they are something else; nobody else changes them. */
+int pc_args_take(struct pc_args *a, PyObject *args, PyObject *kwargs);
 
 #endif

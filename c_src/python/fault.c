@@ -3,7 +3,8 @@
 #include "fault.h"
 
 #include "encode.h"
-#include "wire/kinds.h"
+#include "json.h"
+#include "wire/json_frame.h"
 
 /* Depth of a key that is part of a path; deeper ones are told as text. */
 enum { PATH_DEPTH = 4 };
@@ -55,73 +56,127 @@ void pc_fault_say(struct pc_fault *f, const char *kind, PyObject *message) {
 
 PyObject *pc_fault_unknown_tool(PyObject *name, PyObject *tools) { return call_python("unknown_tool", name, tools); }
 
-static void write_text(struct pc_writer *w, const char *key, PyObject *text) {
+/* ---- What both formats have */
+
+static void put_str(struct pc_answer *a, const char *utf8, size_t n) {
+    if (a->json) {
+        pc_json_write_str(&a->out->w, utf8, n);
+    } else {
+        pc_write_str(&a->out->w, utf8, n);
+    }
+}
+
+static void put_nil(struct pc_answer *a) {
+    if (a->json) {
+        pc_json_put(&a->out->w, "null");
+    } else {
+        pc_write_nil(&a->out->w);
+    }
+}
+
+/* The key of the i-th pair. */
+static void put_key(struct pc_answer *a, const char *key, int i) {
+    if (a->json) {
+        pc_json_put(&a->out->w, i == 0 ? "{" : ",");
+        put_str(a, key, strlen(key));
+        pc_json_put(&a->out->w, ":");
+    } else {
+        put_str(a, key, strlen(key));
+    }
+}
+
+static int put_value(struct pc_answer *a, PyObject *value) {
+    struct pc_writer *w = &a->out->w;
+    return a->json ? pc_json_encode(w, value, "", PATH_DEPTH, "path") : pc_encode(w, value, PATH_DEPTH, "path");
+}
+
+/* ---- The map of an error */
+
+static void write_text(struct pc_answer *a, PyObject *text, bool required) {
     Py_ssize_t n;
     const char *utf8 = text == NULL ? NULL : PyUnicode_AsUTF8AndSize(text, &n);
-    pc_write_cstr(w, key);
     if (utf8 != NULL) {
-        pc_write_str(w, utf8, (size_t)n);
-    } else if (strcmp(key, "message") == 0) {
-        PyErr_Clear();
-        pc_write_cstr(w, "");
+        put_str(a, utf8, (size_t)n);
+        return;
+    }
+    PyErr_Clear();
+    if (required) {
+        put_str(a, "", 0);
     } else {
-        PyErr_Clear();
-        pc_write_nil(w);
+        put_nil(a);
     }
 }
 
 /* A part that has no form on the wire (the very key that was refused, for one) is told as text. */
-static void write_part(struct pc_writer *w, PyObject *part) {
+static void write_part(struct pc_answer *a, PyObject *part) {
+    struct pc_writer *w = &a->out->w;
     size_t mark = w->len;
-    if (pc_encode(w, part, PATH_DEPTH, "path") == 0 || w->status != PC_OK) {
-        PyErr_Clear();
+    int put = put_value(a, part);
+    PyErr_Clear();
+    if (put == 0 || w->status != PC_OK) {
         return;
     }
-    PyErr_Clear();
     w->len = mark;
     PyObject *repr = PyObject_ASCII(part);
     if (repr == NULL) {
         PyErr_Clear();
-        pc_write_nil(w);
+        put_nil(a);
     } else {
-        pc_write_str(w, PyUnicode_DATA(repr), (size_t)PyUnicode_GET_LENGTH(repr));
+        put_str(a, PyUnicode_DATA(repr), (size_t)PyUnicode_GET_LENGTH(repr));
         Py_DECREF(repr);
     }
 }
 
-static void write_path(struct pc_writer *w, PyObject *path) {
-    pc_write_cstr(w, "path");
+static void write_path(struct pc_answer *a, PyObject *path) {
     if (path == NULL) {
-        pc_write_nil(w);
+        put_nil(a);
         return;
     }
-    pc_write_array(w, (size_t)PyTuple_GET_SIZE(path));
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(path); i++) {
-        write_part(w, PyTuple_GET_ITEM(path, i));
+    struct pc_writer *w = &a->out->w;
+    Py_ssize_t n = PyTuple_GET_SIZE(path);
+    if (a->json) {
+        pc_json_put(w, "[");
+    } else {
+        pc_write_array(w, (size_t)n);
+    }
+    for (Py_ssize_t i = 0; i < n; i++) {
+        if (a->json && i > 0) {
+            pc_json_put(w, ",");
+        }
+        write_part(a, PyTuple_GET_ITEM(path, i));
+    }
+    if (a->json) {
+        pc_json_put(w, "]");
     }
 }
 
-static enum pc_status write_frame(struct pc_fault *f, struct pc_outbox *out, size_t max_frame, uint64_t id,
-                                  int64_t python_ns) {
-    size_t mark = pc_outbox_begin(out, max_frame);
-    struct pc_writer *w = &out->w;
-    pc_write_array(w, 4);
-    pc_write_int(w, PC_KIND_ERROR);
-    pc_write_uint(w, id);
-    pc_write_int(w, python_ns);
-    pc_write_map(w, 5);
-    pc_write_cstr(w, "kind");
-    pc_write_cstr(w, f->kind);
-    write_text(w, "type", f->type);
-    write_text(w, "message", f->message);
-    write_text(w, "traceback", f->traceback);
-    write_path(w, f->path);
-    return pc_outbox_end(out, mark);
+static enum pc_status write_frame(struct pc_fault *f, struct pc_outbox *out, size_t max_frame,
+                                  const struct pc_question *to, int64_t python_ns) {
+    struct pc_answer a;
+    pc_answer_begin(&a, out, max_frame, to, PC_KIND_ERROR, python_ns);
+    if (!a.json) {
+        pc_write_map(&out->w, 5);
+    }
+    put_key(&a, "kind", 0);
+    put_str(&a, f->kind, strlen(f->kind));
+    put_key(&a, "type", 1);
+    write_text(&a, f->type, false);
+    put_key(&a, "message", 2);
+    write_text(&a, f->message, true);
+    put_key(&a, "traceback", 3);
+    write_text(&a, f->traceback, false);
+    put_key(&a, "path", 4);
+    write_path(&a, f->path);
+    if (a.json) {
+        pc_json_put(&out->w, "}");
+    }
+    return pc_answer_end(&a);
 }
 
-int pc_fault_write(struct pc_fault *f, struct pc_outbox *out, size_t max_frame, uint64_t id, int64_t python_ns) {
+int pc_fault_write(struct pc_fault *f, struct pc_outbox *out, size_t max_frame, const struct pc_question *to,
+                   int64_t python_ns) {
     enum { SHORT = 100 };
-    enum pc_status status = write_frame(f, out, max_frame, id, python_ns);
+    enum pc_status status = write_frame(f, out, max_frame, to, python_ns);
     if (status == PC_TOO_BIG) { /* a small max_frame: what fits the smallest one */
         Py_CLEAR(f->traceback);
         Py_CLEAR(f->path);
@@ -131,7 +186,7 @@ int pc_fault_write(struct pc_fault *f, struct pc_outbox *out, size_t max_frame, 
                 PyErr_Clear();
             }
         }
-        status = write_frame(f, out, max_frame, id, python_ns);
+        status = write_frame(f, out, max_frame, to, python_ns);
     }
     Py_XDECREF(f->type);
     Py_XDECREF(f->message);

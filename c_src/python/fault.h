@@ -3,8 +3,8 @@
 
 /* Error frames (docs/protocol.md, Kinds): what went wrong with one call, told to the caller; the worker goes on. */
 
+#include "answer.h"
 #include "core.h"
-#include "wire/io.h"
 
 struct pc_fault {
     const char *kind;                            /* one of the words that protocol.md lists */
@@ -24,6 +24,7 @@ void pc_fault_say(struct pc_fault *f, const char *kind, PyObject *message);
 PyObject *pc_fault_unknown_tool(PyObject *name, PyObject *tools);
 
 /* Appends the error frame and releases the fault. */
-int pc_fault_write(struct pc_fault *f, struct pc_outbox *out, size_t max_frame, uint64_t id, int64_t python_ns);
+int pc_fault_write(struct pc_fault *f, struct pc_outbox *out, size_t max_frame, const struct pc_question *to,
+                   int64_t python_ns);
 
 #endif

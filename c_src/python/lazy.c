@@ -22,6 +22,7 @@ static struct {
     [PC_LAZY_TENSOR] = {"pitcrew.tensors", "Tensor", NULL, NULL},
     [PC_LAZY_DESCRIBE_TENSOR] = {"pitcrew.tensors", "describe", NULL, NULL},
     [PC_LAZY_MAKE_TENSOR] = {"pitcrew.tensors", "make", NULL, NULL},
+    [PC_LAZY_READ_JSON] = {"pitcrew.jsontext", "read", NULL, NULL},
     [PC_LAZY_ARROW] = {"pitcrew.arrow", "Arrow", NULL, NULL},
     [PC_LAZY_DUMP_ARROW] = {"pitcrew.arrow", "dump", NULL, NULL},
     [PC_LAZY_DECIMAL] = {"decimal", "Decimal", NULL, NULL},

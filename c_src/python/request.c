@@ -2,17 +2,36 @@
 
 #include "request.h"
 
+#include "json.h"
 #include "names.h"
 
 enum { ARGUMENTS = 2 }; /* args and kwargs stand before meta */
 
 static const struct pc_decode_opts options = {.timestamps = PC_TIMESTAMPS_DATETIME, .keys = PC_KEYS_UNKNOWN};
 
-void pc_request_init(struct pc_request *q, uint64_t id) {
-    q->id = id;
+void pc_request_init(struct pc_request *q, const struct pc_question *from) {
+    q->from = *from;
     q->name = q->tool = q->binary = NULL;
     pc_args_init(&q->args);
 }
+
+/* The tool of q->name, if there is one. */
+static int find_tool(struct pc_request *q, PyObject *tools) {
+    PyObject *entry = PyDict_GetItemWithError(tools, q->name);
+    if (entry != NULL) {
+        PyObject *binary = PyTuple_GET_ITEM(entry, 1);
+        q->tool = Py_NewRef(PyTuple_GET_ITEM(entry, 0));
+        q->binary = binary == Py_None ? NULL : Py_NewRef(binary);
+    }
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+static int refuse_tool(void) {
+    PyErr_SetString(pc_ProtocolError, "the tool of a call is not a str");
+    return -1;
+}
+
+/* ---- MessagePack */
 
 static int read_tool(PyObject *tools, struct pc_decoder *d, struct pc_request *q) {
     struct pc_token t;
@@ -20,17 +39,10 @@ static int read_tool(PyObject *tools, struct pc_decoder *d, struct pc_request *q
         return -1;
     }
     if (t.type != PC_STR) {
-        PyErr_SetString(pc_ProtocolError, "the tool of a call is not a str");
-        return -1;
+        return refuse_tool();
     }
     q->name = pc_name_get(t.data, t.len);
-    PyObject *entry = q->name == NULL ? NULL : PyDict_GetItemWithError(tools, q->name);
-    if (entry != NULL) {
-        PyObject *binary = PyTuple_GET_ITEM(entry, 1);
-        q->tool = Py_NewRef(PyTuple_GET_ITEM(entry, 0));
-        q->binary = binary == Py_None ? NULL : Py_NewRef(binary);
-    }
-    return PyErr_Occurred() ? -1 : 0;
+    return q->name == NULL ? -1 : find_tool(q, tools);
 }
 
 int pc_request_read(struct pc_request *q, struct pc_decoder *d, PyObject *tools) {
@@ -44,6 +56,33 @@ int pc_request_read(struct pc_request *q, struct pc_decoder *d, PyObject *tools)
     d->behind = d->r;
     d->behind_count = ARGUMENTS;
     return pc_args_read(&q->args, d, q->binary);
+}
+
+/* ---- JSON */
+
+/* Of [kind, id, tool, args, kwargs, …]. JSON has no bytes, so parameters that are annotated as such get what there is. */
+static int read_fields(struct pc_request *q, PyObject *frame, PyObject *tools) {
+    enum { TOOL = 2, ARGS, KWARGS, LEAST };
+    if (!PyList_CheckExact(frame) || PyList_GET_SIZE(frame) < LEAST) {
+        PyErr_SetString(pc_ProtocolError, "a call in JSON is an array of kind, id, tool, args and kwargs");
+        return -1;
+    }
+    if (!PyUnicode_CheckExact(PyList_GET_ITEM(frame, TOOL))) {
+        return refuse_tool();
+    }
+    q->name = Py_NewRef(PyList_GET_ITEM(frame, TOOL));
+    if (find_tool(q, tools) < 0) {
+        return -1;
+    }
+    return q->tool == NULL ? 0 : pc_args_take(&q->args, PyList_GET_ITEM(frame, ARGS), PyList_GET_ITEM(frame, KWARGS));
+}
+
+int pc_request_read_json(struct pc_request *q, const uint8_t *payload, size_t n, unsigned max_depth, PyObject *tools) {
+    enum { FRAME = 1 }; /* its own array is not one of the containers that the limit counts */
+    PyObject *frame = pc_json_decode(payload, n, max_depth + FRAME);
+    int result = frame == NULL ? -1 : read_fields(q, frame, tools);
+    Py_XDECREF(frame);
+    return result;
 }
 
 void pc_request_clear(struct pc_request *q) {

@@ -1,18 +1,19 @@
 #ifndef PC_PYTHON_REQUEST_H
 #define PC_PYTHON_REQUEST_H
 
+#include "answer.h"
 #include "args.h"
 
 /* A call frame, while it is being worked on. */
 struct pc_request {
-    uint64_t id;
+    struct pc_question from;
     PyObject *name;   /* owned */
     PyObject *tool;   /* owned: the callable */
     PyObject *binary; /* owned: dict, or NULL */
     struct pc_args args;
 };
 
-void pc_request_init(struct pc_request *q, uint64_t id);
+void pc_request_init(struct pc_request *q, const struct pc_question *from);
 void pc_request_clear(struct pc_request *q);
 
 /*
@@ -20,5 +21,8 @@ void pc_request_clear(struct pc_request *q);
  * q->tool stays NULL and nothing after its name is read. Fails like pc_args_read.
  */
 int pc_request_read(struct pc_request *q, struct pc_decoder *d, PyObject *tools);
+
+/* The same of a whole frame in JSON, whose head has been read. Fails with DecodeError, its path complete, or ProtocolError. */
+int pc_request_read_json(struct pc_request *q, const uint8_t *payload, size_t n, unsigned max_depth, PyObject *tools);
 
 #endif

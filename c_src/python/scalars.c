@@ -11,7 +11,9 @@
 
 enum { OTHER_TYPE = 1 };
 
-static int surrogate_error(PyObject *text) {
+#define SEND_BYTES "; send bytes"
+
+int pc_scalar_surrogate_error(PyObject *text, const char *advice) {
     PyObject *exception = pc_exception_take();
     if (!PyErr_GivenExceptionMatches(exception, PyExc_UnicodeEncodeError)) {
         pc_exception_restore(exception);
@@ -21,9 +23,8 @@ static int surrogate_error(PyObject *text) {
     if (PyUnicodeEncodeError_GetStart(exception, &at) == 0 && at < PyUnicode_GET_LENGTH(text)) {
         char code[8]; /* CPython's own formatter has no %X before 3.12 */
         (void)PyOS_snprintf(code, sizeof code, "%04X", (unsigned)PyUnicode_READ_CHAR(text, at) & 0xffff);
-        PyErr_Format(pc_EncodeError,
-                     "this str holds the surrogate U+%s at index %zd, which UTF-8 has no form for; send bytes", code,
-                     at);
+        PyErr_Format(pc_EncodeError, "this str holds the surrogate U+%s at index %zd, which UTF-8 has no form for%s",
+                     code, at, advice);
     }
     Py_DECREF(exception);
     return -1;
@@ -35,7 +36,7 @@ enum { CACHED_UTF8_MOST = 256 };
 static int write_str_aside(struct pc_encoder *e, PyObject *text) {
     PyObject *bytes = PyUnicode_AsEncodedString(text, "utf-8", e->opts->errors);
     if (bytes == NULL) {
-        return surrogate_error(text);
+        return pc_scalar_surrogate_error(text, SEND_BYTES);
     }
     pc_write_str(e->w, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes));
     Py_DECREF(bytes);
@@ -53,7 +54,7 @@ static int write_str(struct pc_encoder *e, PyObject *text) {
     }
     const char *utf8 = PyUnicode_AsUTF8AndSize(text, &n);
     if (utf8 == NULL) {
-        return surrogate_error(text);
+        return pc_scalar_surrogate_error(text, SEND_BYTES);
     }
     pc_write_str(e->w, utf8, (size_t)n);
     return 0;
@@ -108,7 +109,7 @@ int pc_scalar_write_atom(struct pc_encoder *e, PyObject *atom) {
     Py_ssize_t n;
     const char *utf8 = PyUnicode_AsUTF8AndSize(atom, &n);
     if (utf8 == NULL) {
-        return surrogate_error(atom);
+        return pc_scalar_surrogate_error(atom, SEND_BYTES);
     }
     if (PyUnicode_GET_LENGTH(atom) > 255) {
         return pc_encode_fail("an atom has at most 255 characters");

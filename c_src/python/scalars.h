@@ -96,6 +96,9 @@ int pc_scalar_write_memoryview(struct pc_encoder *e, PyObject *value);
 /* A number by __index__ or a scalar of NumPy; 1 when it is neither. */
 int pc_scalar_write_number(struct pc_encoder *e, PyObject *value);
 
+/* Turns the UnicodeEncodeError for a str into an EncodeError, whose reason `advice` ends; others stay as they are. -1. */
+int pc_scalar_surrogate_error(PyObject *text, const char *advice);
+
 /* The EncodeError for what has no form on the wire; -1. */
 int pc_scalar_unsupported(struct pc_encoder *e, PyObject *value);
 

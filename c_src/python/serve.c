@@ -9,12 +9,13 @@
 #include <errno.h>
 #include <time.h>
 
+#include "answer.h"
 #include "channel.h"
-#include "encode.h"
 #include "fault.h"
 #include "guard.h"
 #include "request.h"
 #include "side.h"
+#include "wire/json_frame.h"
 #include "wire/kinds.h"
 
 struct server {
@@ -52,34 +53,25 @@ static enum next flush(struct server *s) {
     return written < 0 ? RAISED : written == 0 ? END_OF_FILE : GO_ON;
 }
 
-static enum next send_fault(struct server *s, struct pc_fault *f, uint64_t id, int64_t python_ns) {
-    return pc_fault_write(f, &s->out, s->max_frame, id, python_ns) < 0 ? RAISED : flush(s);
+static enum next send_fault(struct server *s, struct pc_fault *f, const struct pc_question *to, int64_t python_ns) {
+    return pc_fault_write(f, &s->out, s->max_frame, to, python_ns) < 0 ? RAISED : flush(s);
 }
 
 /* Tells the exception that is set. */
-static enum next send_exception(struct server *s, const char *kind, uint64_t id, int64_t python_ns) {
+static enum next send_exception(struct server *s, const char *kind, const struct pc_question *to, int64_t python_ns) {
     struct pc_fault f;
     pc_fault_take(&f, kind);
-    return send_fault(s, &f, id, python_ns);
+    return send_fault(s, &f, to, python_ns);
 }
 
 /* ---- The answer */
 
-static enum next send_result(struct server *s, uint64_t id, int64_t python_ns, PyObject *value) {
-    size_t mark = pc_outbox_begin(&s->out, s->max_frame);
-    struct pc_writer *w = &s->out.w;
-    pc_write_array(w, 4);
-    pc_write_int(w, PC_KIND_REPLY);
-    pc_write_uint(w, id);
-    pc_write_int(w, python_ns);
-    if (pc_encode(w, value, s->max_depth, "result") < 0) {
-        int too_big = w->status == PC_TOO_BIG;
-        pc_outbox_undo(&s->out, mark);
-        return refuse_fork() < 0 ? RAISED : send_exception(s, too_big ? "too_big" : "result_error", id, python_ns);
-    }
-    if (pc_outbox_end(&s->out, mark) != PC_OK) { /* pc_encode has looked at the status */
-        (void)PyErr_NoMemory();
-        return RAISED;
+static enum next send_result(struct server *s, const struct pc_question *to, int64_t python_ns, PyObject *value) {
+    struct pc_answer a;
+    pc_answer_begin(&a, &s->out, s->max_frame, to, PC_KIND_REPLY, python_ns);
+    if (pc_answer_value(&a, value, s->max_depth, "result") < 0) {
+        const char *kind = a.status == PC_TOO_BIG ? "too_big" : "result_error";
+        return refuse_fork() < 0 ? RAISED : send_exception(s, kind, to, python_ns);
     }
     return flush(s);
 }
@@ -92,15 +84,15 @@ static const char *kind_of_exception(PyObject *exception) {
     return fits ? "tool_error" : "bad_arguments";
 }
 
-static enum next send_raised(struct server *s, uint64_t id, int64_t python_ns) {
+static enum next send_raised(struct server *s, const struct pc_question *to, int64_t python_ns) {
     PyObject *exception = pc_exception_take();
     const char *kind = kind_of_exception(exception);
     pc_exception_restore(exception);
-    return send_exception(s, kind, id, python_ns);
+    return send_exception(s, kind, to, python_ns);
 }
 
 static enum next run(struct server *s, struct pc_request *q) {
-    pc_side_set_started(q->id);
+    pc_side_set_started(q->from.id);
     int64_t start = now_ns();
     PyObject *result = PyObject_Vectorcall(q->tool, q->args.items, q->args.positional | PY_VECTORCALL_ARGUMENTS_OFFSET,
                                            q->args.kwnames);
@@ -113,9 +105,9 @@ static enum next run(struct server *s, struct pc_request *q) {
         return RAISED;
     }
     if (result == NULL) {
-        return send_raised(s, q->id, python_ns);
+        return send_raised(s, &q->from, python_ns);
     }
-    enum next next = send_result(s, q->id, python_ns, result);
+    enum next next = send_result(s, &q->from, python_ns, result);
     if (PyCoro_CheckExact(result)) { /* nobody will await it: spare the user the warning */
         PyObject *exception = pc_exception_take();
         PyObject *closed = PyObject_CallMethod(result, "close", NULL);
@@ -133,31 +125,29 @@ static enum next refuse_request(struct server *s, struct pc_request *q) {
     const char *kind = PyErr_ExceptionMatches(pc_ProtocolError)  ? "protocol_error"
                        : PyErr_ExceptionMatches(PyExc_TypeError) ? "bad_arguments"
                                                                  : "decode_error";
-    return send_exception(s, kind, q->id, 0);
+    return send_exception(s, kind, &q->from, 0);
 }
 
-static enum next handle_call(struct server *s, struct pc_decoder *d, uint64_t id) {
-    struct pc_request q;
-    pc_request_init(&q, id);
-    int read = pc_request_read(&q, d, s->tools);
+/* `read` is what came of reading it. */
+static enum next handle_call(struct server *s, struct pc_request *q, int read) {
     pc_inbox_consume(&s->in); /* everything was copied out; a large frame must not stay while the tool runs */
     enum next next;
     if (read < 0) {
-        next = refuse_request(s, &q);
-    } else if (q.tool == NULL) {
+        next = refuse_request(s, q);
+    } else if (q->tool == NULL) {
         struct pc_fault f;
-        pc_fault_say(&f, "unknown_tool", pc_fault_unknown_tool(q.name, s->tools));
-        next = send_fault(s, &f, id, 0);
+        pc_fault_say(&f, "unknown_tool", pc_fault_unknown_tool(q->name, s->tools));
+        next = send_fault(s, &f, &q->from, 0);
     } else {
-        next = run(s, &q);
+        next = run(s, q);
     }
-    pc_request_clear(&q);
+    pc_request_clear(q);
     return next;
 }
 
 /* ---- Frames */
 
-static enum next handle_other(struct server *s, int64_t kind, uint64_t id) {
+static enum next handle_other(struct server *s, int64_t kind, const struct pc_question *from) {
     pc_inbox_consume(&s->in);
     if (kind == PC_KIND_SHUTDOWN) {
         return SHUTDOWN;
@@ -169,24 +159,52 @@ static enum next handle_other(struct server *s, int64_t kind, uint64_t id) {
     pc_fault_say(
         &f, "unknown_kind",
         PyUnicode_FromFormat("this worker does not know frames of kind %lld on its call channel", (long long)kind));
-    return send_fault(s, &f, id, 0);
+    return send_fault(s, &f, from, 0);
+}
+
+static enum next refuse_frame(void) {
+    PyErr_SetString(pc_ProtocolError, "a frame is not an array that starts with a kind and an id");
+    return RAISED;
+}
+
+static enum next handle_packed(struct server *s, struct pc_decoder *d) {
+    struct pc_token array, kind, id;
+    if (pc_decode_token(d, &array) < 0 || array.type != PC_ARRAY || array.len < 2 || pc_decode_token(d, &kind) < 0 ||
+        kind.type != PC_INT || pc_decode_token(d, &id) < 0 ||
+        !((id.type == PC_INT && id.i >= 0) || id.type == PC_UINT)) {
+        return refuse_frame();
+    }
+    const struct pc_question from = {.id = id.u, .json = false};
+    if (kind.i != PC_KIND_CALL) {
+        return handle_other(s, kind.i, &from);
+    }
+    struct pc_request q;
+    pc_request_init(&q, &from);
+    return handle_call(s, &q, pc_request_read(&q, d, s->tools));
+}
+
+static enum next handle_json(struct server *s, const uint8_t *payload, size_t n) {
+    struct pc_json_head head;
+    if (!pc_json_head_read(payload, n, &head)) {
+        return refuse_frame();
+    }
+    const struct pc_question from = {.id = head.id, .json = true};
+    if (head.kind != PC_KIND_CALL) {
+        return handle_other(s, head.kind, &from);
+    }
+    struct pc_request q;
+    pc_request_init(&q, &from);
+    return handle_call(s, &q, pc_request_read_json(&q, payload, n, s->max_depth, s->tools));
 }
 
 static enum next handle_frame(struct server *s, const uint8_t *payload, size_t n) {
+    if (pc_frame_is_json(payload, n)) {
+        return handle_json(s, payload, n);
+    }
     struct pc_decoder d;
-    struct pc_token array, kind, id;
     /* The frame's own array is not one of the containers that the limit counts. */
     pc_decoder_init(&d, payload, n, s->max_depth);
-    enum next next = RAISED;
-    if (pc_decode_token(&d, &array) < 0 || array.type != PC_ARRAY || array.len < 2 || pc_decode_token(&d, &kind) < 0 ||
-        kind.type != PC_INT || pc_decode_token(&d, &id) < 0 ||
-        !((id.type == PC_INT && id.i >= 0) || id.type == PC_UINT)) {
-        PyErr_SetString(pc_ProtocolError, "a frame is not an array that starts with a kind and an id");
-    } else if (kind.i == PC_KIND_CALL) {
-        next = handle_call(s, &d, id.u);
-    } else {
-        next = handle_other(s, kind.i, id.u);
-    }
+    enum next next = handle_packed(s, &d);
     pc_decoder_destroy(&d);
     return next;
 }

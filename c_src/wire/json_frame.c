@@ -69,7 +69,7 @@ static void write_number(struct pc_writer *w, uint64_t number) {
 }
 
 void pc_json_head_write(struct pc_writer *w, int64_t kind, uint64_t id) {
-    pc_json_text_write(w, "[");
+    pc_json_put(w, "[");
     write_number(w, (uint64_t)kind);
     write_number(w, id);
 }

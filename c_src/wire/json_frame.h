@@ -39,8 +39,7 @@ bool pc_json_answer_read(const uint8_t *payload, size_t n, const struct pc_json_
 void pc_json_head_write(struct pc_writer *w, int64_t kind, uint64_t id);
 void pc_json_answer_write(struct pc_writer *w, int64_t kind, uint64_t id, int64_t python_ns);
 
-static inline void pc_json_text_write(struct pc_writer *w, const char *text) {
-    pc_writer_append(w, text, strlen(text));
-}
+/* Text as it is. */
+static inline void pc_json_put(struct pc_writer *w, const char *text) { pc_writer_append(w, text, strlen(text)); }
 
 #endif

@@ -172,7 +172,7 @@ static void what_is_written_is_read(void **state) {
             struct pc_json_answer answer;
             pc_writer_init(&w, NULL, 0, 1024, pc_grow_malloc, NULL);
             pc_json_answer_write(&w, 4, ids[i], times[j]);
-            pc_json_text_write(&w, "true]");
+            pc_json_put(&w, "true]");
             assert_int_equal(w.status, PC_OK);
             assert_true(pc_json_head_read(w.data, w.len, &head));
             assert_true(head.kind == 4 && head.id == ids[i]);
