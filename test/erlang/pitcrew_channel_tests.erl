@@ -2,6 +2,7 @@
 %% over a real socket, without Python.
 -module(pitcrew_channel_tests).
 -include_lib("eunit/include/eunit.hrl").
+-export([in_a_room/1, claim/1, call/3, await/2, told/1, worker_recv/1, worker_send/2, nothing_in_the_mailbox/0]).
 
 -define(OPTS, #{}).
 -define(CALL, 3).

@@ -17,12 +17,19 @@ cannot_load_test_() ->
 
 not_built() ->
     says_everywhere(<<"libjansson-dev">>),
+    no_pool_speaks_it(<<"libjansson-dev">>),
     the_rest_works().
 
 cannot_load() ->
     says_everywhere(<<"libjansson.so.9: cannot open shared object file">>),
     says_everywhere(<<"(Debian: libjansson4)">>),
+    no_pool_speaks_it(<<"(Debian: libjansson4)">>),
     the_rest_works().
+
+no_pool_speaks_it(Text) ->
+    {error, #{kind := start_error, message := Start, pool := py}} = pitcrew_pool:start_link(#{name => py, protocol => json}),
+    {error, #{kind := encode_error, message := Call, path := []}} = pitcrew_call_json:texts(<<"tool">>, [], nil, nil),
+    [{_, _} = binary:match(Message, Text) || Message <- [Start, Call]].
 
 says_everywhere(Text) ->
     Results = [

@@ -24,6 +24,7 @@ defaults_are_filled_in_test() ->
             grace := 300,
             thread_limits := 1,
             telemetry_prefix := [pitcrew],
+            protocol := msgpack,
             binaries := str,
             bytes := plain,
             nil := nil,
@@ -117,7 +118,9 @@ options_are_pairs_and_come_once_test() ->
     has("pairs of a name and a value", message(pitcrew_options:pool([{name, py}, {size, 1, 2}]))).
 
 options_of_a_call_lie_over_those_of_the_pool_test() ->
-    Defaults = #{timeout => 30000, checkout_timeout => 5000, retry => 0, codec => #{binaries => str, nil => nil}, meta => nil},
+    Defaults = #{
+        timeout => 30000, checkout_timeout => 5000, retry => 0, protocol => msgpack, codec => #{binaries => str, nil => nil}, meta => nil
+    },
     ?assertEqual({ok, Defaults}, pitcrew_options:call([], Defaults)),
     ?assertEqual({ok, Defaults}, pitcrew_options:call(#{}, Defaults)),
     ?assertEqual(
@@ -131,3 +134,25 @@ options_of_a_call_lie_over_those_of_the_pool_test() ->
     Message = message(pitcrew_options:call(#{timout => 5}, Defaults)),
     has("did you mean timeout?", Message),
     ?assertEqual(nomatch, binary:match(Message, <<"runtime_dir">>)).
+
+the_protocol_is_resolved_test() ->
+    Pool = fun(Options) -> pitcrew_options:pool([{name, py} | Options]) end,
+    ?assertMatch({ok, #{protocol := msgpack}}, Pool([{protocol, auto}])),
+    ?assertMatch({ok, #{protocol := json}}, Pool([{protocol, json}, {binaries, str}, {bytes, plain}])),
+    has("option protocol must be one of msgpack, json, auto; given was xml", message(Pool([{protocol, xml}]))),
+    {ok, Json} = Pool([{protocol, json}]),
+    Defaults = pitcrew_options:defaults(Json),
+    ?assertMatch({ok, #{protocol := json}}, pitcrew_options:call([{timeout, 5}], Defaults)),
+    ?assertMatch({ok, #{protocol := msgpack}}, pitcrew_options:call([{protocol, auto}], Defaults)).
+
+%% What JSON has no use for would be ignored, whether it is given or taken over from the pool.
+the_protocol_json_agrees_with_the_other_options_test() ->
+    Pool = fun(Options) -> pitcrew_options:pool([{name, py}, {protocol, json} | Options]) end,
+    has("option binaries must be str with the protocol json, which carries no bytes; it is bytes", message(Pool([{binaries, bytes}]))),
+    has("option bytes must be plain with the protocol json", message(Pool([{bytes, tagged}]))),
+    has("option keys must be dict with the protocol json, which has no keys but texts", message(Pool([{keys, strict}]))),
+    {ok, Packed} = pitcrew_options:pool([{name, py}, {binaries, bytes}, {keys, strict}]),
+    Call = fun(Options) -> pitcrew_options:call([{protocol, json} | Options], pitcrew_options:defaults(Packed)) end,
+    has("it is bytes", message(Call([]))),
+    has("it is strict", message(Call([{binaries, str}]))),
+    ?assertMatch({ok, #{protocol := json, codec := #{binaries := str}, meta := nil}}, Call([{binaries, str}, {keys, dict}])).
