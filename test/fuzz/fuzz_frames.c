@@ -1,6 +1,7 @@
 /*
  * A stream of frames in pieces: the first byte of the input seeds the splits, the rest is the stream. Whatever the
- * splits, the same frames come out, and memory is never more than a small multiple of what has arrived.
+ * splits, the same frames come out, and memory is never more than a small multiple of what has arrived. The head of a frame that is
+ * JSON is what would have been written for its numbers.
  */
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -8,6 +9,7 @@
 
 #include "codec/reader.h"
 #include "wire/io.h"
+#include "wire/json_frame.h"
 
 enum { LIMIT = 1 << 16, MOST = 1 << 15 };
 
@@ -25,6 +27,31 @@ struct outcome {
     enum pc_io end;
 };
 
+static void expect_prefix(const struct pc_writer *w, const uint8_t *payload, size_t n) {
+    expect(w->status == PC_OK && w->len <= n && memcmp(w->data, payload, w->len) == 0);
+}
+
+static void read_json(const uint8_t *payload, size_t n) {
+    uint8_t room[128];
+    struct pc_writer w;
+    struct pc_json_head head;
+    struct pc_json_answer answer;
+    if (!pc_frame_is_json(payload, n) || !pc_json_head_read(payload, n, &head)) {
+        return;
+    }
+    expect(head.end < n && (payload[head.end] == ',' || payload[head.end] == ']'));
+    pc_writer_init(&w, room, sizeof room, sizeof room, pc_grow_malloc, NULL);
+    pc_json_head_write(&w, head.kind, head.id);
+    w.len--; /* the comma may be a bracket */
+    expect_prefix(&w, payload, n);
+    if (pc_json_answer_read(payload, n, &head, &answer)) {
+        w.len = 0;
+        pc_json_answer_write(&w, head.kind, head.id, answer.python_ns);
+        expect_prefix(&w, payload, n);
+        expect(answer.value == payload + w.len && answer.size > 0 && w.len + answer.size + 1 == n);
+    }
+}
+
 static enum pc_io drain(struct pc_inbox *in, int fd, size_t arrived, struct outcome *o) {
     for (;;) {
         const uint8_t *payload;
@@ -36,6 +63,7 @@ static enum pc_io drain(struct pc_inbox *in, int fd, size_t arrived, struct outc
         }
         expect(n <= LIMIT);
         o->frames++;
+        read_json(payload, n);
         for (size_t i = 0; i < n; i++) {
             o->hash = (o->hash ^ payload[i]) * UINT64_C(0x100000001b3);
         }
