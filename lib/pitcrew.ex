@@ -54,6 +54,7 @@ defmodule Pitcrew do
       the caller gets its error and the worker is killed and replaced
     * `:checkout_timeout` - milliseconds to wait for a free worker
     * `:retry` - how many more times to try when the worker died in the middle; only for tools declared `@tool(idempotent=True)`
+    * `:protocol` - `:msgpack`, `:json` or `:auto`, which is `:msgpack`
     * `:binaries` - `:str` (binaries arrive as `str`) or `:bytes`
     * `:bytes` - `:plain` (Python's `bytes` arrive as binaries) or `:tagged` (as `Pitcrew.Bytes`)
     * `nil` - the atom that stands for Python's `None`: `nil` or `:undefined`
@@ -63,6 +64,7 @@ defmodule Pitcrew do
           {:timeout, timeout()}
           | {:checkout_timeout, timeout()}
           | {:retry, non_neg_integer()}
+          | {:protocol, :msgpack | :json | :auto}
           | {:binaries, :str | :bytes}
           | {:bytes, :plain | :tagged}
           | {nil, nil | :undefined}

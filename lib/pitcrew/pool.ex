@@ -31,6 +31,8 @@ defmodule Pitcrew.Pool do
     * `:runtime_dir` - where the pool's private socket folder is made (default: `PITCREW_RUNTIME_DIR`, else
       `XDG_RUNTIME_DIR`, else `/tmp`)
     * `:telemetry_prefix` - the beginning of event names (default `[:pitcrew]`)
+    * `:protocol` - how calls travel: `:msgpack` (default), `:json` for frames that people can read, or `:auto`, which is
+      always `:msgpack`, since that is faster at every payload. JSON carries fewer types, and needs jansson: see `docs/json.md`
     * `:binaries` - `:str` (default): binaries arrive in Python as `str`; `:bytes`: as `bytes`
     * `:bytes` - `:plain` (default): Python's `bytes` arrive as binaries, like its `str`; `:tagged`: as `Pitcrew.Bytes`, for those
       who must send them back
