@@ -36,5 +36,9 @@ int pc_answer_value(struct pc_answer *a, PyObject *value, unsigned max_depth, co
         pc_outbox_undo(a->out, a->mark);
         return -1;
     }
-    return pc_outbox_end(a->out, a->mark) == PC_OK ? 0 : -1;
+    if (pc_outbox_end(a->out, a->mark) != PC_OK) {
+        (void)PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
 }
