@@ -141,17 +141,6 @@ valid(Check) ->
         throw:{invalid, Message} -> invalid(Message)
     end.
 
-%% @doc What a pool's options say of its calls.
--spec defaults(pool()) -> call().
-defaults(Options) ->
-    with_meta(Options, (maps:with([timeout, checkout_timeout, retry], Options))#{codec => codec(Options)}).
-
-codec(Options) -> maps:with([binaries, bytes, nil], Options).
-
-with_meta(#{keys := strict}, Call) -> Call#{meta => #{keys => strict}};
-with_meta(#{keys := dict}, Call) -> Call#{meta => nil};
-with_meta(#{}, Call) -> Call.
-
 invalid(Message) -> {error, pitcrew_error:new(invalid_option, Message)}.
 
 read(Options, Table, Seen) when is_map(Options) ->
