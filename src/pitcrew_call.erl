@@ -30,7 +30,9 @@
     bytes_out = 0 :: non_neg_integer(),
     %% How often it was tried again because a worker died.
     retried = 0 :: non_neg_integer(),
-    worker = nil :: pos_integer() | nil
+    worker = nil :: pos_integer() | nil,
+    %% Of this attempt.
+    ref = nil :: reference() | nil
 }).
 
 -type result() :: {ok, term()} | {error, pitcrew_error:t()}.
@@ -143,15 +145,20 @@ wait_for_slot(#job{pool = #pool{server = Server}, deadline = Deadline, checkout_
 %% From here to the end of the exchange the slot is ours.
 exchange(Channel, #job{deadline = Deadline, codec = Codec} = Job) ->
     Ref = make_ref(),
-    case send(Channel, Ref, Job) of
+    case send(Channel, Job#job{ref = Ref}) of
         {sent, BytesOut} -> {sent, BytesOut, await(Channel, Ref, Codec, Deadline)};
+        {ready, BytesOut} -> {sent, BytesOut, read(Channel, Ref, Codec, Deadline, 0)};
         Unsent -> Unsent
     end.
 
-send(Channel, Ref, Job) ->
-    try write(Channel, Ref, Job) of
+%% The reference is in the job here, where the compiler does not look for it: a function that is given it and does not receive
+%% would drop the mark in the mailbox, and await/4 would look through everything that waits there.
+send(Channel, #job{ref = Ref} = Job) ->
+    try write(Channel, Job) of
         {Progress, BytesOut} when Progress =:= ok; Progress =:= pending ->
             {sent, BytesOut};
+        {ready, BytesOut} ->
+            {ready, BytesOut};
         Unsent ->
             give_back(Channel, Ref),
             Unsent
@@ -161,24 +168,37 @@ send(Channel, Ref, Job) ->
             erlang:raise(Class, Reason, Stack)
     end.
 
-write(Channel, Ref, #job{texts = nil, pool = #pool{max_frame = Max}} = Job) ->
+write(Channel, #job{ref = Ref, texts = nil, pool = #pool{max_frame = Max}} = Job) ->
     #job{tool = Tool, args = Args, kwargs = Kwargs, meta = Meta, codec = Codec} = Job,
-    pitcrew_nif:call(Channel, Ref, Tool, Args, Kwargs, Meta, Codec, Max);
-write(Channel, Ref, #job{texts = {Tool, Args, Kwargs}, pool = #pool{max_frame = Max}}) ->
-    pitcrew_nif:call_json(Channel, Ref, Tool, Args, Kwargs, Max).
+    pitcrew_nif:call(Channel, Ref, Tool, Args, Kwargs, Meta, Codec, Max, spin_ns(Job));
+write(Channel, #job{ref = Ref, texts = {Tool, Args, Kwargs}, pool = #pool{max_frame = Max}} = Job) ->
+    pitcrew_nif:call_json(Channel, Ref, Tool, Args, Kwargs, Max, spin_ns(Job)).
+
+%% A caller polls only where nobody else wants its scheduler.
+spin_ns(#job{pool = #pool{spin_us = 0}}) ->
+    0;
+spin_ns(#job{pool = #pool{spin_us = Spin}}) ->
+    case erlang:statistics(total_run_queue_lengths) of
+        0 -> Spin * 1000;
+        _ -> 0
+    end.
 
 await(Channel, Ref, Codec, Deadline) ->
     receive
         {select, _, Ref, _} ->
-            case pitcrew_nif:reply(Channel, Ref, Codec) of
-                again -> await(Channel, Ref, Codec, Deadline);
-                lost -> await_verdict(Channel, Ref, Deadline, 0);
-                poisoned -> await_verdict(Channel, Ref, Deadline, 1);
-                Answer -> leave(Channel, Ref, Answer)
-            end;
+            read(Channel, Ref, Codec, Deadline, 1);
         {pitcrew_verdict, Ref, Reason, Owed} ->
             judged(Channel, Ref, Reason, Owed)
     after left(Deadline) -> abandon(Channel, Ref, 0)
+    end.
+
+%% `Taken' is 1 if a select message was received for it.
+read(Channel, Ref, Codec, Deadline, Taken) ->
+    case pitcrew_nif:reply(Channel, Ref, Codec) of
+        again -> await(Channel, Ref, Codec, Deadline);
+        lost -> await_verdict(Channel, Ref, Deadline, 0);
+        poisoned -> await_verdict(Channel, Ref, Deadline, Taken);
+        Answer -> leave(Channel, Ref, Answer)
     end.
 
 %% The channel is no use any more; the worker's process knows and will say how the worker ended. `Taken' is how many of the

@@ -6,7 +6,7 @@
 -export([listen/1, accept/2, close_listener/1]).
 -export([channel_give/2, channel_send/2, channel_recv/2, channel_flush/2, channel_close/1, channel_info/1]).
 -export([slots_new/2, slots_install/3, slots_remove/2, slots_set_waiting/2, slots_info/1]).
--export([claim/1, claim_for/2, call/8, call_json/6, reply/3, checkin/1, abandon/2, verdict/2]).
+-export([claim/1, claim_for/2, call/9, call_json/7, reply/3, checkin/1, abandon/2, verdict/2]).
 -export([live/0, longest_stay/1]).
 -on_load(load/0).
 
@@ -127,16 +127,17 @@ claim_for(_Slots, _Pid) -> erlang:nif_error(not_loaded).
 %% {pitcrew_verdict, Ref, Reason, Owed}, after which only checkin/1 is left to do (its result then says nothing new).
 %% `pending' instead of `ok': the frame is not out yet. `Owed', here and in {owed, N, _} below, is how many select messages of
 %% this call have been sent, or are about to be, beyond those that reply/3 has answered: receive so many.
+%% `ready': the frame is out, and within SpinNs nanoseconds something came back: answer with reply/3 at once, no message comes.
 %% {error, Map}: nothing was sent, the slot is still claimed. poisoned: nothing was sent; after checkin/1 claim another slot.
 -spec call(channel(), reference(), Tool :: binary(), Args :: list(), Kwargs :: map() | nil, Meta :: map() | nil,
-           codec_opts(), MaxFrame :: pos_integer()) ->
-    {ok | pending, BytesOut :: non_neg_integer()} | {error, codec_error()} | poisoned.
-call(_Channel, _Ref, _Tool, _Args, _Kwargs, _Meta, _Opts, _MaxFrame) -> erlang:nif_error(not_loaded).
+           codec_opts(), MaxFrame :: pos_integer(), SpinNs :: non_neg_integer()) ->
+    {ok | ready | pending, BytesOut :: non_neg_integer()} | {error, codec_error()} | poisoned.
+call(_Channel, _Ref, _Tool, _Args, _Kwargs, _Meta, _Opts, _MaxFrame, _SpinNs) -> erlang:nif_error(not_loaded).
 %% The same with texts of pitcrew_json_nif: Tool a string, Args an array, Kwargs an object or null.
 -spec call_json(channel(), reference(), Tool :: binary(), Args :: binary(), Kwargs :: binary(),
-                MaxFrame :: pos_integer()) ->
-    {ok | pending, BytesOut :: non_neg_integer()} | {error, codec_error()} | poisoned.
-call_json(_Channel, _Ref, _Tool, _Args, _Kwargs, _MaxFrame) -> erlang:nif_error(not_loaded).
+                MaxFrame :: pos_integer(), SpinNs :: non_neg_integer()) ->
+    {ok | ready | pending, BytesOut :: non_neg_integer()} | {error, codec_error()} | poisoned.
+call_json(_Channel, _Ref, _Tool, _Args, _Kwargs, _MaxFrame, _SpinNs) -> erlang:nif_error(not_loaded).
 %% An answer is in the format of the call; of one in JSON the value comes as text. `again': armed again. `lost': end of file or a broken frame; the verdict will come as a message.
 %% `poisoned': the verdict was passed meanwhile; its message is in the mailbox or on its way.
 -spec reply(channel(), reference(), codec_opts()) ->

@@ -26,7 +26,8 @@
     bytes := plain | tagged,
     nil := nil | undefined,
     keys := dict | strict,
-    max_frame := pos_integer()
+    max_frame := pos_integer(),
+    spin_us := non_neg_integer()
 }.
 -type call() :: #{
     timeout := timeout(),
@@ -65,7 +66,8 @@ pool_table() ->
         {bytes, {one_of, [plain, tagged]}, {value, plain}},
         {nil, {one_of, [nil, undefined]}, {value, nil}},
         {keys, {one_of, [dict, strict]}, {value, dict}},
-        {max_frame, {integer, 1024, 1 bsl 30}, {value, 1 bsl 30}}
+        {max_frame, {integer, 1024, 1 bsl 30}, {value, 1 bsl 30}},
+        {spin_us, {integer, 0, 200}, {value, 0}}
     ].
 
 call_table() ->

@@ -33,6 +33,8 @@
 %% <li>`binaries': whether a binary arrives in Python as `str' (default) or as `bytes'</li>
 %% <li>`nil': the atom that stands for None, `nil' (default) or `undefined'</li>
 %% <li>`max_frame' (1 GiB): bytes of the largest call or result</li>
+%% <li>`spin_us' (0): microseconds, at most 200, that a caller and its worker poll for the other's frame before they sleep until it is
+%%   there; docs/performance.md says for whom</li>
 %% </ul>
 -type options() :: map() | [{atom(), term()}].
 

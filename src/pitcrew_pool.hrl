@@ -11,5 +11,6 @@
     %% Prefix ++ [call, start | stop | exception], made once.
     events :: {[atom(), ...], [atom(), ...], [atom(), ...]},
     max_frame :: pos_integer(),
+    spin_us :: non_neg_integer(),
     defaults :: pitcrew_options:call()
 }).

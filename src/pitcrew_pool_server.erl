@@ -281,6 +281,7 @@ entry(#state{options = #{telemetry_prefix := Prefix} = Options} = State) ->
         idempotent = pitcrew_manifest:idempotent(State#state.tools),
         events = {Prefix ++ [call, start], Prefix ++ [call, stop], Prefix ++ [call, exception]},
         max_frame = maps:get(max_frame, Options),
+        spin_us = maps:get(spin_us, Options),
         defaults = pitcrew_options:defaults(Options)
     }.
 

@@ -71,8 +71,9 @@ deadline(Deadline) -> [{state_timeout, Deadline, too_late, [{abs, true}]}].
 
 starting(info, {pitcrew_keeper, {forked, OsPid}}, Worker) ->
     maybe_ready(Worker#worker{os_pid = OsPid});
-starting(info, {pitcrew_keeper, {channel, call, Channel}}, #worker{start = #{options := #{max_frame := Max}}} = Worker) ->
-    Limits = #{<<"protocol">> => ?PROTOCOL, <<"max_frame">> => Max, <<"max_depth">> => ?MAX_DEPTH},
+starting(info, {pitcrew_keeper, {channel, call, Channel}}, #worker{start = #{options := Options}} = Worker) ->
+    #{max_frame := Max, spin_us := Spin} = Options,
+    Limits = #{<<"protocol">> => ?PROTOCOL, <<"max_frame">> => Max, <<"max_depth">> => ?MAX_DEPTH, <<"spin_us">> => Spin},
     _ = pitcrew_nif:channel_send(Channel, [?HELLO, 0, Limits]),
     handshake(Worker#worker{call = Channel});
 starting(info, {select, Channel, undefined, ready_output}, #worker{call = Channel}) ->

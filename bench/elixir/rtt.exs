@@ -11,7 +11,8 @@ defmodule Bench.Rtt do
 
   @python_dir Path.expand("../python", __DIR__)
   @floor Path.expand("../../_build/bench/floor", __DIR__)
-  @cases [:floor_same, :floor_cross, :baseline, :pitcrew]
+  @cases [:floor_same, :floor_cross, :baseline, :pitcrew, :"pitcrew-mailbox", :"pitcrew-spin"]
+  @waiting 100_000
   # 46 bytes of MessagePack.
   @argument %{"id" => 12_345, "name" => "pitcrew-python", "score" => 0.5, "ok" => true}
 
@@ -21,23 +22,18 @@ defmodule Bench.Rtt do
     trips = Keyword.get(opts, :trips, 3_000)
     python = System.fetch_env!("PITCREW_BENCH_PYTHON")
 
-    {:ok, pool} =
-      Pitcrew.Pool.start_link(
-        name: :bench_rtt,
-        tools: ["rtt_tools"],
-        python: python,
-        cd: @python_dir,
-        size: 1
-      )
+    options = [tools: ["rtt_tools"], python: python, cd: @python_dir, size: 1]
+    {:ok, pool} = Pitcrew.Pool.start_link([name: :bench_rtt] ++ options)
+    {:ok, spinning} = Pitcrew.Pool.start_link([name: :bench_rtt_spin, spin_us: 100] ++ options)
 
     port = Baseline.start(python, Path.join(@python_dir, "baseline_worker.py"))
     context = %{port: port, frame: frame_bytes(), trips: trips}
 
-    for bench_case <- [:baseline, :pitcrew], do: measure(bench_case, context)
+    for bench_case <- [:baseline, :pitcrew, :"pitcrew-spin"], do: measure(bench_case, context)
     results = for round <- 1..rounds, do: round(round, context)
 
     Baseline.stop(port)
-    Pitcrew.Pool.stop(pool)
+    for pool <- [pool, spinning], do: Pitcrew.Pool.stop(pool)
     report(results, context, rounds)
   end
 
@@ -70,9 +66,21 @@ defmodule Bench.Rtt do
     timed(trips, fn -> {:ok, @argument} = Baseline.call(port, "echo", [@argument]) end)
   end
 
-  defp measure(:pitcrew, %{trips: trips}) do
-    timed(trips, fn -> {:ok, @argument} = Pitcrew.call(:bench_rtt, "echo", [@argument]) end)
+  defp measure(:pitcrew, %{trips: trips}), do: timed(trips, fn -> call(:bench_rtt) end)
+  defp measure(:"pitcrew-spin", %{trips: trips}), do: timed(trips, fn -> call(:bench_rtt_spin) end)
+
+  # A caller whose mailbox is full of messages that it does not read.
+  defp measure(:"pitcrew-mailbox", %{trips: trips}) do
+    task =
+      Task.async(fn ->
+        for n <- 1..@waiting, do: send(self(), {:waiting, n})
+        timed(trips, fn -> call(:bench_rtt) end)
+      end)
+
+    Task.await(task, :infinity)
   end
+
+  defp call(pool), do: {:ok, @argument} = Pitcrew.call(pool, "echo", [@argument])
 
   defp floor(kind, context) do
     args = [kind, Integer.to_string(context.frame), Integer.to_string(context.trips)]
@@ -104,6 +112,7 @@ defmodule Bench.Rtt do
     #{rounds} interleaved rounds of #{context.trips} trips; median of the rounds [their quartiles], times in µs.
     floor_same, floor_cross: C to C over a socketpair, #{context.frame} bytes, both ends on one processor or on two.
     baseline: an Elixir port with packet: 4, MessagePack in plain Elixir, Python's msgpack package.
+    pitcrew-mailbox: #{@waiting} messages wait in the caller's mailbox. pitcrew-spin: both sides poll (spin_us: 100).
     """)
 
     Table.print([["case", "p50", "p99", "x floor_cross", "x floor_same"] | Enum.map(@cases, &row(results, &1))])

@@ -14,8 +14,12 @@
 
 #include "wire/io.h"
 #include "wire/machine.h"
+#include "wire/spin.h"
 
 struct pc_slots;
+
+/* Bytes read from a socket in one stay on a normal scheduler. */
+enum { PC_SHARE = 256 * 1024 };
 
 /* Largest frames in PC_CONTROL, which are decoded where they are read: before a peer is known, and from a known worker. */
 enum { PC_STRANGER_FRAME = 4 * 1024, PC_CONTROL_FRAME = 4 * 1024 * 1024 };
@@ -47,6 +51,8 @@ struct pc_channel {
     struct pc_inbox in;
     struct pc_outbox out;
     size_t max_frame;
+
+    struct pc_spin spin; /* of callers that would poll for the answer */
 
     /* Set by install, kept for life. */
     struct pc_slots *slots;

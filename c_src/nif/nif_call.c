@@ -46,7 +46,7 @@ static enum pc_status encode(ErlNifEnv *env, const struct pc_sending *sending, s
 static bool read_args(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct packed *p) {
     *p = (struct packed){
         .sending = {.json = false, .write = encode}, .args = argv[3], .kwargs = argv[4], .meta = argv[5]};
-    return pc_sending_read(env, argv[0], argv[1], argv[7], &p->sending) &&
+    return pc_sending_read(env, argv[0], argv[1], argv[7], argv[8], &p->sending) &&
            enif_inspect_binary(env, argv[2], &p->tool) && enif_is_list(env, p->args) &&
            (enif_is_map(env, p->kwargs) || enif_is_identical(p->kwargs, am_nil)) &&
            (enif_is_map(env, p->meta) || enif_is_identical(p->meta, am_nil)) &&

@@ -10,9 +10,6 @@
 #include "wire/json_frame.h"
 #include "wire/kinds.h"
 
-/* Bytes read from a socket in one stay on a normal scheduler. */
-enum { SHARE = 256 * 1024 };
-
 /* Frames that are no answer to the call, in one stay. */
 enum { MOST_STRAYS = 1000 };
 
@@ -180,7 +177,7 @@ static bool advance(ErlNifEnv *env, const struct reply_args *a, uint32_t phase, 
             return true;
         }
         struct frame f = {.payload = NULL, .n = 0};
-        enum pc_io io = pc_inbox_read(&c->in, c->fd, c->max_frame, budget != NULL ? SHARE : SIZE_MAX, &f.payload, &f.n);
+        enum pc_io io = pc_inbox_read(&c->in, c->fd, c->max_frame, budget != NULL ? PC_SHARE : SIZE_MAX, &f.payload, &f.n);
         if (io == PC_IO_AGAIN) {
             *answer = wait_on(env, a);
             return true;

@@ -66,8 +66,8 @@ static ErlNifFunc functions[] = {
     {"abandon", 2, nif_abandon, NORMAL},
     {"verdict", 2, nif_verdict, NORMAL},
     /* Encode and write, read and decode: within a budget, beyond it they go on on a dirty CPU scheduler. */
-    {"call", 8, watched_nif_call, NORMAL},
-    {"call_json", 6, watched_nif_call_json, NORMAL},
+    {"call", 9, watched_nif_call, NORMAL},
+    {"call_json", 7, watched_nif_call_json, NORMAL},
     {"reply", 3, watched_nif_reply, NORMAL},
     {"live", 0, nif_live, NORMAL},
     {"longest_stay", 1, nif_longest_stay, NORMAL},

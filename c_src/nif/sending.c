@@ -7,11 +7,15 @@
 #include "codec/limits.h"
 #include "nif/atoms.h"
 
+/* A poll takes a part of the millisecond that a stay may last. */
+enum { MOST_SPIN_NS = 200 * 1000 };
+
 bool pc_sending_read(ErlNifEnv *env, ERL_NIF_TERM channel, ERL_NIF_TERM ref, ERL_NIF_TERM max_frame,
-                     struct pc_sending *s) {
+                     ERL_NIF_TERM spin_ns, struct pc_sending *s) {
     s->ref = ref;
     return pc_channel_get(env, channel, &s->c) && enif_is_ref(env, ref) &&
            enif_get_uint64(env, max_frame, &s->max_frame) && s->max_frame <= PC_MAX_FRAME &&
+           enif_get_int64(env, spin_ns, &s->spin_ns) && s->spin_ns >= 0 && s->spin_ns <= MOST_SPIN_NS &&
            pc_channel_is_owner(env, s->c, &s->self);
 }
 
@@ -40,8 +44,32 @@ static void keep_ref(const struct pc_sending *s) {
     s->c->owed = 0;
 }
 
-/* Writes what the socket takes and leaves with a select armed; inside. */
-static ERL_NIF_TERM flush(ErlNifEnv *env, const struct pc_sending *s) {
+/*
+ * Polls for the answer if that is likely to be cheaper than to sleep; whether something came, be it an end of file. What came is
+ * in the inbox, for reply/3 to look at.
+ */
+static bool poll_answer(const struct pc_sending *s, struct pc_budget *budget) {
+    struct pc_channel *c = s->c;
+    const uint8_t *payload;
+    size_t n;
+    c->spin.limit_ns = s->spin_ns;
+    if (!pc_spin_pays(&c->spin)) {
+        return false;
+    }
+    enum pc_io io = PC_IO_AGAIN;
+    int64_t begin = pc_spin_now();
+    int64_t waited = 0;
+    while (io == PC_IO_AGAIN && waited < s->spin_ns) {
+        io = pc_inbox_read(&c->in, c->fd, c->max_frame, PC_SHARE, &payload, &n);
+        waited = pc_spin_now() - begin;
+    }
+    budget->units -= waited / PC_BUDGET_UNIT_NS;
+    pc_spin_done(&c->spin, io == PC_IO_AGAIN);
+    return io != PC_IO_AGAIN;
+}
+
+/* Writes what the socket takes and leaves with a select armed, or with something to read; inside. */
+static ERL_NIF_TERM flush(ErlNifEnv *env, const struct pc_sending *s, struct pc_budget *budget) {
     struct pc_channel *c = s->c;
     ERL_NIF_TERM bytes = enif_make_uint64(env, pc_outbox_pending(&c->out));
     keep_ref(s);
@@ -53,6 +81,10 @@ static ERL_NIF_TERM flush(ErlNifEnv *env, const struct pc_sending *s) {
         /* Nothing of it has left: not begun, so the caller may go to another worker. */
         pc_machine_leave(&c->machine, pc_channel_actor(env), PC_CLAIMED, true);
         return am_poisoned;
+    }
+    if (io == PC_IO_DONE && budget != NULL && poll_answer(s, budget)) {
+        pc_machine_leave(&c->machine, pc_channel_actor(env), PC_READING, false);
+        return enif_make_tuple2(env, am_ready, bytes);
     }
     bool pending = io == PC_IO_AGAIN;
     enum ErlNifSelectFlags mode = pending ? ERL_NIF_SELECT_READ | ERL_NIF_SELECT_WRITE : ERL_NIF_SELECT_READ;
@@ -70,7 +102,7 @@ bool pc_sending_run(ErlNifEnv *env, const struct pc_sending *s, struct pc_budget
     struct pc_term_error err = {.status = PC_OK, .path = enif_make_list(env, 0)};
     switch (fill(env, s, budget, &err)) {
     case PC_OK:
-        *answer = flush(env, s);
+        *answer = flush(env, s, budget);
         return true;
     case PC_BUDGET:
         /* Outstanding from here: an owner that dies now cuts, so the slot has no other owner when we come back. */

@@ -12,6 +12,7 @@ struct pc_sending {
     ErlNifPid self;
     ERL_NIF_TERM ref;
     ErlNifUInt64 max_frame;
+    ErlNifSInt64 spin_ns; /* poll for the answer so long; on a normal scheduler, with nobody waiting for it */
     bool json;
     /*
      * Appends the payload to c->out.w; the call's id is c->call_id + 1. Statuses and *err as those of pc_term_encode, but for
@@ -23,10 +24,10 @@ struct pc_sending {
 
 /* Reads what every call has; false if it is not that, or the calling process has not claimed the channel. */
 bool pc_sending_read(ErlNifEnv *env, ERL_NIF_TERM channel, ERL_NIF_TERM ref, ERL_NIF_TERM max_frame,
-                     struct pc_sending *s);
+                     ERL_NIF_TERM spin_ns, struct pc_sending *s);
 
 /*
- * Writes the frame and sends what the socket takes; *answer is that of the native function. With a budget, false when it ran
+ * Writes the frame, sends what the socket takes, and may poll for the answer; *answer is that of the native function. With a budget, false when it ran
  * out: then the native function goes on on a dirty scheduler, where it does the same without one.
  */
 bool pc_sending_run(ErlNifEnv *env, const struct pc_sending *s, struct pc_budget *budget, ERL_NIF_TERM *answer);

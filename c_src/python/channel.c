@@ -27,8 +27,29 @@ static int wait_for(int fd, short events) {
     return -1;
 }
 
+/* Polls without the GIL for what the limit allows, and leaves in the inbox what came; whether anything did. */
+static bool poll_input(struct pc_inbox *in, int fd, size_t max_frame, struct pc_spin *spin) {
+    const uint8_t *payload;
+    size_t n;
+    enum pc_io io;
+    int64_t begin = pc_spin_now();
+    Py_BEGIN_ALLOW_THREADS
+    do {
+        io = pc_inbox_read(in, fd, max_frame, SIZE_MAX, &payload, &n);
+    } while (io == PC_IO_AGAIN && pc_spin_now() - begin < spin->limit_ns);
+    Py_END_ALLOW_THREADS
+    pc_spin_done(spin, io == PC_IO_AGAIN);
+    return io != PC_IO_AGAIN;
+}
+
+/* Until there is something to read. 0 or -1. */
+static int wait_input(struct pc_inbox *in, int fd, size_t max_frame, struct pc_spin *spin) {
+    return pc_spin_pays(spin) && poll_input(in, fd, max_frame, spin) ? 0 : wait_for(fd, POLLIN);
+}
+
 /* A frame, reading at most `share` bytes at a time so that nothing after it is taken from the socket. */
-static int next_frame(struct pc_inbox *in, int fd, size_t max_frame, size_t share, const uint8_t **payload, size_t *n) {
+static int next_frame(struct pc_inbox *in, int fd, size_t max_frame, size_t share, struct pc_spin *spin,
+                      const uint8_t **payload, size_t *n) {
     for (;;) {
         switch (pc_inbox_read(in, fd, max_frame, share, payload, n)) {
         case PC_IO_DONE:
@@ -36,7 +57,7 @@ static int next_frame(struct pc_inbox *in, int fd, size_t max_frame, size_t shar
         case PC_IO_EOF:
             return 0;
         case PC_IO_AGAIN:
-            if (wait_for(fd, POLLIN) < 0) {
+            if (wait_input(in, fd, max_frame, spin) < 0) {
                 return -1;
             }
             break;
@@ -53,8 +74,9 @@ static int next_frame(struct pc_inbox *in, int fd, size_t max_frame, size_t shar
     }
 }
 
-int pc_channel_next(struct pc_inbox *in, int fd, size_t max_frame, const uint8_t **payload, size_t *n) {
-    return next_frame(in, fd, max_frame, SIZE_MAX, payload, n);
+int pc_channel_next(struct pc_inbox *in, int fd, size_t max_frame, struct pc_spin *spin, const uint8_t **payload,
+                    size_t *n) {
+    return next_frame(in, fd, max_frame, SIZE_MAX, spin, payload, n);
 }
 
 int pc_channel_flush(struct pc_outbox *out, int fd) {
@@ -79,9 +101,10 @@ PyObject *pc_channel_read_frame(PyObject *module, PyObject *args) {
     struct pc_inbox in;
     const uint8_t *payload;
     size_t n;
+    struct pc_spin never = {.limit_ns = 0};
     pc_inbox_init(&in);
     PyObject *frame = NULL;
-    int got = next_frame(&in, fd, (size_t)max_frame, PC_FRAME_HEADER, &payload, &n);
+    int got = next_frame(&in, fd, (size_t)max_frame, PC_FRAME_HEADER, &never, &payload, &n);
     if (got == 0) {
         frame = Py_NewRef(Py_None);
     } else if (got > 0) {

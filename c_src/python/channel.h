@@ -5,9 +5,11 @@
 
 #include "core.h"
 #include "wire/io.h"
+#include "wire/spin.h"
 
-/* 1: *payload is borrowed until pc_inbox_consume. 0: end of file. -1: exception. */
-int pc_channel_next(struct pc_inbox *in, int fd, size_t max_frame, const uint8_t **payload, size_t *n);
+/* 1: *payload is borrowed until pc_inbox_consume. 0: end of file. -1: exception. May poll, as `spin` says, before it sleeps. */
+int pc_channel_next(struct pc_inbox *in, int fd, size_t max_frame, struct pc_spin *spin, const uint8_t **payload,
+                    size_t *n);
 
 /* Writes everything. 1: written. 0: the other end is gone. -1: exception. */
 int pc_channel_flush(struct pc_outbox *out, int fd);

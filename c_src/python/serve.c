@@ -25,6 +25,7 @@ struct server {
     unsigned max_depth;
     struct pc_inbox in;
     struct pc_outbox out;
+    struct pc_spin spin;
 };
 
 enum next { GO_ON, SHUTDOWN, END_OF_FILE, RAISED };
@@ -212,7 +213,7 @@ static enum next handle_frame(struct server *s, const uint8_t *payload, size_t n
 static enum next serve_one(struct server *s) {
     const uint8_t *payload;
     size_t n;
-    int got = pc_channel_next(&s->in, s->fd, s->max_frame, &payload, &n);
+    int got = pc_channel_next(&s->in, s->fd, s->max_frame, &s->spin, &payload, &n);
     if (got <= 0) {
         return got == 0 ? END_OF_FILE : RAISED;
     }
@@ -274,15 +275,17 @@ static int start(int call_fd, int side_fd) {
 
 PyObject *pc_serve(PyObject *module, PyObject *args, PyObject *kwargs) {
     (void)module;
-    static char *names[] = {"call_fd", "side_fd", "tools", "max_frame", "max_depth", NULL};
+    static char *names[] = {"call_fd", "side_fd", "tools", "max_frame", "max_depth", "spin_us", NULL};
     struct server s = {.max_depth = PC_MAX_DEPTH};
     int side;
     Py_ssize_t max_frame = PC_MAX_FRAME;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiO!|nI:serve", names, &s.fd, &side, &PyDict_Type, &s.tools,
-                                     &max_frame, &s.max_depth)) {
+    unsigned spin_us = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiO!|nII:serve", names, &s.fd, &side, &PyDict_Type, &s.tools,
+                                     &max_frame, &s.max_depth, &spin_us)) {
         return NULL;
     }
     s.max_frame = (size_t)max_frame;
+    s.spin.limit_ns = (int64_t)spin_us * 1000;
     if (s.max_depth > PC_MAX_DEPTH) {
         s.max_depth = PC_MAX_DEPTH;
     }

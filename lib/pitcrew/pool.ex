@@ -41,6 +41,8 @@ defmodule Pitcrew.Pool do
       (default) an error that names the path and both keys; with `:strict` it arrives as a `pitcrew.Map`, which keeps them
       apart and comes back equal. Other maps are a `dict` either way
     * `:max_frame` - the largest message in bytes (default 1 GiB)
+    * `:spin_us` - microseconds, at most 200, that a caller and its worker poll for the other's frame before they sleep until
+      it is there (default 0: never); `docs/performance.md` says for whom
 
   An unknown or misspelt option, or one of the wrong type, is an error that says what was given and what is allowed:
 

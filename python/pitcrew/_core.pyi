@@ -108,6 +108,7 @@ def serve(
     tools: dict[str, tuple[Callable[..., Any], dict[int | str, Any] | None]],
     max_frame: int = ...,
     max_depth: int = ...,
+    spin_us: int = 0,
 ) -> Literal["eof", "shutdown"]: ...
 @overload
 def zygote_loop(link_fd: int, argv: None, /) -> tuple[int, dict[str, Any]]: ...

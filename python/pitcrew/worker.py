@@ -115,7 +115,7 @@ def serve(call: int, side: int, tools: Prepared, hello: dict[str, Any]) -> NoRet
     own = os.getpid()
     status = 0
     try:
-        _core.serve(call, side, tools.served, hello["max_frame"], hello["max_depth"])
+        _core.serve(call, side, tools.served, hello["max_frame"], hello["max_depth"], hello.get("spin_us", 0))
     except SystemExit as end:  # a signal handler of the user's, between two calls
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException as error:  # told, then the end of this process

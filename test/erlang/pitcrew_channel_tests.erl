@@ -85,7 +85,7 @@ leak_of_the_killed_test() ->
     {Pid, Ref} = spawn_monitor(fun() ->
         S = #{slots := Slots} = setup(),
         {ok, Channel, 0} = pitcrew_nif:claim(Slots),
-        {ok, _} = pitcrew_nif:call(Channel, make_ref(), <<"t">>, [], nil, nil, ?OPTS, 1000),
+        {ok, _} = pitcrew_nif:call(Channel, make_ref(), <<"t">>, [], nil, nil, ?OPTS, 1000, 0),
         Self ! {ready, maps:get(dir, S)},
         receive never -> ok end
     end),
@@ -127,7 +127,7 @@ claim(Slots) ->
     {ok, Channel, 0} = pitcrew_nif:claim(Slots),
     Channel.
 
-call(Channel, Ref, Args) -> pitcrew_nif:call(Channel, Ref, <<"tool">>, Args, nil, nil, ?OPTS, 1 bsl 30).
+call(Channel, Ref, Args) -> pitcrew_nif:call(Channel, Ref, <<"tool">>, Args, nil, nil, ?OPTS, 1 bsl 30, 0).
 
 await(Channel, Ref) ->
     receive
@@ -189,7 +189,7 @@ an_unencodable_argument_keeps_the_slot(#{slots := Slots}) ->
     {error, #{kind := encode_error, path := Path}} = call(Channel, make_ref(), [1, #{<<"x">> => [<<255>>]}]),
     ?assertEqual([args, 1, <<"x">>, 0], Path),
     {error, #{kind := too_big}} =
-        pitcrew_nif:call(Channel, make_ref(), <<"t">>, [binary:copy(<<"x">>, 1000)], nil, nil, ?OPTS, 100),
+        pitcrew_nif:call(Channel, make_ref(), <<"t">>, [binary:copy(<<"x">>, 1000)], nil, nil, ?OPTS, 100, 0),
     ?assertEqual(ok, pitcrew_nif:checkin(Channel)),
     Channel = claim(Slots),
     ok = pitcrew_nif:checkin(Channel).
