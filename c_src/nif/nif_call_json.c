@@ -37,8 +37,9 @@ static enum pc_status join(ErlNifEnv *env, const struct pc_sending *sending, str
 
 static bool call(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct pc_budget *budget, ERL_NIF_TERM *answer) {
     struct texts t = {.sending = {.json = true, .write = join}};
-    if (!pc_sending_read(env, argv[0], argv[1], argv[5], argv[6], &t.sending) || !enif_inspect_binary(env, argv[2], &t.tool) ||
-        !enif_inspect_binary(env, argv[3], &t.args) || !enif_inspect_binary(env, argv[4], &t.kwargs)) {
+    if (!pc_sending_read(env, argv[0], argv[1], argv[5], argv[6], &t.sending) ||
+        !enif_inspect_binary(env, argv[2], &t.tool) || !enif_inspect_binary(env, argv[3], &t.args) ||
+        !enif_inspect_binary(env, argv[4], &t.kwargs)) {
         *answer = enif_make_badarg(env);
         return true;
     }

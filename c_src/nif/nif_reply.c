@@ -177,7 +177,8 @@ static bool advance(ErlNifEnv *env, const struct reply_args *a, uint32_t phase, 
             return true;
         }
         struct frame f = {.payload = NULL, .n = 0};
-        enum pc_io io = pc_inbox_read(&c->in, c->fd, c->max_frame, budget != NULL ? PC_SHARE : SIZE_MAX, &f.payload, &f.n);
+        enum pc_io io =
+            pc_inbox_read(&c->in, c->fd, c->max_frame, budget != NULL ? PC_SHARE : SIZE_MAX, &f.payload, &f.n);
         if (io == PC_IO_AGAIN) {
             *answer = wait_on(env, a);
             return true;

@@ -33,7 +33,13 @@ channel_test_() ->
           {only_the_controller_may_close, fun only_the_controller_may_close/1},
           {the_queue_is_not_overtaken, fun the_queue_is_not_overtaken/1},
           {a_peer_that_is_gone_before_the_call, fun a_peer_that_is_gone_before_the_call/1},
-          {controller_death_is_a_verdict, fun controller_death_is_a_verdict/1}
+          {controller_death_is_a_verdict, fun controller_death_is_a_verdict/1},
+          {an_answer_within_the_poll_needs_no_message, fun an_answer_within_the_poll_needs_no_message/1},
+          {after_a_poll_in_vain_a_message_comes, fun after_a_poll_in_vain_a_message_comes/1},
+          {half_an_answer_within_the_poll, fun half_an_answer_within_the_poll/1},
+          {an_end_of_file_within_the_poll, fun an_end_of_file_within_the_poll/1},
+          {a_verdict_after_the_poll, fun a_verdict_after_the_poll/1},
+          {abandon_after_the_poll, fun abandon_after_the_poll/1}
       ]].
 
 in_a_room(Fun) ->
@@ -129,18 +135,25 @@ claim(Slots) ->
 
 call(Channel, Ref, Args) -> pitcrew_nif:call(Channel, Ref, <<"tool">>, Args, nil, nil, ?OPTS, 1 bsl 30, 0).
 
+call_polling(Channel, Ref, SpinNs) -> pitcrew_nif:call(Channel, Ref, <<"tool">>, [], nil, nil, ?OPTS, 1 bsl 30, SpinNs).
+
+%% The first call on a channel has the id 1, so its answer can be there before it.
+answer_ahead(Worker) -> worker_send(Worker, [?REPLY, 1, 0, <<"ahead">>]).
+
 await(Channel, Ref) ->
     receive
-        {select, Channel, Ref, _} ->
-            case pitcrew_nif:reply(Channel, Ref, ?OPTS) of
-                again -> await(Channel, Ref);
-                lost -> await(Channel, Ref);
-                Result -> Result
-            end;
+        {select, Channel, Ref, _} -> read(Channel, Ref);
         {pitcrew_verdict, Ref, Reason, Owed} ->
             selects(Ref, Owed),
             {verdict, Reason}
     after 5000 -> timeout
+    end.
+
+read(Channel, Ref) ->
+    case pitcrew_nif:reply(Channel, Ref, ?OPTS) of
+        again -> await(Channel, Ref);
+        lost -> await(Channel, Ref);
+        Result -> Result
     end.
 
 %% So many select messages are there, or about to come; no more.
@@ -412,3 +425,73 @@ wait_until(Condition, Deadline) ->
             erlang:yield(),
             wait_until(Condition, Deadline)
     end.
+
+%% ---- with a poll
+
+an_answer_within_the_poll_needs_no_message(#{slots := Slots, worker := Worker}) ->
+    Channel = claim(Slots),
+    Ref = make_ref(),
+    answer_ahead(Worker),
+    {ready, _} = call_polling(Channel, Ref, 100_000),
+    ?assertMatch({reply, 0, _, <<"ahead">>}, read(Channel, Ref)),
+    ok = pitcrew_nif:checkin(Channel),
+    nothing_in_the_mailbox().
+
+after_a_poll_in_vain_a_message_comes(#{slots := Slots, worker := Worker}) ->
+    Channel = claim(Slots),
+    [begin
+         Ref = make_ref(),
+         {ok, _} = call_polling(Channel, Ref, 1000),
+         [?CALL, Id | _] = worker_recv(Worker),
+         worker_send(Worker, [?REPLY, Id, 0, N]),
+         ?assertMatch({reply, 0, _, N}, await(Channel, Ref))
+     end || N <- lists:seq(1, 20)],
+    ok = pitcrew_nif:checkin(Channel),
+    nothing_in_the_mailbox().
+
+half_an_answer_within_the_poll(#{slots := Slots, worker := Worker}) ->
+    Channel = claim(Slots),
+    Ref = make_ref(),
+    <<Half:7/binary, Rest/binary>> = frame([?REPLY, 1, 0, <<"in two parts">>]),
+    ok = gen_tcp:send(Worker, Half),
+    %% The half is there; that it is no whole answer shows while the poll goes on.
+    case call_polling(Channel, Ref, 100_000) of
+        {ok, _} -> ok;
+        {ready, _} -> again = pitcrew_nif:reply(Channel, Ref, ?OPTS)
+    end,
+    ok = gen_tcp:send(Worker, Rest),
+    ?assertMatch({reply, 0, _, <<"in two parts">>}, await(Channel, Ref)),
+    ok = pitcrew_nif:checkin(Channel),
+    nothing_in_the_mailbox().
+
+an_end_of_file_within_the_poll(#{slots := Slots, worker := Worker, channel := Channel}) ->
+    Channel = claim(Slots),
+    Ref = make_ref(),
+    ok = gen_tcp:shutdown(Worker, write),
+    {ready, _} = call_polling(Channel, Ref, 100_000),
+    lost = pitcrew_nif:reply(Channel, Ref, ?OPTS),
+    ?assertEqual(lost, told(Channel)),
+    ok = pitcrew_nif:verdict(Channel, gone),
+    ?assertEqual({verdict, gone}, await(Channel, Ref)),
+    _ = pitcrew_nif:checkin(Channel),
+    nothing_in_the_mailbox().
+
+a_verdict_after_the_poll(#{slots := Slots, worker := Worker, channel := Channel}) ->
+    Channel = claim(Slots),
+    Ref = make_ref(),
+    answer_ahead(Worker),
+    {ready, _} = call_polling(Channel, Ref, 100_000),
+    ok = pitcrew_nif:verdict(Channel, condemned),
+    poisoned = pitcrew_nif:reply(Channel, Ref, ?OPTS),
+    receive {pitcrew_verdict, Ref, Reason, Owed} -> ?assertEqual({condemned, 0}, {Reason, Owed}) after 5000 -> error(no_verdict) end,
+    _ = pitcrew_nif:checkin(Channel),
+    nothing_in_the_mailbox().
+
+abandon_after_the_poll(#{slots := Slots, worker := Worker, channel := Channel}) ->
+    Channel = claim(Slots),
+    Ref = make_ref(),
+    answer_ahead(Worker),
+    {ready, _} = call_polling(Channel, Ref, 100_000),
+    ?assertEqual(poisoned, pitcrew_nif:abandon(Channel, Ref)),
+    ?assertEqual(cut, told(Channel)),
+    nothing_in_the_mailbox().
