@@ -2,12 +2,15 @@
  * The floor of a round trip: two C processes that send a frame to and fro over a unix socketpair and do nothing else.
  *
  *   floor same|cross BYTES TRIPS
+ *   floor many BYTES TRIPS PAIRS
  *
  * `same` pins both ends to one processor, `cross` to two of them, of different cores when the machine has them. After
- * TRIPS / 4 trips of warm-up it times TRIPS trips one by one and prints `p50_ns p99_ns cpu_a cpu_b`. Status 2: wrong
- * usage; 1: something the machine refused, told on stderr.
+ * TRIPS / 4 trips of warm-up it times TRIPS trips one by one and prints `p50_ns p99_ns cpu_a cpu_b`. `many` lets PAIRS pairs, wherever
+ * the system puts them, make TRIPS trips each at the same time, and prints `trips_per_s` of all. Status 2: wrong usage;
+ * 1: something the machine refused, told on stderr.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -21,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FRAME_MAX = 1 << 20, TRIPS_MAX = 10 * 1000 * 1000 };
+enum { FRAME_MAX = 1 << 20, TRIPS_MAX = 10 * 1000 * 1000, PAIRS_MAX = 256 };
 
 static void floor_fail(const char *what) {
     fprintf(stderr, "floor: %s: %s\n", what, strerror(errno));
@@ -103,7 +106,8 @@ static bool floor_read(int fd, char *frame, size_t size) {
 static void floor_echo(int fd, int cpu, size_t size) {
     static char frame[FRAME_MAX];
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    floor_pin(cpu);
+    if (cpu >= 0)
+        floor_pin(cpu);
     while (floor_read(fd, frame, size) && floor_write(fd, frame, size))
         ;
     _exit(0);
@@ -134,12 +138,72 @@ static size_t floor_number(const char *text, size_t max) {
     return errno || *end || end == text || n > max ? 0 : n;
 }
 
+/* The asking end of one pair; its trips begin when `start` is closed. */
+static void floor_ask(int fd, int start, size_t size, size_t trips) {
+    static char frame[FRAME_MAX];
+    char none;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    memset(frame, 'x', size);
+    if (read(start, &none, 1) != 0)
+        _exit(1);
+    while (trips > 0 && floor_write(fd, frame, size) && floor_read(fd, frame, size))
+        trips--;
+    _exit(trips > 0);
+}
+
+static pid_t floor_fork(void) {
+    pid_t pid = fork();
+    if (pid < 0)
+        floor_fail("fork");
+    return pid;
+}
+
+static int floor_many(size_t size, size_t trips, size_t pairs) {
+    pid_t asking[PAIRS_MAX];
+    int gate[2];
+    if (pipe2(gate, O_CLOEXEC))
+        floor_fail("pipe2");
+    for (size_t i = 0; i < pairs; i++) {
+        int ends[2];
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))
+            floor_fail("socketpair");
+        if (floor_fork() == 0) {
+            close(gate[1]);
+            close(ends[0]);
+            floor_echo(ends[1], -1, size);
+        }
+        if ((asking[i] = floor_fork()) == 0) {
+            close(gate[1]);
+            close(ends[1]);
+            floor_ask(ends[0], gate[0], size, trips);
+        }
+        close(ends[0]);
+        close(ends[1]);
+    }
+    uint64_t start = floor_now_ns();
+    close(gate[1]);
+    for (size_t i = 0; i < pairs; i++) {
+        int status;
+        if (waitpid(asking[i], &status, 0) != asking[i] || status != 0)
+            floor_fail("a pair");
+    }
+    double seconds = (double)(floor_now_ns() - start) / 1e9;
+    printf("%.0f\n", (double)(trips * pairs) / seconds);
+    return 0;
+}
+
 int main(int argc, char **argv) {
+    if (argc == 5 && !strcmp(argv[1], "many")) {
+        size_t bytes = floor_number(argv[2], FRAME_MAX), each = floor_number(argv[3], TRIPS_MAX);
+        size_t pairs = floor_number(argv[4], PAIRS_MAX);
+        if (bytes && each && pairs)
+            return floor_many(bytes, each, pairs);
+    }
     bool cross = argc == 4 && !strcmp(argv[1], "cross");
     size_t size = argc == 4 ? floor_number(argv[2], FRAME_MAX) : 0;
     size_t trips = argc == 4 ? floor_number(argv[3], TRIPS_MAX) : 0;
     if (!size || !trips || (!cross && strcmp(argv[1], "same"))) {
-        fputs("usage: floor same|cross BYTES TRIPS\n", stderr);
+        fputs("usage: floor same|cross BYTES TRIPS, or floor many BYTES TRIPS PAIRS\n", stderr);
         return 2;
     }
     int a, b, ends[2];
