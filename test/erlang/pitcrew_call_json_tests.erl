@@ -8,7 +8,6 @@
 -define(MAX, 9223372036854775807).
 -define(MIN, -9223372036854775808).
 %% Nanoseconds on a normal scheduler.
--define(MOST_STAY, 1_000_000).
 
 test(Fun) -> {timeout, 60, Fun}.
 
@@ -96,11 +95,10 @@ large_values_go_both_ways_test_() ->
         with_pool(fun(Pool) ->
             Text = binary:copy(<<"é\n"/utf8>>, 1 bsl 19),
             Rows = [#{<<"id">> => N, <<"name">> => <<"row">>, <<"values">> => [1.5, N, nil]} || N <- lists:seq(1, 20000)],
-            _ = pitcrew_nif:longest_stay(true),
             {ok, Back} = echo(Pool, Text),
             ?assertEqual(erlang:md5(Text), erlang:md5(Back)),
             ?assertEqual({ok, Rows}, echo(Pool, Rows)),
-            ?assertMatch(Stay when Stay =< ?MOST_STAY, pitcrew_nif:longest_stay(false))
+            pitcrew_test:stays_short(fun() -> {ok, _} = echo(Pool, Text), {ok, _} = echo(Pool, Rows) end)
         end)
     end).
 

@@ -3,8 +3,6 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
--define(MOST_NS, 1_000_000).
-
 %% Large, each in its own way: many small things, few large ones, what costs more than it seems, and what is found out late.
 terms() ->
     Wide = unicode:characters_to_binary(lists:duplicate(700_000, 16#20ac)),
@@ -34,9 +32,8 @@ terms() ->
         {arrow, #{'__struct__' => 'Elixir.Pitcrew.Arrow', data => binary:copy(<<255, 255, 255, 255, 0, 0, 0, 0>>, 1_000_000)}}
     ].
 
-%% Three times, and the shortest counts: processor time includes what the kernel does to give the thread memory.
 stays_test_() ->
-    [{timeout, 60, {atom_to_list(Name) ++ " " ++ atom_to_list(What), fun() -> check(Name, What, Fun) end}}
+    [{timeout, 60, {atom_to_list(Name) ++ " " ++ atom_to_list(What), fun() -> pitcrew_test:stays_short(Fun) end}}
      || {Name, Term} <- terms(), {What, Fun} <- functions(Term)].
 
 functions(Term) ->
@@ -50,17 +47,8 @@ functions(Term) ->
         {decode_all, fun() -> {ok, [_, _], 0} = pitcrew_nif:decode_all(Twice, #{}) end}
     ].
 
-check(Name, What, Fun) ->
-    Stay = lists:min([longest(Fun) || _ <- lists:seq(1, 3)]),
-    ?assertMatch({_, _, Ns} when Ns =< ?MOST_NS, {Name, What, Stay}).
-
-longest(Fun) ->
-    _ = pitcrew_nif:longest_stay(true),
-    Fun(),
-    pitcrew_nif:longest_stay(false).
-
 %% The clock that the tests above rely on does measure.
 clock_test() ->
-    ?assert(longest(fun() -> {ok, _} = pitcrew_nif:encode(lists:seq(1, 10_000), #{inline_units => 1_000_000}) end) > 1000),
+    ?assert(pitcrew_test:longest_stay(fun() -> {ok, _} = pitcrew_nif:encode(lists:seq(1, 10_000), #{inline_units => 1_000_000}) end) > 1000),
     {ok, _} = pitcrew_nif:encode(lists:seq(1, 1000), #{}),
     ?assertEqual(0, pitcrew_nif:longest_stay(false)).

@@ -2,6 +2,7 @@
 -module(pitcrew_test).
 -include_lib("eunit/include/eunit.hrl").
 -export([with_pool/1, with_pool/2, gated/1, options/1, options/2, processes_of/1, fixtures/0, base/0, quietly/1]).
+-export([stays_short/1, longest_stay/1]).
 -export([listen/0, port/1, meet/1, answer/2, until/1, mailbox/0, kill/1]).
 
 %% @doc Runs a fun with the name of a pool of the fixture py_tools; afterwards nothing may be left of the pool.
@@ -141,3 +142,18 @@ meet(Listener) ->
 answer(Socket, Text) ->
     ok = gen_tcp:send(Socket, Text),
     ok = gen_tcp:close(Socket).
+
+%% @doc Whether no native function stays above a millisecond on a normal scheduler while the fun runs. Five times, and the
+%% shortest counts: processor time includes what the kernel does to give the thread memory. Instrumented code takes several times as
+%% long, so under a sanitizer it only runs.
+stays_short(Fun) ->
+    Stay = lists:min([longest_stay(Fun) || _ <- lists:seq(1, 5)]),
+    case os:getenv("ASAN_OPTIONS") of
+        false -> ?assertMatch(Ns when Ns =< 1_000_000, Stay);
+        _ -> ok
+    end.
+
+longest_stay(Fun) ->
+    _ = pitcrew_nif:longest_stay(true),
+    Fun(),
+    pitcrew_nif:longest_stay(false).
