@@ -151,6 +151,9 @@ static enum pc_status decode_decimal(struct decoder *d, const struct pc_token *t
     int64_t sign;
     int64_t exp;
     ERL_NIF_TERM fields[PC_STRUCT_FIELDS];
+    if (d->budget != NULL && t->len > PC_HUGE_INTEGER) {
+        return PC_BUDGET;
+    }
     enum pc_status status = enter_payload(d, t, &p);
     if (status != PC_OK) {
         return status;
@@ -261,7 +264,7 @@ static enum pc_status decode_calendar(struct decoder *d, enum pc_struct which, c
 
 static enum pc_status decode_bigint(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term) {
     d->units -= BIGINT_COST + t->len / PC_COPIED_PER_UNIT;
-    if (is_time_up(d)) {
+    if ((d->budget != NULL && t->len > PC_HUGE_INTEGER) || is_time_up(d)) {
         return PC_BUDGET;
     }
     if (!pc_term_read_bigint(d->env, t->data, t->len, term)) {

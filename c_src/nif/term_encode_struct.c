@@ -58,6 +58,10 @@ static bool write_coefficient(struct encoder *e, ERL_NIF_TERM coef) {
 static enum pc_status encode_decimal(struct encoder *e, const ERL_NIF_TERM f[]) {
     int sign;
     ErlNifSInt64 exp;
+    if (e->budget != NULL && enif_term_type(e->env, f[1]) == ERL_NIF_TERM_TYPE_INTEGER &&
+        pc_term_is_huge_integer(e->env, f[1])) {
+        return PC_BUDGET;
+    }
     size_t mark = pc_write_ext_begin(e->w);
     pc_write_array(e->w, 3);
     if (!enif_get_int(e->env, f[0], &sign) || (sign != 1 && sign != -1) || !enif_get_int64(e->env, f[2], &exp)) {

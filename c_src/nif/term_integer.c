@@ -16,6 +16,30 @@ enum {
     SMALL_PAYLOAD = 256,
 };
 
+/* 2 to the power of 8 * PC_HUGE_INTEGER, or that below zero. */
+static bool make_bound(ErlNifEnv *env, uint8_t sign, ERL_NIF_TERM *term) {
+    uint8_t *payload = enif_alloc(1 + PC_HUGE_INTEGER + 1);
+    if (payload == NULL) {
+        return false;
+    }
+    memset(payload, 0, 1 + PC_HUGE_INTEGER);
+    payload[0] = sign;
+    payload[1 + PC_HUGE_INTEGER] = 1;
+    bool made = pc_term_read_bigint(env, payload, 1 + PC_HUGE_INTEGER + 1, term);
+    enif_free(payload);
+    return made;
+}
+
+bool pc_term_make_bounds(ErlNifEnv *env, ERL_NIF_TERM bounds[2]) {
+    return make_bound(env, 1, &bounds[0]) && make_bound(env, 0, &bounds[1]);
+}
+
+/* The VM compares lengths before digits. */
+bool pc_term_is_huge_integer(ErlNifEnv *env, ERL_NIF_TERM integer) {
+    const ERL_NIF_TERM *bounds = pc_term_state(env)->bounds;
+    return enif_compare(integer, bounds[1]) >= 0 || enif_compare(integer, bounds[0]) <= 0;
+}
+
 bool pc_term_write_bigint(ErlNifEnv *env, struct pc_writer *w, ERL_NIF_TERM integer) {
     ErlNifBinary etf;
     if (!enif_term_to_binary(env, integer, &etf)) {

@@ -34,6 +34,14 @@ ERL_NIF_TERM pc_term_atom_text(ErlNifEnv *env, ERL_NIF_TERM atom);
 /* The atom with this text, which is UTF-8, if it exists. */
 bool pc_term_find_atom(ErlNifEnv *env, const uint8_t *text, uint32_t n, ERL_NIF_TERM *term);
 
+/*
+ * Integers of more bytes are for a dirty scheduler: the VM takes memory of their size more than once, which costs more than
+ * their digits. make_bounds: the least of them below and above zero; false when out of memory.
+ */
+enum { PC_HUGE_INTEGER = 16 * 1024 };
+bool pc_term_make_bounds(ErlNifEnv *env, ERL_NIF_TERM bounds[2]);
+bool pc_term_is_huge_integer(ErlNifEnv *env, ERL_NIF_TERM integer);
+
 /* An integer beyond 64 bits, as ext 2. False if the VM is out of memory. */
 bool pc_term_write_bigint(ErlNifEnv *env, struct pc_writer *w, ERL_NIF_TERM integer);
 

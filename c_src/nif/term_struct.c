@@ -8,7 +8,7 @@
 
 #include "atoms.h"
 #include "nif.h"
-#include "term_struct.h"
+#include "term_private.h"
 
 static const ERL_NIF_TERM *const names[PC_STRUCTS] = {
     [PC_STRUCT_SET] = &am_map_set,
@@ -106,7 +106,8 @@ struct pc_term_state *pc_term_state_new(ErlNifEnv *env, ERL_NIF_TERM templates) 
         return NULL;
     }
     state->env = enif_alloc_env();
-    if (state->env == NULL || getentropy(state->key, sizeof state->key) != 0) {
+    if (state->env == NULL || getentropy(state->key, sizeof state->key) != 0 ||
+        !pc_term_make_bounds(state->env, state->bounds)) {
         pc_term_state_free(state);
         return NULL;
     }

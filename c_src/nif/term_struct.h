@@ -36,7 +36,8 @@ struct pc_template {
 };
 
 struct pc_term_state {
-    ErlNifEnv *env; /* of the templates' defaults */
+    ErlNifEnv *env;         /* of the templates' defaults, and the bounds */
+    ERL_NIF_TERM bounds[2]; /* pc_term_make_bounds */
     struct pc_template templates[PC_STRUCTS];
     uint8_t key[PC_SIPHASH_KEY];
 };

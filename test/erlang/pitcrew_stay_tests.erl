@@ -23,6 +23,8 @@ terms() ->
         {dates, lists:duplicate(50_000, #{'__struct__' => 'Elixir.Date', calendar => 'Elixir.Calendar.ISO', year => 2024, month => 2, day => 29})},
         {big_integers, [(1 bsl 200) + N || N <- lists:seq(1, 50_000)]},
         {huge_integer, 1 bsl 4_000_000},
+        {huge_integers, [1, -(1 bsl 4_000_000), 1 bsl 131_072, 1 bsl 131_071, -(1 bsl 131_072)]},
+        {huge_decimal, [#{'__struct__' => 'Elixir.Decimal', sign => 1, coef => 1 bsl 4_000_000, exp => 0}]},
         {improper, lists:seq(1, 100_000) ++ tail},
         {opaque, [make_ref() || _ <- lists:seq(1, 20_000)]},
         {large_opaque, fun() -> {Keys, self()} end},
