@@ -34,7 +34,7 @@ void pc_budget_init(struct pc_budget *b, size_t exact);
 
 /*
  * Called with *units below zero: grants more if there is time for what is owed and some more. NULL is a budget without an end,
- * whose units cannot run out. False, and no units left, when it is time to go.
+ * for dirty schedulers: it gives the core to whoever waits for it, and grants. False, and no units left, when it is time to go.
  */
 bool pc_budget_extend(struct pc_budget *b, int64_t *units);
 

@@ -15,7 +15,7 @@ void pc_term_decoder_init(struct decoder *d, ErlNifEnv *env, struct pc_reader *r
     d->opts = opts;
     d->err = err;
     d->budget = budget;
-    d->units = budget != NULL ? budget->units : INT64_MAX;
+    d->units = budget != NULL ? budget->units : PC_BUDGET_GRANT;
     d->owed = 1;
     d->terms = d->local;
     d->top = 0;

@@ -118,7 +118,7 @@ static void encoder_init(struct encoder *e, ErlNifEnv *env, struct pc_writer *w,
     e->opts = opts;
     e->err = err;
     e->budget = budget;
-    e->units = budget != NULL ? budget->units : INT64_MAX;
+    e->units = budget != NULL ? budget->units : PC_BUDGET_GRANT;
     e->depth = 0;
     e->max_depth = opts->max_depth != 0 ? opts->max_depth : PC_MAX_DEPTH;
     e->max_size = w->max;
