@@ -16,9 +16,10 @@
 #include "term_small.h"
 
 enum {
-    LARGE_MAP = 32, /* above it a map is a hash tree */
-    PAIR_COST = 2,  /* of any map */
-    TREE_COST = 3,  /* more for each pair of a large map */
+    MANY_FLOATS = 32, /* from here on it pays to look for a list of nothing else */
+    LARGE_MAP = 32,   /* above it a map is a hash tree */
+    PAIR_COST = 2,    /* of any map */
+    TREE_COST = 3,    /* more for each pair of a large map */
 };
 
 bool pc_term_make_binary(ErlNifEnv *env, const void *bytes, size_t n, ERL_NIF_TERM *term) {
@@ -95,6 +96,18 @@ enum pc_status pc_term_learn(struct decoder *d, const struct pc_token *t, struct
     return status;
 }
 
+static enum pc_status decode_array(struct decoder *d, uint32_t n, ERL_NIF_TERM *term) {
+    if (n >= MANY_FLOATS && pc_reader_left(d->r) >= PC_PACK_MOST * (uint64_t)n && *d->r->p == 0xcb &&
+        d->depth < d->max_depth) {
+        bool done;
+        enum pc_status status = pc_term_decode_floats(d, n, &done, term);
+        if (status != PC_OK || done) {
+            return status;
+        }
+    }
+    return open_container(d, n, false);
+}
+
 /* What a token is: a term, or a container, which is on top then. */
 static enum pc_status decode_token(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term) {
     switch (t->type) {
@@ -117,7 +130,7 @@ static enum pc_status decode_token(struct decoder *d, const struct pc_token *t, 
     case PC_BIN:
         return decode_bin(d, t, term);
     case PC_ARRAY:
-        return pc_term_open(d, t->len, false);
+        return decode_array(d, t->len, term);
     case PC_MAP:
         return pc_term_open(d, t->len, true);
     case PC_EXT:

@@ -85,6 +85,12 @@ bool pc_term_decoder_restore(struct decoder *d, const struct pc_term_pause *paus
 enum pc_status pc_term_open(struct decoder *d, uint32_t n, bool is_map);
 enum pc_status pc_term_fill(struct decoder *d);
 
+/*
+ * term_decode_floats.c: the array of n elements whose head was read, if it is one of finite floats and nothing else; the caller has seen
+ * that the first is, and that the input is long enough. Otherwise not *done, and nothing is read.
+ */
+enum pc_status pc_term_decode_floats(struct decoder *d, uint32_t n, bool *done, ERL_NIF_TERM *term);
+
 /* term_decode_ext.c: an extension other than an atom. */
 enum pc_status pc_term_decode_ext(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term);
 
