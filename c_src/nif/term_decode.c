@@ -198,13 +198,13 @@ static inline enum pc_status next_key(struct decoder *d, ERL_NIF_TERM *term) {
     return taken(d, decode_repeated(d, &t, term), start, d->depth);
 }
 
-/* Numbers mostly come many together: those at hand, as far as units reach. */
-static void fill_numbers(struct decoder *d, struct level *l) {
+/* Numbers mostly come many together: those at hand, into a list that has `at` of its n elements, as far as units reach. */
+static uint32_t fill_numbers(struct decoder *d, size_t base, uint32_t n, uint32_t at) {
     ErlNifEnv *env = d->env;
-    ERL_NIF_TERM *terms = d->terms + l->base;
+    ERL_NIF_TERM *terms = d->terms + base;
     struct pc_reader r = *d->r;
-    uint32_t at = l->at;
-    uint32_t most = d->units < l->n - at ? at + (uint32_t)(d->units > 0 ? d->units : 0) : l->n;
+    uint32_t begin = at;
+    uint32_t most = d->units < n - at ? at + (uint32_t)(d->units > 0 ? d->units : 0) : n;
     int64_t i;
     double f;
     while (at < most && pc_reader_take_int(&r, &i)) {
@@ -215,61 +215,64 @@ static void fill_numbers(struct decoder *d, struct level *l) {
         terms[at++] = enif_make_double(env, f);
         d->r->p = r.p;
     }
-    d->units -= at - l->at;
-    d->owed -= at - l->at;
-    l->at = at;
+    d->units -= at - begin;
+    d->owed -= at - begin;
+    return at;
 }
 
-/* Elements for the list on top, until it is full or another container is on top. */
+/* Elements for the list on top, until it is full or another container is on top. What moves with the stacks is looked up each time. */
 static enum pc_status fill_list(struct decoder *d) {
     unsigned depth = d->depth;
-    struct level *l = &d->levels[depth - 1];
+    const struct level top = d->levels[depth - 1];
+    enum pc_status status = PC_OK;
+    uint32_t at = top.at;
     for (;;) {
         ERL_NIF_TERM term = 0;
         if (pc_reader_is_number(d->r)) {
-            fill_numbers(d, l);
+            at = fill_numbers(d, top.base, top.n, at);
         }
-        if (l->at == l->n) {
-            return PC_OK;
+        if (at == top.n) {
+            break;
         }
         d->units--;
-        enum pc_status status = is_time_up(d) ? PC_BUDGET : next_value(d, &term);
+        status = is_time_up(d) ? PC_BUDGET : next_value(d, &term);
         if (status != PC_OK || d->depth > depth) {
-            return status;
+            break;
         }
-        l = &d->levels[depth - 1]; /* only now: the stacks may have moved */
-        d->terms[l->base + l->at++] = term;
+        d->terms[top.base + at++] = term;
     }
+    d->levels[depth - 1].at = at;
+    return status;
 }
 
 /* The same for a map. */
 static enum pc_status fill_map(struct decoder *d) {
     unsigned depth = d->depth;
-    struct level *l = &d->levels[depth - 1];
-    while (l->at < l->n) {
+    const struct level top = d->levels[depth - 1];
+    enum pc_status status = PC_OK;
+    uint32_t at = top.at;
+    bool has_key = top.has_key;
+    while (at < top.n) {
         ERL_NIF_TERM term = 0;
         d->units -= PAIR_COST;
-        enum pc_status status = is_time_up(d) ? PC_BUDGET : PC_OK;
-        if (status == PC_OK && !l->has_key) {
-            status = next_key(d, &term);
-            if (status != PC_OK || d->depth > depth) {
-                return status;
-            }
-            l = &d->levels[depth - 1];
-            d->terms[l->base + l->at] = term;
-            l->has_key = true;
-        }
-        if (status == PC_OK) {
-            status = next_value(d, &term);
-        }
+        status = is_time_up(d) ? PC_BUDGET : has_key ? PC_OK : next_key(d, &term);
         if (status != PC_OK || d->depth > depth) {
-            return status;
+            break;
         }
-        l = &d->levels[depth - 1];
-        d->terms[l->base + l->n + l->at++] = term;
-        l->has_key = false;
+        if (!has_key) {
+            d->terms[top.base + at] = term;
+            has_key = true;
+        }
+        status = next_value(d, &term);
+        if (status != PC_OK || d->depth > depth) {
+            break;
+        }
+        d->terms[top.base + top.n + at++] = term;
+        has_key = false;
     }
-    return PC_OK;
+    d->levels[depth - 1].at = at;
+    d->levels[depth - 1].has_key = has_key;
+    return status;
 }
 
 /* A container that is made, for the one that has waited for it. */
