@@ -5,6 +5,7 @@
  * The table refers to its channels and they to it; the circle is opened by slots_remove, or when the pool's process ends.
  */
 #include "nif/nif.h"
+#include "nif/send.h"
 
 #include "nif/atoms.h"
 #include "nif/channel.h"
@@ -107,10 +108,8 @@ void pc_slots_hand_on(ErlNifEnv *env, struct pc_slots *s, unsigned index, struct
     enif_mutex_unlock(s->lock);
     if (tell) {
         ErlNifEnv *message = enif_alloc_env();
-        ErlNifPid pool = s->pool;
-        (void)enif_send(env, &pool, message,
-                        enif_make_tuple3(message, am_pitcrew_slots, enif_make_resource(message, s), am_freed));
-        enif_free_env(message);
+        pc_send(env, &s->pool, message,
+                enif_make_tuple3(message, am_pitcrew_slots, enif_make_resource(message, s), am_freed));
     }
 }
 
