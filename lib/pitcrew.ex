@@ -58,6 +58,8 @@ defmodule Pitcrew do
     * `:binaries` - `:str` (binaries arrive as `str`) or `:bytes`
     * `:bytes` - `:plain` (Python's `bytes` arrive as binaries) or `:tagged` (as `Pitcrew.Bytes`)
     * `nil` - the atom that stands for Python's `None`: `nil` or `:undefined`
+    * `:copy_binaries` - `true`: no binary of the result shares memory with another. By default large ones are parts of the message that
+      brought them, which stays in memory as long as one of them does, at most 16 times its size
     * `:keys` - `:dict` (a map whose keys Python calls equal is an error) or `:strict` (it is a `pitcrew.Map`)
   """
   @type option ::
@@ -68,6 +70,7 @@ defmodule Pitcrew do
           | {:binaries, :str | :bytes}
           | {:bytes, :plain | :tagged}
           | {nil, nil | :undefined}
+          | {:copy_binaries, boolean()}
           | {:keys, :dict | :strict}
 
   @doc """

@@ -29,6 +29,7 @@
         binaries => str | bytes,
         bytes => plain | tagged,
         nil => nil | undefined,
+        copy_binaries => boolean(),
         keys => dict | strict
     }
     | [{atom(), term()}].

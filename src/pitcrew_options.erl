@@ -26,6 +26,7 @@
     bytes := plain | tagged,
     nil := nil | undefined,
     keys := dict | strict,
+    copy_binaries := boolean(),
     max_frame := pos_integer(),
     spin_us := non_neg_integer()
 }.
@@ -66,12 +67,13 @@ pool_table() ->
         {bytes, {one_of, [plain, tagged]}, {value, plain}},
         {nil, {one_of, [nil, undefined]}, {value, nil}},
         {keys, {one_of, [dict, strict]}, {value, dict}},
+        {copy_binaries, {one_of, [false, true]}, {value, false}},
         {max_frame, {integer, 1024, 1 bsl 30}, {value, 1 bsl 30}},
         {spin_us, {integer, 0, 200}, {value, 0}}
     ].
 
 call_table() ->
-    Names = [timeout, checkout_timeout, retry, protocol, binaries, bytes, nil, keys],
+    Names = [timeout, checkout_timeout, retry, protocol, binaries, bytes, nil, keys, copy_binaries],
     [Row || {Name, _, _} = Row <- pool_table(), lists:member(Name, Names)].
 
 aliases() -> #{pool_size => size}.
@@ -120,7 +122,7 @@ defaults(Options) -> with_meta(Options, (plain(Options))#{codec => codec(Options
 
 plain(Options) -> maps:with([timeout, checkout_timeout, retry, protocol], Options).
 
-codec(Options) -> maps:with([binaries, bytes, nil], Options).
+codec(Options) -> maps:with([binaries, bytes, nil, copy_binaries], Options).
 
 with_meta(#{keys := strict}, Call) -> Call#{meta => #{keys => strict}};
 with_meta(#{keys := dict}, Call) -> Call#{meta => nil};
@@ -129,6 +131,7 @@ with_meta(#{}, Call) -> Call.
 %% What JSON has no use for would be ignored.
 agree(#{protocol := json, codec := #{binaries := bytes}}) -> disagree(binaries, str, "carries no bytes", bytes);
 agree(#{protocol := json, codec := #{bytes := tagged}}) -> disagree(bytes, plain, "carries no bytes", tagged);
+agree(#{protocol := json, codec := #{copy_binaries := true}}) -> disagree(copy_binaries, false, "always copies them", true);
 agree(#{protocol := json, meta := #{keys := strict}}) -> disagree(keys, dict, "has no keys but texts", strict);
 agree(Call) -> Call.
 

@@ -32,6 +32,8 @@
 %%   for what JSON carries, and needs</li>
 %% <li>`binaries': whether a binary arrives in Python as `str' (default) or as `bytes'</li>
 %% <li>`nil': the atom that stands for None, `nil' (default) or `undefined'</li>
+%% <li>`copy_binaries': with `true' no binary of a result shares memory with another. By default (`false') large ones are parts of the message
+%%   that brought them, which stays in memory as long as one of them does, at most 16 times its size</li>
 %% <li>`max_frame' (1 GiB): bytes of the largest call or result</li>
 %% <li>`spin_us' (0): microseconds, at most 200, that a caller and its worker poll for the other's frame before they sleep until it is
 %%   there; docs/performance.md says for whom</li>

@@ -148,8 +148,11 @@ size_t pc_write_frame_begin(struct pc_writer *w) {
     return mark;
 }
 
-void pc_write_frame_end(struct pc_writer *w, size_t mark) {
-    if (w->status == PC_OK && fits_u32(w, w->len - mark - FRAME_HEADER)) {
-        _msgpack_store32(w->data + mark, (uint32_t)(w->len - mark - FRAME_HEADER));
+void pc_write_frame_end(struct pc_writer *w, size_t mark) { pc_write_frame_end_apart(w, mark, 0); }
+
+void pc_write_frame_end_apart(struct pc_writer *w, size_t mark, size_t elsewhere) {
+    size_t n = w->len - mark - FRAME_HEADER + elsewhere;
+    if (w->status == PC_OK && fits_u32(w, n)) {
+        _msgpack_store32(w->data + mark, (uint32_t)n);
     }
 }

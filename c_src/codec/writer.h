@@ -140,6 +140,7 @@ void pc_write_ext_end_apart(struct pc_writer *w, size_t mark, int8_t type, size_
 /* The same for a frame: room for the u32 length, and its value. */
 size_t pc_write_frame_begin(struct pc_writer *w);
 void pc_write_frame_end(struct pc_writer *w, size_t mark);
+void pc_write_frame_end_apart(struct pc_writer *w, size_t mark, size_t elsewhere);
 
 #include "pack.h"
 

@@ -13,14 +13,9 @@
 #include "codec/limits.h"
 #include "nif/atoms.h"
 #include "nif/nif.h"
+#include "nif/send.h"
 
 static ErlNifResourceType *channel_type;
-
-static void send_term(ErlNifEnv *env, const ErlNifPid *to, ErlNifEnv *msg, ERL_NIF_TERM message) {
-    ErlNifPid pid = *to;
-    (void)enif_send(env, &pid, msg, message); /* a process that is gone needs no telling */
-    enif_free_env(msg);
-}
 
 static void hand_on(void *channel, void *env) {
     struct pc_channel *c = channel;
@@ -30,8 +25,8 @@ static void hand_on(void *channel, void *env) {
 static void tell_worker(void *channel, void *env, enum pc_why why) {
     struct pc_channel *c = channel;
     ErlNifEnv *msg = enif_alloc_env();
-    send_term(env, &c->controller, msg,
-              enif_make_tuple3(msg, am_pitcrew_channel, enif_make_resource(msg, c), why == PC_CUT ? am_cut : am_lost));
+    pc_send(env, &c->controller, msg,
+            enif_make_tuple3(msg, am_pitcrew_channel, enif_make_resource(msg, c), why == PC_CUT ? am_cut : am_lost));
 }
 
 static void tell_owner(void *channel, void *env) {
@@ -39,9 +34,9 @@ static void tell_owner(void *channel, void *env) {
     ErlNifEnv *msg = enif_alloc_env();
     /* Nobody goes inside any more, and the descriptor is closed after this. */
     pc_channel_unselect(env, c);
-    send_term(env, &c->owner, msg,
-              enif_make_tuple4(msg, am_pitcrew_verdict, enif_make_copy(msg, c->ref), enif_make_copy(msg, c->verdict),
-                               enif_make_uint(msg, c->owed)));
+    pc_send(env, &c->owner, msg,
+            enif_make_tuple4(msg, am_pitcrew_verdict, enif_make_copy(msg, c->ref), enif_make_copy(msg, c->verdict),
+                             enif_make_uint(msg, c->owed)));
 }
 
 static void close_now(void *channel, void *env) {
@@ -79,6 +74,9 @@ static void channel_dtor(ErlNifEnv *env, void *object) {
     }
     if (c->verdict_env != NULL) {
         enif_free_env(c->verdict_env);
+    }
+    if (c->parts_env != NULL) {
+        enif_free_env(c->parts_env);
     }
     if (c->slots != NULL) {
         pc_slots_release(c->slots);
@@ -137,6 +135,27 @@ bool pc_channel_is_controller(ErlNifEnv *env, const struct pc_channel *channel) 
 
 bool pc_channel_is_owner(ErlNifEnv *env, const struct pc_channel *channel, ErlNifPid *self) {
     return enif_self(env, self) != NULL && enif_compare_pids(self, &channel->owner) == 0;
+}
+
+bool pc_channel_add_part(struct pc_channel *c, size_t at, ERL_NIF_TERM binary) {
+    ErlNifBinary bin;
+    if (c->parts_env == NULL && (c->parts_env = enif_alloc_env()) == NULL) {
+        return false;
+    }
+    if (!enif_inspect_binary(c->parts_env, enif_make_copy(c->parts_env, binary), &bin)) {
+        return false;
+    }
+    const struct pc_part part = {.at = at, .data = bin.data, .n = bin.size};
+    return pc_outbox_part(&c->out, &part);
+}
+
+enum pc_io pc_channel_flush(struct pc_channel *c) {
+    bool had_parts = c->out.parts_count > 0;
+    enum pc_io io = pc_outbox_flush(&c->out, c->fd);
+    if (had_parts && io == PC_IO_DONE) {
+        enif_clear_env(c->parts_env);
+    }
+    return io;
 }
 
 bool pc_channel_set_controller(ErlNifEnv *env, struct pc_channel *c, const ErlNifPid *pid) {

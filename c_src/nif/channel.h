@@ -50,6 +50,7 @@ struct pc_channel {
 
     struct pc_inbox in;
     struct pc_outbox out;
+    ErlNifEnv *parts_env; /* keeps the binaries that are parts of the outbox; or NULL */
     size_t max_frame;
 
     struct pc_spin spin; /* of callers that would poll for the answer */
@@ -77,6 +78,12 @@ bool pc_channel_is_controller(ErlNifEnv *env, const struct pc_channel *channel);
 
 /* Whether the calling process, which goes into *self, has claimed the channel. */
 bool pc_channel_is_owner(ErlNifEnv *env, const struct pc_channel *channel, ErlNifPid *self);
+
+/* pc_outbox_part for a binary, which is kept until it is sent. False when out of memory. */
+bool pc_channel_add_part(struct pc_channel *channel, size_t at, ERL_NIF_TERM binary);
+
+/* pc_outbox_flush; whatever was kept for what is sent now is let go. */
+enum pc_io pc_channel_flush(struct pc_channel *channel);
 
 /* Moves to another controlling process; false when that one is not alive. */
 bool pc_channel_set_controller(ErlNifEnv *env, struct pc_channel *channel, const ErlNifPid *pid);

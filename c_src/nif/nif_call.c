@@ -4,6 +4,9 @@
 #include "nif/sending.h"
 #include "wire/kinds.h"
 
+/* From here on a binary is not copied into the channel's buffer. */
+enum { PART_BYTES = 32 * 1024 };
+
 struct packed {
     struct pc_sending sending;
     ErlNifBinary tool;
@@ -13,8 +16,9 @@ struct packed {
 
 /* One part of the call; where it fails, the path starts with the part's name. */
 static enum pc_status encode_part(ErlNifEnv *env, const struct packed *p, ERL_NIF_TERM part, ERL_NIF_TERM name,
-                                  struct pc_budget *budget, struct pc_term_error *err) {
+                                  struct pc_cuts *cuts, struct pc_budget *budget, struct pc_term_error *err) {
     struct pc_term_opts opts = p->opts;
+    opts.cuts = cuts;
     if (enif_is_identical(part, am_nil)) {
         opts.nil = am_nil; /* our own nil, whatever stands for it in the user's terms */
     }
@@ -25,21 +29,37 @@ static enum pc_status encode_part(ErlNifEnv *env, const struct packed *p, ERL_NI
     return status;
 }
 
+/* Large binaries are sent from where they are. */
+static enum pc_status add_parts(ErlNifEnv *env, struct pc_channel *c, const struct pc_cuts *cuts,
+                                struct pc_term_error *err) {
+    for (size_t i = 0; i < cuts->n; i++) {
+        if (!pc_channel_add_part(c, cuts->list[i].at, cuts->list[i].binary)) {
+            return pc_term_refuse(env, err, PC_NO_MEMORY);
+        }
+    }
+    return PC_OK;
+}
+
 static enum pc_status encode(ErlNifEnv *env, const struct pc_sending *sending, struct pc_budget *budget,
                              struct pc_term_error *err) {
     const struct packed *p = (const struct packed *)sending;
     struct pc_writer *w = &sending->c->out.w;
+    struct pc_cuts cuts = {.least = PART_BYTES};
     pc_write_array(w, 6);
     pc_write_uint(w, PC_KIND_CALL);
     pc_write_uint(w, sending->c->call_id + 1);
     pc_write_str(w, p->tool.data, p->tool.size);
-    enum pc_status status = encode_part(env, p, p->args, am_args, budget, err);
+    enum pc_status status = encode_part(env, p, p->args, am_args, &cuts, budget, err);
     if (status == PC_OK) {
-        status = encode_part(env, p, p->kwargs, am_kwargs, budget, err);
+        status = encode_part(env, p, p->kwargs, am_kwargs, &cuts, budget, err);
     }
     if (status == PC_OK) {
-        status = encode_part(env, p, p->meta, am_meta, budget, err);
+        status = encode_part(env, p, p->meta, am_meta, &cuts, budget, err);
     }
+    if (status == PC_OK) {
+        status = add_parts(env, sending->c, &cuts, err);
+    }
+    enif_free(cuts.list);
     return status;
 }
 

@@ -3,6 +3,8 @@
  * MessagePack is decoded where it lies; one in JSON is handed out as text, for pitcrew_json_nif. Work that does not fit a
  * normal scheduler leaves and enters again on a dirty one, where the frame still stands in the inbox.
  */
+#include <stdlib.h>
+
 #include "nif/atoms.h"
 #include "nif/channel.h"
 #include "nif/nif.h"
@@ -20,6 +22,28 @@ struct reply_args {
     struct pc_term_opts opts;
 };
 
+/* ---- Memory of large frames, which becomes that of the binaries in them */
+
+enum { MOST_WASTED = 16 }; /* a binary keeps at most so many times its size alive */
+
+struct frame_memory {
+    uint8_t *data;
+};
+
+static ErlNifResourceType *frame_type;
+
+static void frame_dtor(ErlNifEnv *env, void *object) {
+    (void)env;
+    struct frame_memory *memory = object;
+    free(memory->data);
+}
+
+int pc_reply_load(ErlNifEnv *env, ErlNifResourceFlags flags) {
+    ErlNifResourceTypeInit init = {.dtor = frame_dtor, .members = 1};
+    frame_type = enif_init_resource_type(env, "pitcrew_frame", &init, flags, NULL);
+    return frame_type == NULL ? -1 : 0;
+}
+
 /* ---- Frames */
 
 struct frame {
@@ -31,6 +55,7 @@ struct frame {
     struct pc_json_head head; /* JSON */
     struct pc_reader r;       /* MessagePack: behind the id */
     uint32_t count;
+    bool is_taken; /* its memory is not the inbox's any more */
 };
 
 enum frame_kind { FRAME_RESULT, FRAME_SKIP, FRAME_UNKNOWN, FRAME_BAD, FRAME_BUDGET };
@@ -56,15 +81,35 @@ static ERL_NIF_TERM frame_bytes(ErlNifEnv *env, const struct frame *f) {
     return enif_make_uint64(env, f->n + PC_FRAME_HEADER);
 }
 
-static enum frame_kind decode_packed(ErlNifEnv *env, struct frame *f, const struct pc_term_opts *opts,
+/* Takes the frame's memory from the inbox, so that large binaries in it need not be copied; without memory for that they are. */
+static void share_memory(ErlNifEnv *env, struct pc_inbox *in, struct frame *f, struct pc_term_opts *opts) {
+    struct frame_memory *memory = enif_alloc_resource(frame_type, sizeof *memory);
+    if (memory == NULL) {
+        return;
+    }
+    memory->data = NULL;
+    if (pc_inbox_take(in, &memory->data)) {
+        f->is_taken = true;
+        opts->source = enif_make_resource_binary(env, memory, f->payload, f->n);
+        opts->origin = f->payload;
+        opts->share_least = f->n / MOST_WASTED;
+    }
+    enif_release_resource(memory);
+}
+
+static enum frame_kind decode_packed(ErlNifEnv *env, const struct reply_args *a, struct frame *f,
                                      struct pc_budget *budget, ERL_NIF_TERM *result) {
     int64_t python_ns;
+    struct pc_term_opts opts = a->opts;
     if (f->count < 4 || pc_read_int(&f->r, &python_ns) != PC_OK) {
         return FRAME_BAD;
     }
+    if (budget == NULL && f->n > PC_INLINE_BYTES && !opts.copy_binaries) {
+        share_memory(env, &a->c->in, f, &opts);
+    }
     struct pc_term_error err = {.status = PC_OK, .path = enif_make_list(env, 0)};
     ERL_NIF_TERM value;
-    enum pc_status status = pc_term_decode_within(env, &f->r, opts, budget, NULL, &value, &err);
+    enum pc_status status = pc_term_decode_within(env, &f->r, &opts, budget, NULL, &value, &err);
     if (status == PC_BUDGET) {
         return FRAME_BUDGET;
     }
@@ -108,7 +153,7 @@ static enum frame_kind read_frame(ErlNifEnv *env, const struct reply_args *a, st
     if (f->id > a->c->call_id || f->json != a->c->json) {
         return FRAME_BAD;
     }
-    return f->json ? copy_text(env, f, budget, result) : decode_packed(env, f, &a->opts, budget, result);
+    return f->json ? copy_text(env, f, budget, result) : decode_packed(env, a, f, budget, result);
 }
 
 static const char unknown_text[] = "a frame of a kind that this version does not know";
@@ -172,7 +217,7 @@ static bool advance(ErlNifEnv *env, const struct reply_args *a, uint32_t phase, 
                     ERL_NIF_TERM *answer) {
     struct pc_channel *c = a->c;
     for (unsigned strays = 0; strays < MOST_STRAYS; strays++) {
-        if (pc_outbox_flush(&c->out, c->fd) == PC_IO_EOF) {
+        if (pc_channel_flush(c) == PC_IO_EOF) {
             *answer = lost(env, c, phase);
             return true;
         }
@@ -193,7 +238,9 @@ static bool advance(ErlNifEnv *env, const struct reply_args *a, uint32_t phase, 
         ERL_NIF_TERM result = am_lost;
         switch (read_frame(env, a, &f, budget, &result)) {
         case FRAME_RESULT:
-            pc_inbox_consume(&c->in);
+            if (!f.is_taken) {
+                pc_inbox_consume(&c->in);
+            }
             *answer = conclude(env, c, phase, result);
             return true;
         case FRAME_SKIP:

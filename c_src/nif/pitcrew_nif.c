@@ -76,7 +76,7 @@ static ErlNifFunc functions[] = {
 /* Opens every resource type; 0 or the first failure. */
 static int types_load(ErlNifEnv *env, ErlNifResourceFlags flags) {
     if (pc_channel_load(env, flags) != 0 || pc_slots_load(env, flags) != 0 || pc_listener_load(env, flags) != 0 ||
-        pc_encode_load(env, flags) != 0) {
+        pc_encode_load(env, flags) != 0 || pc_reply_load(env, flags) != 0) {
         return -1;
     }
     return 0;

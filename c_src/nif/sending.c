@@ -29,11 +29,7 @@ static enum pc_status fill(ErlNifEnv *env, const struct pc_sending *s, struct pc
         return status;
     }
     status = pc_outbox_end(&s->c->out, mark);
-    if (status != PC_OK) {
-        *err = (struct pc_term_error){.status = status, .path = enif_make_list(env, 0)};
-        enif_snprintf(err->message, sizeof err->message, "%s", pc_status_text(status));
-    }
-    return status;
+    return status == PC_OK ? status : pc_term_refuse(env, err, status);
 }
 
 /* The reference that whatever is told to the owner of this call carries. */
@@ -76,7 +72,7 @@ static ERL_NIF_TERM flush(ErlNifEnv *env, const struct pc_sending *s, struct pc_
     c->call_id++;
     c->calls++;
     c->json = s->json;
-    enum pc_io io = pc_outbox_flush(&c->out, c->fd);
+    enum pc_io io = pc_channel_flush(c);
     if (io == PC_IO_EOF && c->out.sent == 0) {
         /* Nothing of it has left: not begun, so the caller may go to another worker. */
         pc_machine_leave(&c->machine, pc_channel_actor(env), PC_CLAIMED, true);

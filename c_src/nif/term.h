@@ -68,6 +68,7 @@ struct pc_term_opts {
     struct pc_cuts *cuts;  /* encoding: large binaries go there, not into the writer; or NULL */
     ERL_NIF_TERM source;   /* decoding: the binary that is read, of which large ones become parts; or 0 */
     const uint8_t *origin; /* its bytes */
+    size_t share_least;    /* decoding: smaller binaries are copied all the same; 0 is the usual size */
     bool *kept_raw;        /* decoding: set when an extension was kept; or NULL */
 };
 
@@ -145,6 +146,9 @@ enum pc_status pc_term_decode_on(ErlNifEnv *env, struct pc_reader *r, const stru
 
 /* n bytes as a binary; false when out of memory. */
 bool pc_term_make_binary(ErlNifEnv *env, const void *bytes, size_t n, ERL_NIF_TERM *term);
+
+/* An error that is not inside any value: its status is all there is to say. Returns it. */
+enum pc_status pc_term_refuse(ErlNifEnv *env, struct pc_term_error *err, enum pc_status status);
 
 /* codec_error() of pitcrew_nif.erl; `kind` is encode_error or decode_error (PC_TOO_BIG always becomes too_big). */
 ERL_NIF_TERM pc_term_error_make(ErlNifEnv *env, ERL_NIF_TERM kind, const struct pc_term_error *err);

@@ -115,7 +115,7 @@ static inline void close_top(struct decoder *d) { d->top = d->levels[--d->depth]
 
 /* Bytes of the input as a binary. */
 static inline enum pc_status decode_binary(struct decoder *d, const uint8_t *data, uint32_t n, ERL_NIF_TERM *term) {
-    if (n >= SHARED_BYTES && d->opts->origin != NULL) {
+    if (n >= SHARED_BYTES && d->opts->origin != NULL && n >= d->opts->share_least) {
         *term = enif_make_sub_binary(d->env, d->opts->source, (size_t)(data - d->opts->origin), n);
         return PC_OK;
     }

@@ -22,6 +22,10 @@ enum pc_status pc_term_fail(ErlNifEnv *env, struct pc_term_error *err, enum pc_s
     return status;
 }
 
+enum pc_status pc_term_refuse(ErlNifEnv *env, struct pc_term_error *err, enum pc_status status) {
+    return pc_term_fail(env, err, status, "%s", pc_status_text(status));
+}
+
 enum pc_status pc_term_unwind(ErlNifEnv *env, struct pc_term_error *err, ERL_NIF_TERM step) {
     err->path = enif_make_list_cell(env, step, err->path);
     return err->status;

@@ -6,6 +6,7 @@
  * them. Memory is malloc's. One thread at a time.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,16 +38,35 @@ void pc_inbox_destroy(struct pc_inbox *in);
 enum pc_io pc_inbox_read(struct pc_inbox *in, int fd, size_t max_frame, size_t share, const uint8_t **payload,
                          size_t *n);
 
+/*
+ * Gives away the frame that pc_inbox_read gave, with the memory that it lies in: free(3) *data. Bytes behind it stay. False,
+ * with nothing changed, when out of memory.
+ */
+bool pc_inbox_take(struct pc_inbox *in, uint8_t **data);
+
 /* Drops the frame that pc_inbox_read gave, and memory that only a large frame needed. */
 void pc_inbox_consume(struct pc_inbox *in);
 
 /* Whether part of a frame is there. */
 static inline int pc_inbox_partial(const struct pc_inbox *in) { return in->end > in->start; }
 
+/* Bytes of somebody else's that are sent behind the first `at` of the writer's own. */
+struct pc_part {
+    size_t at;
+    const uint8_t *data;
+    size_t n;
+};
+
 struct pc_outbox {
     struct pc_writer w; /* frames, each begun and ended with pc_write_frame_begin/_end */
-    size_t sent;
-    uint64_t total; /* bytes sent in all */
+    struct pc_part *parts;
+    size_t parts_count;
+    size_t parts_cap;
+    size_t parts_bytes;
+    size_t parts_sent;       /* how many are out entirely */
+    size_t parts_sent_bytes; /* of those */
+    size_t sent;             /* of the writer and the parts together */
+    uint64_t total;          /* bytes sent in all */
 };
 
 void pc_outbox_init(struct pc_outbox *out);
@@ -58,7 +78,15 @@ size_t pc_outbox_begin(struct pc_outbox *out, size_t max_frame);
 enum pc_status pc_outbox_end(struct pc_outbox *out, size_t mark);
 void pc_outbox_undo(struct pc_outbox *out, size_t mark);
 
+/*
+ * Within a frame, in the order in which they were written: a part that is not copied and must stay as it is until nothing is
+ * pending. False when out of memory.
+ */
+bool pc_outbox_part(struct pc_outbox *out, const struct pc_part *part);
+
 enum pc_io pc_outbox_flush(struct pc_outbox *out, int fd);
-static inline size_t pc_outbox_pending(const struct pc_outbox *out) { return out->w.len - out->sent; }
+static inline size_t pc_outbox_pending(const struct pc_outbox *out) {
+    return out->w.len + out->parts_bytes - out->sent;
+}
 
 #endif

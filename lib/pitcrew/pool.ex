@@ -37,6 +37,7 @@ defmodule Pitcrew.Pool do
     * `:bytes` - `:plain` (default): Python's `bytes` arrive as binaries, like its `str`; `:tagged`: as `Pitcrew.Bytes`, for those
       who must send them back
     * `nil` - the atom that stands for Python's `None`: `nil` (default) or `:undefined`
+    * `:copy_binaries` - `true`: no binary of a result shares memory with another; see `Pitcrew.call/4` (default `false`)
     * `:keys` - what becomes of a map whose keys Python calls equal (`1`, `1.0` and `true`; `"a"` and `:a`): with `:dict`
       (default) an error that names the path and both keys; with `:strict` it arrives as a `pitcrew.Map`, which keeps them
       apart and comes back equal. Other maps are a `dict` either way

@@ -174,6 +174,172 @@ static void writing_to_nobody_is_end_of_file_not_a_signal(void **state) {
     pc_outbox_destroy(&out);
 }
 
+/* A frame of "head", a part, "between", two parts, one of them empty, and "tail". */
+static size_t write_in_parts(struct pc_outbox *out, const uint8_t *large, size_t n) {
+    size_t mark = pc_outbox_begin(out, LIMIT);
+    pc_writer_append(&out->w, "head", 4);
+    assert_true(pc_outbox_part(out, &(struct pc_part){.at = out->w.len, .data = large, .n = n}));
+    pc_writer_append(&out->w, "between", 7);
+    assert_true(pc_outbox_part(out, &(struct pc_part){.at = out->w.len, .data = large, .n = 0}));
+    assert_true(pc_outbox_part(out, &(struct pc_part){.at = out->w.len, .data = large + 1, .n = 3}));
+    pc_writer_append(&out->w, "tail", 4);
+    return mark;
+}
+
+static void expect_parts(const uint8_t *payload, size_t size, const uint8_t *large, size_t n) {
+    assert_int_equal(size, 4 + n + 7 + 3 + 4);
+    assert_memory_equal(payload, "head", 4);
+    assert_memory_equal(payload + 4, large, n);
+    assert_memory_equal(payload + 4 + n, "between", 7);
+    assert_memory_equal(payload + 4 + n + 7, large + 1, 3);
+    assert_memory_equal(payload + 4 + n + 7 + 3, "tail", 4);
+}
+
+/* Through a socket that takes a little at a time, with frames without parts before and behind. */
+static void parts_cross_in_their_places(void **state) {
+    (void)state;
+    static uint8_t large[600000];
+    for (size_t i = 0; i < sizeof large; i++) {
+        large[i] = (uint8_t)(i * 7 + i / 251);
+    }
+    static const size_t sizes[] = {1, 5, 4096, 70000, sizeof large};
+    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+        int fd[2];
+        int small = 4096;
+        struct pc_inbox in;
+        struct pc_outbox out;
+        pair(fd);
+        assert_int_equal(setsockopt(fd[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
+        pc_inbox_init(&in);
+        pc_outbox_init(&out);
+        size_t mark = pc_outbox_begin(&out, LIMIT);
+        pc_writer_append(&out.w, "first", 5);
+        assert_int_equal(pc_outbox_end(&out, mark), PC_OK);
+        mark = write_in_parts(&out, large, sizes[s]);
+        assert_int_equal(pc_outbox_end(&out, mark), PC_OK);
+        mark = pc_outbox_begin(&out, LIMIT);
+        pc_writer_append(&out.w, "last", 4);
+        assert_int_equal(pc_outbox_end(&out, mark), PC_OK);
+        size_t whole = pc_outbox_pending(&out);
+        for (int frames = 0; frames < 3;) {
+            const uint8_t *payload;
+            size_t n;
+            assert_int_not_equal(pc_outbox_flush(&out, fd[0]), PC_IO_EOF);
+            while (pc_inbox_read(&in, fd[1], LIMIT, SIZE_MAX, &payload, &n) == PC_IO_DONE) {
+                if (frames == 1) {
+                    expect_parts(payload, n, large, sizes[s]);
+                } else {
+                    assert_memory_equal(payload, frames == 0 ? "first" : "last", n);
+                }
+                frames++;
+                pc_inbox_consume(&in);
+            }
+        }
+        assert_int_equal(out.total, whole);
+        assert_int_equal(pc_outbox_pending(&out), 0);
+        assert_int_equal(out.parts_count, 0);
+        close(fd[0]);
+        close(fd[1]);
+        pc_inbox_destroy(&in);
+        pc_outbox_destroy(&out);
+    }
+}
+
+/* More parts than go out at once. */
+static void many_parts(void **state) {
+    (void)state;
+    enum { PARTS = 1000 };
+    static uint8_t bytes[PARTS];
+    int fd[2];
+    struct pc_inbox in;
+    struct pc_outbox out;
+    const uint8_t *payload;
+    size_t n;
+    pair(fd);
+    pc_inbox_init(&in);
+    pc_outbox_init(&out);
+    size_t mark = pc_outbox_begin(&out, LIMIT);
+    for (size_t i = 0; i < PARTS; i++) {
+        bytes[i] = (uint8_t)i;
+        if (i % 3 == 0) {
+            pc_writer_append(&out.w, "x", 1);
+        }
+        assert_true(pc_outbox_part(&out, &(struct pc_part){.at = out.w.len, .data = bytes + i, .n = 1}));
+    }
+    assert_int_equal(pc_outbox_end(&out, mark), PC_OK);
+    assert_int_equal(pc_outbox_flush(&out, fd[0]), PC_IO_DONE);
+    assert_int_equal(pc_inbox_read(&in, fd[1], LIMIT, SIZE_MAX, &payload, &n), PC_IO_DONE);
+    for (size_t i = 0; i < PARTS; i++) {
+        if (i % 3 == 0) {
+            assert_int_equal(*payload++, 'x');
+        }
+        assert_int_equal(*payload++, (uint8_t)i);
+    }
+    close(fd[0]);
+    close(fd[1]);
+    pc_inbox_destroy(&in);
+    pc_outbox_destroy(&out);
+}
+
+static void an_undone_frame_takes_its_parts_along(void **state) {
+    (void)state;
+    static const uint8_t bytes[] = "0123456789";
+    int fd[2];
+    struct pc_inbox in;
+    struct pc_outbox out;
+    const uint8_t *payload;
+    size_t n;
+    pair(fd);
+    pc_inbox_init(&in);
+    pc_outbox_init(&out);
+    size_t mark = write_in_parts(&out, bytes, 10);
+    assert_int_equal(pc_outbox_end(&out, mark), PC_OK);
+    size_t pending = pc_outbox_pending(&out);
+    mark = write_in_parts(&out, bytes, 7);
+    pc_outbox_undo(&out, mark);
+    assert_int_equal(pc_outbox_pending(&out), pending);
+    assert_int_equal(pc_outbox_flush(&out, fd[0]), PC_IO_DONE);
+    assert_int_equal(pc_inbox_read(&in, fd[1], LIMIT, SIZE_MAX, &payload, &n), PC_IO_DONE);
+    expect_parts(payload, n, bytes, 10);
+    mark = write_in_parts(&out, bytes, 5);
+    pc_outbox_undo(&out, mark);
+    assert_int_equal(pc_outbox_pending(&out), 0);
+    close(fd[0]);
+    close(fd[1]);
+    pc_inbox_destroy(&in);
+    pc_outbox_destroy(&out);
+}
+
+/* The memory of a frame outlives the inbox, and what came behind it is still there. */
+static void a_frame_is_given_away(void **state) {
+    (void)state;
+    static const char stream[] = "\0\0\0\3abc\0\0\0\2de\0\0\0\1";
+    for (size_t cut = 7; cut < sizeof stream; cut++) {
+        int fd[2];
+        struct pc_inbox in;
+        const uint8_t *payload, *second;
+        uint8_t *data;
+        size_t n;
+        pair(fd);
+        pc_inbox_init(&in);
+        put(fd[0], stream, cut);
+        assert_int_equal(pc_inbox_read(&in, fd[1], LIMIT, SIZE_MAX, &payload, &n), PC_IO_DONE);
+        assert_true(pc_inbox_take(&in, &data));
+        put(fd[0], stream + cut, sizeof stream - 1 - cut);
+        size_t m;
+        assert_int_equal(pc_inbox_read(&in, fd[1], LIMIT, SIZE_MAX, &second, &m), PC_IO_DONE);
+        assert_memory_equal(second, "de", m);
+        pc_inbox_consume(&in);
+        assert_int_equal(pc_inbox_read(&in, fd[1], LIMIT, SIZE_MAX, &second, &m), PC_IO_AGAIN);
+        close(fd[0]);
+        close(fd[1]);
+        pc_inbox_destroy(&in);
+        assert_int_equal(n, 3);
+        assert_memory_equal(payload, "abc", 3);
+        free(data);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_split_of_two_frames_reads_the_same),
@@ -183,6 +349,10 @@ int main(void) {
         cmocka_unit_test(a_large_frame_crosses_in_pieces),
         cmocka_unit_test(a_frame_too_big_is_undone_and_the_next_one_goes),
         cmocka_unit_test(writing_to_nobody_is_end_of_file_not_a_signal),
+        cmocka_unit_test(parts_cross_in_their_places),
+        cmocka_unit_test(many_parts),
+        cmocka_unit_test(an_undone_frame_takes_its_parts_along),
+        cmocka_unit_test(a_frame_is_given_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
