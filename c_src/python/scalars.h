@@ -21,7 +21,7 @@ static inline int pc_scalar_write_str(struct pc_encoder *e, PyObject *text) {
     size_t n = (size_t)PyUnicode_GET_LENGTH(text);
     if (__builtin_expect(w->cap - w->len >= PC_PACK_MOST + n && n <= UINT32_MAX && w->status == PC_OK, 1)) {
         msgpack_pack_str(w, n); /* one look at the room for both */
-        pc_text_copy(w->data + w->len, PyUnicode_DATA(text), n);
+        pc_bytes_copy(w->data + w->len, PyUnicode_DATA(text), n);
         w->len += n;
     } else {
         pc_write_str(w, PyUnicode_DATA(text), n);

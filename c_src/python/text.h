@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "codec/writer.h"
 #include "core.h"
 
 #define PC_TEXT_HIGH UINT64_C(0x8080808080808080)
@@ -46,26 +47,6 @@ static inline int pc_text_is_ascii(const uint8_t *p, size_t n) {
     return (all & PC_TEXT_HIGH) == 0;
 }
 
-/* Copies with moves that overlap, which need no call for the lengths that keys and names have. */
-static inline void pc_text_copy(uint8_t *to, const uint8_t *from, size_t n) {
-    if (n > 32) {
-        memcpy(to, from, n);
-    } else if (n >= 16) {
-        memcpy(to, from, 16);
-        memcpy(to + n - 16, from + n - 16, 16);
-    } else if (n >= 8) {
-        memcpy(to, from, 8);
-        memcpy(to + n - 8, from + n - 8, 8);
-    } else if (n >= 4) {
-        memcpy(to, from, 4);
-        memcpy(to + n - 4, from + n - 4, 4);
-    } else {
-        for (size_t i = 0; i < n; i++) {
-            to[i] = from[i];
-        }
-    }
-}
-
 /* A str of UTF-8; `errors` as in bytes.decode, NULL for "strict". UnicodeDecodeError. */
 static inline PyObject *pc_text_new(const uint8_t *utf8, uint32_t n, const char *errors) {
     if (n < 2 || !pc_text_is_ascii(utf8, n)) { /* CPython keeps the strings of one character */
@@ -73,7 +54,7 @@ static inline PyObject *pc_text_new(const uint8_t *utf8, uint32_t n, const char 
     }
     PyObject *text = PyUnicode_New((Py_ssize_t)n, 127);
     if (text != NULL) {
-        pc_text_copy(PyUnicode_DATA(text), utf8, n);
+        pc_bytes_copy(PyUnicode_DATA(text), utf8, n);
     }
     return text;
 }
