@@ -3,13 +3,11 @@
  * MessagePack is decoded where it lies; one in JSON is handed out as text, for pitcrew_json_nif. Work that does not fit a
  * normal scheduler leaves and enters again on a dirty one, where the frame still stands in the inbox.
  */
-#include <stdlib.h>
-
 #include "nif/atoms.h"
 #include "nif/channel.h"
+#include "nif/frame.h"
 #include "nif/nif.h"
 #include "nif/term.h"
-#include "wire/json_frame.h"
 #include "wire/kinds.h"
 
 /* Frames that are no answer to the call, in one stay. */
@@ -22,90 +20,31 @@ struct reply_args {
     struct pc_term_opts opts;
 };
 
-/* ---- Memory of large frames, which becomes that of the binaries in them */
-
-enum { MOST_WASTED = 16 }; /* a binary keeps at most so many times its size alive */
-
-struct frame_memory {
-    uint8_t *data;
-};
-
-static ErlNifResourceType *frame_type;
-
-static void frame_dtor(ErlNifEnv *env, void *object) {
-    (void)env;
-    struct frame_memory *memory = object;
-    free(memory->data);
-}
-
-int pc_reply_load(ErlNifEnv *env, ErlNifResourceFlags flags) {
-    ErlNifResourceTypeInit init = {.dtor = frame_dtor, .members = 1};
-    frame_type = enif_init_resource_type(env, "pitcrew_frame", &init, flags, NULL);
-    return frame_type == NULL ? -1 : 0;
-}
-
 /* ---- Frames */
-
-struct frame {
-    const uint8_t *payload;
-    size_t n;
-    bool json;
-    int64_t kind;
-    uint64_t id;
-    struct pc_json_head head; /* JSON */
-    struct pc_reader r;       /* MessagePack: behind the id */
-    uint32_t count;
-    bool is_taken; /* its memory is not the inbox's any more */
-};
 
 enum frame_kind { FRAME_RESULT, FRAME_SKIP, FRAME_UNKNOWN, FRAME_BAD, FRAME_BUDGET };
 
-static bool frame_open(struct frame *f) {
-    f->json = pc_frame_is_json(f->payload, f->n);
-    if (f->json) {
-        if (!pc_json_head_read(f->payload, f->n, &f->head)) {
-            return false;
-        }
-        f->kind = f->head.kind;
-        f->id = f->head.id;
-        return true;
-    }
-    pc_reader_init(&f->r, f->payload, f->n);
-    return pc_read_array(&f->r, &f->count) == PC_OK && f->count >= 2 && pc_read_int(&f->r, &f->kind) == PC_OK &&
-           pc_read_uint(&f->r, &f->id) == PC_OK;
-}
-
-static ERL_NIF_TERM kind_atom(const struct frame *f) { return f->kind == PC_KIND_REPLY ? am_reply : am_fault; }
-
-static ERL_NIF_TERM frame_bytes(ErlNifEnv *env, const struct frame *f) {
-    return enif_make_uint64(env, f->n + PC_FRAME_HEADER);
-}
-
 /* Takes the frame's memory from the inbox, so that large binaries in it need not be copied; without memory for that they are. */
-static void share_memory(ErlNifEnv *env, struct pc_inbox *in, struct frame *f, struct pc_term_opts *opts) {
-    struct frame_memory *memory = enif_alloc_resource(frame_type, sizeof *memory);
-    if (memory == NULL) {
-        return;
-    }
-    memory->data = NULL;
-    if (pc_inbox_take(in, &memory->data)) {
-        f->is_taken = true;
-        opts->source = enif_make_resource_binary(env, memory, f->payload, f->n);
+static void share_memory(ErlNifEnv *env, struct pc_inbox *in, struct pc_frame *f, struct pc_term_opts *opts,
+                         bool *is_taken) {
+    ERL_NIF_TERM source = pc_frame_take(env, in, f);
+    if (source != 0) {
+        *is_taken = true;
+        opts->source = source;
         opts->origin = f->payload;
-        opts->share_least = f->n / MOST_WASTED;
+        opts->share_least = f->n / PC_FRAME_MOST_WASTED;
     }
-    enif_release_resource(memory);
 }
 
-static enum frame_kind decode_packed(ErlNifEnv *env, const struct reply_args *a, struct frame *f,
-                                     struct pc_budget *budget, ERL_NIF_TERM *result) {
+static enum frame_kind decode_packed(ErlNifEnv *env, const struct reply_args *a, struct pc_frame *f,
+                                     struct pc_budget *budget, bool *is_taken, ERL_NIF_TERM *result) {
     int64_t python_ns;
     struct pc_term_opts opts = a->opts;
     if (f->count < 4 || pc_read_int(&f->r, &python_ns) != PC_OK) {
         return FRAME_BAD;
     }
     if (budget == NULL && f->n > PC_INLINE_BYTES && !opts.copy_binaries) {
-        share_memory(env, &a->c->in, f, &opts);
+        share_memory(env, &a->c->in, f, &opts, is_taken);
     }
     struct pc_term_error err = {.status = PC_OK, .path = enif_make_list(env, 0)};
     ERL_NIF_TERM value;
@@ -117,12 +56,12 @@ static enum frame_kind decode_packed(ErlNifEnv *env, const struct reply_args *a,
         *result = enif_make_tuple2(env, am_error, pc_term_error_make(env, am_decode_error, &err));
         return FRAME_RESULT;
     }
-    *result = enif_make_tuple4(env, kind_atom(f), enif_make_int64(env, python_ns), frame_bytes(env, f), value);
+    *result = enif_make_tuple4(env, pc_frame_kind(f), enif_make_int64(env, python_ns), pc_frame_bytes(env, f), value);
     return FRAME_RESULT;
 }
 
 /* A frame that is too large to be copied here does not come here: see `advance`. */
-static enum frame_kind copy_text(ErlNifEnv *env, const struct frame *f, struct pc_budget *budget,
+static enum frame_kind copy_text(ErlNifEnv *env, const struct pc_frame *f, struct pc_budget *budget,
                                  ERL_NIF_TERM *result) {
     struct pc_json_answer answer;
     ERL_NIF_TERM text;
@@ -133,15 +72,15 @@ static enum frame_kind copy_text(ErlNifEnv *env, const struct frame *f, struct p
     if (budget != NULL) {
         budget->units -= (int64_t)(answer.size / PC_COPIED_PER_UNIT);
     }
-    *result =
-        enif_make_tuple5(env, am_json, kind_atom(f), enif_make_int64(env, answer.python_ns), frame_bytes(env, f), text);
+    *result = enif_make_tuple5(env, am_json, pc_frame_kind(f), enif_make_int64(env, answer.python_ns),
+                               pc_frame_bytes(env, f), text);
     return FRAME_RESULT;
 }
 
 /* Reads the frame; its value goes into *result when it is this call's end. */
-static enum frame_kind read_frame(ErlNifEnv *env, const struct reply_args *a, struct frame *f, struct pc_budget *budget,
-                                  ERL_NIF_TERM *result) {
-    if (!frame_open(f)) {
+static enum frame_kind read_frame(ErlNifEnv *env, const struct reply_args *a, struct pc_frame *f,
+                                  struct pc_budget *budget, bool *is_taken, ERL_NIF_TERM *result) {
+    if (!pc_frame_open(f)) {
         return FRAME_BAD;
     }
     if (f->kind != PC_KIND_REPLY && f->kind != PC_KIND_ERROR) {
@@ -153,31 +92,13 @@ static enum frame_kind read_frame(ErlNifEnv *env, const struct reply_args *a, st
     if (f->id > a->c->call_id || f->json != a->c->json) {
         return FRAME_BAD;
     }
-    return f->json ? copy_text(env, f, budget, result) : decode_packed(env, a, f, budget, result);
+    return f->json ? copy_text(env, f, budget, result) : decode_packed(env, a, f, budget, is_taken, result);
 }
 
-static const char unknown_text[] = "a frame of a kind that this version does not know";
-
-/* An error frame for a kind that is not known, in the format of that frame; it goes out with the next flush. */
-static void refuse_kind(struct pc_channel *c, const struct frame *f) {
+/* The error goes out with the next flush. */
+static void refuse_kind(struct pc_channel *c, const struct pc_frame *f) {
     size_t mark = pc_outbox_begin(&c->out, c->max_frame);
-    struct pc_writer *w = &c->out.w;
-    if (f->json) {
-        pc_json_answer_write(w, PC_KIND_ERROR, f->id, 0);
-        pc_json_put(w, "{\"kind\":\"unknown_kind\",\"message\":\"");
-        pc_json_put(w, unknown_text);
-        pc_json_put(w, "\"}]");
-    } else {
-        pc_write_array(w, 4);
-        pc_write_uint(w, PC_KIND_ERROR);
-        pc_write_uint(w, f->id);
-        pc_write_uint(w, 0);
-        pc_write_map(w, 2);
-        pc_write_cstr(w, "kind");
-        pc_write_cstr(w, "unknown_kind");
-        pc_write_cstr(w, "message");
-        pc_write_cstr(w, unknown_text);
-    }
+    pc_frame_refuse(&c->out.w, f);
     (void)pc_outbox_end(&c->out, mark); /* without memory for it, it is only not said */
 }
 
@@ -221,7 +142,8 @@ static bool advance(ErlNifEnv *env, const struct reply_args *a, uint32_t phase, 
             *answer = lost(env, c, phase);
             return true;
         }
-        struct frame f = {.payload = NULL, .n = 0};
+        struct pc_frame f = {.payload = NULL, .n = 0};
+        bool is_taken = false;
         enum pc_io io =
             pc_inbox_read(&c->in, c->fd, c->max_frame, budget != NULL ? PC_SHARE : SIZE_MAX, &f.payload, &f.n);
         if (io == PC_IO_AGAIN) {
@@ -236,9 +158,9 @@ static bool advance(ErlNifEnv *env, const struct reply_args *a, uint32_t phase, 
             return true;
         }
         ERL_NIF_TERM result = am_lost;
-        switch (read_frame(env, a, &f, budget, &result)) {
+        switch (read_frame(env, a, &f, budget, &is_taken, &result)) {
         case FRAME_RESULT:
-            if (!f.is_taken) {
+            if (!is_taken) {
                 pc_inbox_consume(&c->in);
             }
             *answer = conclude(env, c, phase, result);

@@ -10,6 +10,7 @@
 
 #include "atoms.h"
 #include "channel.h"
+#include "frame.h"
 #include "nif.h"
 #include "stay.h"
 #include "term.h"
@@ -76,7 +77,7 @@ static ErlNifFunc functions[] = {
 /* Opens every resource type; 0 or the first failure. */
 static int types_load(ErlNifEnv *env, ErlNifResourceFlags flags) {
     if (pc_channel_load(env, flags) != 0 || pc_slots_load(env, flags) != 0 || pc_listener_load(env, flags) != 0 ||
-        pc_encode_load(env, flags) != 0 || pc_reply_load(env, flags) != 0) {
+        pc_encode_load(env, flags) != 0 || pc_frame_load(env, flags) != 0) {
         return -1;
     }
     return 0;
@@ -97,6 +98,7 @@ static int load(ErlNifEnv *env, void **priv, ERL_NIF_TERM templates) {
         enif_free(state);
         return -1;
     }
+    pc_term_state_use(state->term);
     *priv = state;
     return 0;
 }
@@ -110,6 +112,7 @@ static int upgrade(ErlNifEnv *env, void **priv, void **old_priv, ERL_NIF_TERM in
         return -1;
     }
     atomic_fetch_add(&state->incarnations, 1);
+    pc_term_state_use(state->term);
     *priv = state;
     return 0;
 }

@@ -89,6 +89,8 @@ struct pc_term_error {
 struct pc_term_state;
 struct pc_term_state *pc_term_state_new(ErlNifEnv *env, ERL_NIF_TERM templates);
 void pc_term_state_free(struct pc_term_state *state);
+/* Which one the functions below use; at load and upgrade. */
+void pc_term_state_use(const struct pc_term_state *state);
 
 /* Reads codec_opts() of pitcrew_nif.erl; false if it is not a map or has a value that is not allowed. Unknown keys are refused too. */
 bool pc_term_opts_read(ErlNifEnv *env, ERL_NIF_TERM map, struct pc_term_opts *opts);

@@ -59,7 +59,7 @@ static enum pc_status encode_decimal(struct encoder *e, const ERL_NIF_TERM f[]) 
     int sign;
     ErlNifSInt64 exp;
     if (e->budget != NULL && enif_term_type(e->env, f[1]) == ERL_NIF_TERM_TYPE_INTEGER &&
-        pc_term_is_huge_integer(e->env, f[1])) {
+        pc_term_is_huge_integer(f[1])) {
         return PC_BUDGET;
     }
     size_t mark = pc_write_ext_begin(e->w);

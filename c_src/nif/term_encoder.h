@@ -206,7 +206,7 @@ static inline enum pc_status encode_integer(struct encoder *e, ERL_NIF_TERM term
         pc_write_uint(e->w, u);
     } else {
         size_t before = e->w->len;
-        if (e->budget != NULL && pc_term_is_huge_integer(e->env, term)) {
+        if (e->budget != NULL && pc_term_is_huge_integer(term)) {
             return PC_BUDGET;
         }
         if (!pc_term_write_bigint(e->env, e->w, term)) {

@@ -35,8 +35,8 @@ bool pc_term_make_bounds(ErlNifEnv *env, ERL_NIF_TERM bounds[2]) {
 }
 
 /* The VM compares lengths before digits. */
-bool pc_term_is_huge_integer(ErlNifEnv *env, ERL_NIF_TERM integer) {
-    const ERL_NIF_TERM *bounds = pc_term_state(env)->bounds;
+bool pc_term_is_huge_integer(ERL_NIF_TERM integer) {
+    const ERL_NIF_TERM *bounds = pc_term_state()->bounds;
     return enif_compare(integer, bounds[1]) >= 0 || enif_compare(integer, bounds[0]) <= 0;
 }
 

@@ -14,7 +14,7 @@ bool pc_term_write_opaque(ErlNifEnv *env, struct pc_writer *w, ERL_NIF_TERM term
     if (!enif_term_to_binary(env, term, &etf)) {
         return false;
     }
-    pc_siphash(pc_term_state(env)->key, etf.data, etf.size, tag);
+    pc_siphash(pc_term_state()->key, etf.data, etf.size, tag);
     pc_write_ext_header(w, PC_EXT_OPAQUE, sizeof tag + etf.size);
     pc_writer_append(w, tag, sizeof tag);
     pc_writer_append(w, etf.data, etf.size);
@@ -29,6 +29,6 @@ bool pc_term_read_opaque(ErlNifEnv *env, const uint8_t *payload, uint32_t n, ERL
     }
     const uint8_t *etf = payload + sizeof tag;
     size_t size = n - sizeof tag;
-    pc_siphash(pc_term_state(env)->key, etf, size, tag);
+    pc_siphash(pc_term_state()->key, etf, size, tag);
     return pc_siphash_same(tag, payload) && enif_binary_to_term(env, etf, size, term, ERL_NIF_BIN2TERM_SAFE) == size;
 }

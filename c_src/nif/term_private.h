@@ -40,7 +40,7 @@ bool pc_term_find_atom(ErlNifEnv *env, const uint8_t *text, uint32_t n, ERL_NIF_
  */
 enum { PC_HUGE_INTEGER = 16 * 1024 };
 bool pc_term_make_bounds(ErlNifEnv *env, ERL_NIF_TERM bounds[2]);
-bool pc_term_is_huge_integer(ErlNifEnv *env, ERL_NIF_TERM integer);
+bool pc_term_is_huge_integer(ERL_NIF_TERM integer);
 
 /* An integer beyond 64 bits, as ext 2. False if the VM is out of memory. */
 bool pc_term_write_bigint(ErlNifEnv *env, struct pc_writer *w, ERL_NIF_TERM integer);

@@ -127,7 +127,12 @@ void pc_term_state_free(struct pc_term_state *state) {
     enif_free(state);
 }
 
-const struct pc_term_state *pc_term_state(ErlNifEnv *env) { return pc_nif_state(env)->term; }
+/* In every env that there is; one that belongs to no process does not know the library it is used in. */
+static const struct pc_term_state *current;
+
+void pc_term_state_use(const struct pc_term_state *state) { current = state; }
+
+const struct pc_term_state *pc_term_state(void) { return current; }
 
 enum pc_struct pc_struct_find(ERL_NIF_TERM name) {
     int which = 0;
@@ -154,7 +159,7 @@ const char *pc_struct_name(enum pc_struct which) {
 }
 
 bool pc_struct_make(ErlNifEnv *env, enum pc_struct which, const ERL_NIF_TERM fields[], ERL_NIF_TERM *term) {
-    const struct pc_template *t = &pc_term_state(env)->templates[which];
+    const struct pc_template *t = &pc_term_state()->templates[which];
     ERL_NIF_TERM keys[PC_TEMPLATE_KEYS];
     ERL_NIF_TERM values[PC_TEMPLATE_KEYS];
     memcpy(keys, t->keys, t->n * sizeof keys[0]);
@@ -167,7 +172,7 @@ bool pc_struct_make(ErlNifEnv *env, enum pc_struct which, const ERL_NIF_TERM fie
 }
 
 bool pc_struct_fields(ErlNifEnv *env, enum pc_struct which, ERL_NIF_TERM map, ERL_NIF_TERM fields[]) {
-    const struct pc_template *t = &pc_term_state(env)->templates[which];
+    const struct pc_template *t = &pc_term_state()->templates[which];
     size_t size;
     if (!enif_get_map_size(env, map, &size) || size != t->n) {
         return false;

@@ -42,8 +42,8 @@ struct pc_term_state {
     uint8_t key[PC_SIPHASH_KEY];
 };
 
-/* Of the library that env runs in. */
-const struct pc_term_state *pc_term_state(ErlNifEnv *env);
+/* The one in use. */
+const struct pc_term_state *pc_term_state(void);
 
 /* The struct with this name, or PC_STRUCTS. */
 enum pc_struct pc_struct_find(ERL_NIF_TERM name);

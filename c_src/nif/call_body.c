@@ -1,0 +1,38 @@
+/* See call_body.h. Knows neither channels nor who will send it. */
+#include "nif/call_body.h"
+
+#include "nif/atoms.h"
+
+bool pc_call_terms_read(ErlNifEnv *env, const ERL_NIF_TERM terms[5], struct pc_call_terms *call) {
+    call->args = terms[1];
+    call->kwargs = terms[2];
+    call->meta = terms[3];
+    return enif_inspect_binary(env, terms[0], &call->tool) && enif_is_list(env, call->args) &&
+           (enif_is_map(env, call->kwargs) || enif_is_identical(call->kwargs, am_nil)) &&
+           (enif_is_map(env, call->meta) || enif_is_identical(call->meta, am_nil)) &&
+           pc_term_opts_read(env, terms[4], &call->opts);
+}
+
+static enum pc_status write_part(ErlNifEnv *env, struct pc_writer *w, ERL_NIF_TERM part, ERL_NIF_TERM name,
+                                 struct pc_term_opts opts, struct pc_budget *budget, struct pc_term_error *err) {
+    if (enif_is_identical(part, am_nil)) {
+        opts.nil = am_nil; /* our own nil, whatever stands for it in the user's terms */
+    }
+    enum pc_status status = pc_term_encode(env, w, part, &opts, budget, err);
+    if (status != PC_OK && status != PC_BUDGET) {
+        err->path = enif_make_list_cell(env, name, err->path);
+    }
+    return status;
+}
+
+enum pc_status pc_call_body_write(ErlNifEnv *env, struct pc_writer *w, const struct pc_call_terms *call,
+                                  struct pc_cuts *cuts, struct pc_budget *budget, struct pc_term_error *err) {
+    struct pc_term_opts opts = call->opts;
+    opts.cuts = cuts;
+    pc_write_str(w, call->tool.data, call->tool.size);
+    enum pc_status status = write_part(env, w, call->args, am_args, opts, budget, err);
+    if (status == PC_OK) {
+        status = write_part(env, w, call->kwargs, am_kwargs, opts, budget, err);
+    }
+    return status == PC_OK ? write_part(env, w, call->meta, am_meta, opts, budget, err) : status;
+}

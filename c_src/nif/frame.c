@@ -1,0 +1,91 @@
+/* See frame.h. Parses nothing behind the id. */
+#include "nif/frame.h"
+
+#include <stdlib.h>
+
+#include "nif/atoms.h"
+#include "wire/kinds.h"
+
+bool pc_frame_open(struct pc_frame *f) {
+    f->json = pc_frame_is_json(f->payload, f->n);
+    if (f->json) {
+        if (!pc_json_head_read(f->payload, f->n, &f->head)) {
+            return false;
+        }
+        f->kind = f->head.kind;
+        f->id = f->head.id;
+        return true;
+    }
+    pc_reader_init(&f->r, f->payload, f->n);
+    return pc_read_array(&f->r, &f->count) == PC_OK && f->count >= 2 && pc_read_int(&f->r, &f->kind) == PC_OK &&
+           pc_read_uint(&f->r, &f->id) == PC_OK;
+}
+
+ERL_NIF_TERM pc_frame_kind(const struct pc_frame *f) { return f->kind == PC_KIND_REPLY ? am_reply : am_fault; }
+
+ERL_NIF_TERM pc_frame_bytes(ErlNifEnv *env, const struct pc_frame *f) {
+    return enif_make_uint64(env, f->n + PC_FRAME_HEADER);
+}
+
+static const char unknown_text[] = "a frame of a kind that this version does not know";
+
+void pc_frame_refuse(struct pc_writer *w, const struct pc_frame *f) {
+    if (f->json) {
+        pc_json_answer_write(w, PC_KIND_ERROR, f->id, 0);
+        pc_json_put(w, "{\"kind\":\"unknown_kind\",\"message\":\"");
+        pc_json_put(w, unknown_text);
+        pc_json_put(w, "\"}]");
+        return;
+    }
+    pc_write_array(w, 4);
+    pc_write_uint(w, PC_KIND_ERROR);
+    pc_write_uint(w, f->id);
+    pc_write_uint(w, 0);
+    pc_write_map(w, 2);
+    pc_write_cstr(w, "kind");
+    pc_write_cstr(w, "unknown_kind");
+    pc_write_cstr(w, "message");
+    pc_write_cstr(w, unknown_text);
+}
+
+/* ---- Memory */
+
+static ErlNifResourceType *frame_type;
+
+static void frame_dtor(ErlNifEnv *env, void *object) {
+    (void)env;
+    struct pc_frame_memory *memory = object;
+    free(memory->data);
+}
+
+int pc_frame_load(ErlNifEnv *env, ErlNifResourceFlags flags) {
+    ErlNifResourceTypeInit init = {.dtor = frame_dtor, .members = 1};
+    frame_type = enif_init_resource_type(env, "pitcrew_frame", &init, flags, NULL);
+    return frame_type == NULL ? -1 : 0;
+}
+
+struct pc_frame_memory *pc_frame_memory_make(uint8_t *data, size_t n) {
+    struct pc_frame_memory *memory = enif_alloc_resource(frame_type, sizeof *memory);
+    if (memory != NULL) {
+        memory->data = data;
+        memory->n = n;
+    }
+    return memory;
+}
+
+bool pc_frame_memory_get(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_frame_memory **memory) {
+    return enif_get_resource(env, term, frame_type, (void **)memory);
+}
+
+ERL_NIF_TERM pc_frame_take(ErlNifEnv *env, struct pc_inbox *in, const struct pc_frame *f) {
+    struct pc_frame_memory *memory = pc_frame_memory_make(NULL, 0);
+    ERL_NIF_TERM binary = 0;
+    if (memory == NULL) {
+        return 0;
+    }
+    if (pc_inbox_take(in, &memory->data)) {
+        binary = enif_make_resource_binary(env, memory, f->payload, f->n);
+    }
+    enif_release_resource(memory);
+    return binary;
+}

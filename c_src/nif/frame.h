@@ -1,0 +1,51 @@
+#ifndef PC_NIF_FRAME_H
+#define PC_NIF_FRAME_H
+
+/* An answer's frame as the VM reads it, whatever its format; and memory of large ones, which becomes that of the binaries in them. */
+
+#include <erl_nif.h>
+
+#include "codec/reader.h"
+#include "wire/io.h"
+#include "wire/json_frame.h"
+
+struct pc_frame {
+    const uint8_t *payload;
+    size_t n;
+    bool json;
+    int64_t kind;
+    uint64_t id;
+    struct pc_json_head head; /* JSON */
+    struct pc_reader r;       /* MessagePack: behind the id */
+    uint32_t count;
+};
+
+/* Reads kind and id of f->payload; false if the frame cannot be delimited. */
+bool pc_frame_open(struct pc_frame *f);
+
+/* `reply` or `fault`. */
+ERL_NIF_TERM pc_frame_kind(const struct pc_frame *f);
+
+/* With its length in front. */
+ERL_NIF_TERM pc_frame_bytes(ErlNifEnv *env, const struct pc_frame *f);
+
+/* Writes an error frame for a kind that is not known, in the format of that frame. */
+void pc_frame_refuse(struct pc_writer *w, const struct pc_frame *f);
+
+enum { PC_FRAME_MOST_WASTED = 16 }; /* a binary keeps at most so many times its size alive */
+
+/* Opens the resource type of frames' memory; 0 or -1. */
+int pc_frame_load(ErlNifEnv *env, ErlNifResourceFlags flags);
+
+/* Memory of malloc's, or NULL, whose owner the resource becomes; the handle is the caller's to release. NULL when out of memory. */
+struct pc_frame_memory {
+    uint8_t *data;
+    size_t n;
+};
+struct pc_frame_memory *pc_frame_memory_make(uint8_t *data, size_t n);
+bool pc_frame_memory_get(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_frame_memory **memory);
+
+/* The frame's payload as a binary of the inbox's memory, which it takes together with the frame. 0, with nothing changed, when out of memory. */
+ERL_NIF_TERM pc_frame_take(ErlNifEnv *env, struct pc_inbox *in, const struct pc_frame *f);
+
+#endif
