@@ -7,7 +7,7 @@
  * Reference rules, everywhere in this directory: a function that returns PyObject * returns a new reference, or NULL
  * with an exception set; int is 0, or -1 with an exception set; arguments are borrowed. Exceptions to this are said beside
  * the declaration. The GIL is held everywhere except between Py_BEGIN_ALLOW_THREADS and Py_END_ALLOW_THREADS,
- * and in the files that do not include this header, which know nothing of Python: side, guard, mark, launch, children, packets, tell.
+ * and in the files that do not include this header, which know nothing of Python: side, turn, guard, mark, launch, children, packets, tell.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -22,6 +22,7 @@ extern PyObject *pc_Error;         /* pitcrew.Error(Exception) */
 extern PyObject *pc_EncodeError;   /* pitcrew.EncodeError(Error): .path (tuple, outermost first), .reason */
 extern PyObject *pc_DecodeError;   /* pitcrew.DecodeError(Error): the same */
 extern PyObject *pc_ProtocolError; /* pitcrew.ProtocolError(Error): the other end broke docs/protocol.md */
+extern PyObject *pc_Cancelled;     /* pitcrew.Cancelled(BaseException): the VM has cancelled the call that runs */
 
 int pc_errors_init(PyObject *module);
 

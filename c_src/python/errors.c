@@ -6,6 +6,7 @@ PyObject *pc_Error;
 PyObject *pc_EncodeError;
 PyObject *pc_DecodeError;
 PyObject *pc_ProtocolError;
+PyObject *pc_Cancelled;
 
 static int error_new(PyObject *module, PyObject **slot, const char *name, const char *doc, PyObject *base) {
     char qualified[64];
@@ -24,7 +25,14 @@ int pc_errors_init(PyObject *module) {
         error_new(module, &pc_DecodeError, "DecodeError",
                   "Bytes cannot become a Python value. `path` says where, outermost first; `reason` says why.",
                   pc_Error) < 0 ||
-        error_new(module, &pc_ProtocolError, "ProtocolError", "The other end broke the protocol.", pc_Error) < 0) {
+        error_new(module, &pc_ProtocolError, "ProtocolError", "The other end broke the protocol.", pc_Error) < 0 ||
+        error_new(module, &pc_Cancelled, "Cancelled",
+                  "Raised inside a tool whose call is being cancelled, wherever it is, so that `finally` and `with` "
+                  "clean up.\n\n"
+                  "Not an Exception, as KeyboardInterrupt is not: `except Exception` lets it through. A tool that "
+                  "catches it and\n"
+                  "returns has answered its call.",
+                  PyExc_BaseException) < 0) {
         return -1;
     }
     return 0;

@@ -13,8 +13,10 @@
 #include "channel.h"
 #include "fault.h"
 #include "guard.h"
+#include "interrupt.h"
 #include "request.h"
 #include "side.h"
+#include "turn.h"
 #include "wire/json_frame.h"
 #include "wire/kinds.h"
 
@@ -85,26 +87,36 @@ static const char *kind_of_exception(PyObject *exception) {
     return fits ? "tool_error" : "bad_arguments";
 }
 
+/* No code of the user's runs for this one, who wants to be rid of the call. */
+static enum next send_cancelled(struct server *s, const struct pc_question *to, int64_t python_ns) {
+    struct pc_fault f;
+    pc_fault_say(&f, "cancelled", PyUnicode_FromString("the call was cancelled"));
+    f.type = PyUnicode_FromString("Cancelled");
+    PyErr_Clear();
+    return send_fault(s, &f, to, python_ns);
+}
+
 static enum next send_raised(struct server *s, const struct pc_question *to, int64_t python_ns) {
+    if (PyErr_ExceptionMatches(pc_Cancelled)) {
+        return send_cancelled(s, to, python_ns);
+    }
     PyObject *exception = pc_exception_take();
     const char *kind = kind_of_exception(exception);
     pc_exception_restore(exception);
     return send_exception(s, kind, to, python_ns);
 }
 
+/* The call has begun. */
 static enum next run(struct server *s, struct pc_request *q) {
-    pc_side_set_started(q->from.id);
     int64_t start = now_ns();
     PyObject *result = PyObject_Vectorcall(q->tool, q->args.items, q->args.positional | PY_VECTORCALL_ARGUMENTS_OFFSET,
                                            q->args.kwnames);
     int64_t python_ns = now_ns() - start;
-    pc_side_set_started(0);
-    if (pc_guard_forked()) {
+    if (refuse_fork() < 0) {
         Py_XDECREF(result);
-        PyErr_Clear();
-        (void)refuse_fork();
         return RAISED;
     }
+    pc_turn_end(); /* from here on nothing is interrupted: neither our code nor the next call */
     if (result == NULL) {
         return send_raised(s, &q->from, python_ns);
     }
@@ -129,18 +141,25 @@ static enum next refuse_request(struct server *s, struct pc_request *q) {
     return send_exception(s, kind, &q->from, 0);
 }
 
-/* `read` is what came of reading it. */
+static enum next refuse_tool(struct server *s, struct pc_request *q) {
+    struct pc_fault f;
+    pc_fault_say(&f, "unknown_tool", pc_fault_unknown_tool(q->name, s->tools));
+    return send_fault(s, &f, &q->from, 0);
+}
+
+/* `read` is what came of reading it. A call that is refused has begun too, for an instant: it is answered, or was cancelled before. */
 static enum next handle_call(struct server *s, struct pc_request *q, int read) {
     pc_inbox_consume(&s->in); /* everything was copied out; a large frame must not stay while the tool runs */
-    enum next next;
-    if (read < 0) {
-        next = refuse_request(s, q);
-    } else if (q->tool == NULL) {
-        struct pc_fault f;
-        pc_fault_say(&f, "unknown_tool", pc_fault_unknown_tool(q->name, s->tools));
-        next = send_fault(s, &f, &q->from, 0);
-    } else {
+    enum next next = GO_ON;
+    if (refuse_fork() < 0) {
+        next = RAISED;
+    } else if (!pc_turn_begin(q->from.id)) {
+        PyErr_Clear();
+    } else if (read == 0 && q->tool != NULL) {
         next = run(s, q);
+    } else {
+        pc_turn_end();
+        next = read < 0 ? refuse_request(s, q) : refuse_tool(s, q);
     }
     pc_request_clear(q);
     return next;
@@ -260,6 +279,7 @@ static int refuse_start(void) {
 }
 
 static int start(int call_fd, int side_fd) {
+    pc_turn_open(pc_interrupt_install());
     int error = pc_guard_arm(call_fd, side_fd);
     if (error == 0) {
         error = pc_side_start(side_fd);

@@ -10,26 +10,23 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
 #include "codec/reader.h"
+#include "turn.h"
 #include "wire/io.h"
 #include "wire/kinds.h"
 
 enum { STACK = 128 * 1024, MAX_FRAME = 1 << 20, BUFFER = 4096 };
 
-static atomic_uint_fast64_t started;
 static pthread_t thread;
 static bool running;
 static int side_fd;
 static sem_t up;
 static struct pc_inbox inbox;
 static struct pc_outbox outbox;
-
-void pc_side_set_started(uint64_t id) { atomic_store_explicit(&started, id, memory_order_release); }
 
 static void write_pong(struct pc_outbox *out, uint64_t id) {
     size_t mark = pc_outbox_begin(out, MAX_FRAME);
@@ -38,7 +35,20 @@ static void write_pong(struct pc_outbox *out, uint64_t id) {
     pc_write_uint(&out->w, id);
     pc_write_map(&out->w, 1);
     pc_write_cstr(&out->w, "started");
-    pc_write_uint(&out->w, atomic_load_explicit(&started, memory_order_acquire));
+    pc_write_uint(&out->w, pc_turn_running());
+    (void)pc_outbox_end(out, mark);
+}
+
+static void write_cancelled(struct pc_outbox *out, uint64_t id, enum pc_turn_state state) {
+    static const char *const words[] = {[PC_TURN_UNSTARTED] = "unstarted",
+                                        [PC_TURN_STARTED] = "started",
+                                        [PC_TURN_ENDED] = "ended",
+                                        [PC_TURN_FULL] = "full"};
+    size_t mark = pc_outbox_begin(out, MAX_FRAME);
+    pc_write_array(&out->w, 3);
+    pc_write_int(&out->w, PC_KIND_CANCELLED);
+    pc_write_uint(&out->w, id);
+    pc_write_cstr(&out->w, words[state]);
     (void)pc_outbox_end(out, mark);
 }
 
@@ -75,19 +85,25 @@ static bool answer(struct pc_outbox *out, const uint8_t *payload, size_t n) {
     }
     if (kind == PC_KIND_PING) {
         write_pong(out, id);
+    } else if (kind == PC_KIND_CANCEL) {
+        write_cancelled(out, id, pc_turn_cancel(id));
     } else if (kind != PC_KIND_ERROR) { /* an error is never answered with an error */
         write_unknown_kind(out, id);
     }
     return true;
 }
 
-/* Waits until there is something to read or room to write what is pending. */
+/* Waits until there is something to read, or room to write what is pending, or somebody to remind. */
 static bool wait_for_event(const struct pc_outbox *out, int fd) {
     struct pollfd p = {.fd = fd, .events = POLLIN};
     if (pc_outbox_pending(out) > 0) {
         p.events |= POLLOUT;
     }
-    return poll(&p, 1, -1) >= 0 || errno == EINTR;
+    int ready = poll(&p, 1, pc_turn_patience());
+    if (ready == 0) {
+        pc_turn_remind();
+    }
+    return ready >= 0 || errno == EINTR;
 }
 
 static void serve_side(struct pc_inbox *in, struct pc_outbox *out, int fd) {
@@ -141,7 +157,6 @@ int pc_side_start(int fd) {
     }
     side_fd = fd;
     (void)sem_init(&up, 0, 0);
-    atomic_store(&started, 0);
     (void)pthread_attr_init(&attr); /* cannot fail on Linux */
     (void)pthread_attr_setstacksize(&attr, STACK);
     (void)sigfillset(&all);

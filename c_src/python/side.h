@@ -3,16 +3,11 @@
 
 /*
  * The side channel (docs/protocol.md section 4): a thread without Python that answers pings, so that a tool which holds
- * the GIL for an hour is still seen to be alive. One per process. The GIL makes no difference to any function here.
+ * the GIL for an hour is still seen to be alive, and cancels calls (turn.h). One per process. The GIL makes no difference to any function here.
  */
 
-#include <stdint.h>
-
-/* Starts the thread on a socket that stays the caller's. 0 or -errno. */
+/* Starts the thread, once the turn is open, on a socket that stays the caller's. 0 or -errno. */
 int pc_side_start(int fd);
-
-/* Publishes the call that runs, 0 for none. Any thread. */
-void pc_side_set_started(uint64_t id);
 
 /* Shuts the socket down and waits for the thread, which does nothing that takes long. */
 void pc_side_stop(void);

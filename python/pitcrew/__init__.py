@@ -18,6 +18,7 @@ except ImportError as _error:
 
 from ._core import (
     Atom,
+    Cancelled,
     DecodeError,
     EncodeError,
     Error,
@@ -43,6 +44,7 @@ __version__: str = _core.__version__
 __all__ = [
     "Arrow",
     "Atom",
+    "Cancelled",
     "DateTime",
     "DecodeError",
     "EncodeError",

@@ -26,6 +26,7 @@ KIND_RELEASE: int
 KIND_EVENT: int
 KIND_LOG: int
 KIND_STATS: int
+KIND_CANCELLED: int
 
 class Error(Exception): ...
 
@@ -38,6 +39,7 @@ class DecodeError(Error):
     reason: str
 
 class ProtocolError(Error): ...
+class Cancelled(BaseException): ...
 class Atom(str): ...
 
 class FrozenList(list[Any]):

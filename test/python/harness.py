@@ -136,6 +136,19 @@ class Worker:
         assert frame[:2] == [_core.KIND_PONG, id_]
         return frame[2]
 
+    def cancel(self, id_: int) -> str:
+        """The state that it was in."""
+        send_frame(self.side_socket, [_core.KIND_CANCEL, id_])
+        frame = recv_frame(self.side_socket)
+        assert frame[:2] == [_core.KIND_CANCELLED, id_]
+        return frame[2]
+
+    def running(self, tool: str, *args: Any) -> int:
+        """Sends a call and waits until it runs."""
+        id_ = self.send(tool, list(args))
+        assert until(lambda: self.ping()["started"] == id_)
+        return id_
+
     def close(self) -> None:
         self.call_socket.close()
         if self.side_socket is not None:

@@ -1,0 +1,163 @@
+/*
+ * One word says which call runs, and each side writes before it reads: the loop writes `running` and then looks whether there is
+ * anything to attend to; the side thread takes the lock, asks for attention, and then reads `running`. So, all four being
+ * sequentially consistent, at least one sees the other, and the loop, if it does, waits for the lock and obeys the table. Every signal
+ * is sent with the lock held while its call runs, and the loop does not leave a call past that.
+ */
+
+#include "turn.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+
+enum { FIRST_MS = 1, LONGEST_MS = 128 };
+
+static atomic_uint_fast64_t running;   /* the call that runs, 0 for none; the loop writes it */
+static atomic_uint_fast64_t last;      /* the latest that has begun; the loop writes it */
+static atomic_uint_fast64_t interrupt; /* the call to interrupt, 0 for none */
+static atomic_bool attention;          /* whether the loop must take the lock; written with it */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static uint64_t waiting[PC_TURN_MOST_WAITING]; /* cancelled before their turn; in no order */
+static size_t waiting_count;
+
+static bool can_signal;
+static pthread_t loop;
+static int patience_ms; /* the side thread's; 0: nothing was asked for */
+
+void pc_turn_open(bool signals) {
+    atomic_store(&running, 0);
+    atomic_store(&last, 0);
+    atomic_store(&interrupt, 0);
+    atomic_store(&attention, false);
+    waiting_count = 0;
+    patience_ms = 0;
+    can_signal = signals;
+    loop = pthread_self();
+}
+
+static void enter(void) {
+    (void)pthread_mutex_lock(&lock);
+    atomic_store(&attention, true);
+}
+
+static void leave(void) {
+    atomic_store(&attention, waiting_count > 0);
+    (void)pthread_mutex_unlock(&lock);
+}
+
+static bool waits(uint64_t id) {
+    size_t i = 0;
+    while (i < waiting_count && waiting[i] != id) {
+        i++;
+    }
+    return i < waiting_count;
+}
+
+/* Whether the call was cancelled. Ids grow, so what waits for its turn below this one will not come. */
+static bool take_waiting(uint64_t id) {
+    bool found = false;
+    size_t kept = 0;
+    for (size_t i = 0; i < waiting_count; i++) {
+        found = found || waiting[i] == id;
+        if (waiting[i] > id) {
+            waiting[kept++] = waiting[i];
+        }
+    }
+    waiting_count = kept;
+    return found;
+}
+
+/* ---- The serve loop */
+
+bool pc_turn_begin(uint64_t id) {
+    bool cancelled = false;
+    atomic_store(&running, id);
+    if (atomic_load(&attention)) {
+        enter();
+        cancelled = take_waiting(id);
+        if (cancelled) {
+            atomic_store(&running, 0);
+        }
+        atomic_store(&last, id);
+        leave();
+    } else {
+        atomic_store_explicit(&last, id, memory_order_relaxed); /* seen by whoever sees what `running` is next */
+    }
+    return !cancelled;
+}
+
+void pc_turn_end(void) {
+    atomic_store(&running, 0);
+    if (atomic_load(&attention)) {
+        enter();
+        leave();
+    }
+}
+
+bool pc_turn_interrupted(void) {
+    uint64_t id = atomic_exchange(&interrupt, 0);
+    return id != 0 && id == atomic_load(&running);
+}
+
+/* ---- The side thread */
+
+static void send_signal(void) {
+    if (can_signal) {
+        (void)pthread_kill(loop, PC_TURN_SIGNAL);
+    }
+}
+
+uint64_t pc_turn_running(void) {
+    (void)pthread_mutex_lock(&lock);
+    uint64_t id = atomic_load(&running);
+    if (waits(id)) { /* it is about to find that it may not */
+        id = 0;
+    }
+    (void)pthread_mutex_unlock(&lock);
+    return id;
+}
+
+static enum pc_turn_state decide(uint64_t id) {
+    if (waits(id)) {
+        return PC_TURN_UNSTARTED;
+    }
+    if (id != 0 && id == atomic_load(&running)) { /* before `last`, which is written after it */
+        return PC_TURN_STARTED;
+    }
+    if (id <= atomic_load(&last)) {
+        return PC_TURN_ENDED;
+    }
+    if (waiting_count == PC_TURN_MOST_WAITING) {
+        return PC_TURN_FULL;
+    }
+    waiting[waiting_count++] = id;
+    return PC_TURN_UNSTARTED;
+}
+
+enum pc_turn_state pc_turn_cancel(uint64_t id) {
+    enter();
+    enum pc_turn_state state = decide(id);
+    if (state == PC_TURN_STARTED) {
+        atomic_store(&interrupt, id);
+        patience_ms = can_signal ? FIRST_MS : 0;
+        send_signal();
+    }
+    leave();
+    return state;
+}
+
+int pc_turn_patience(void) { return patience_ms > 0 ? patience_ms : -1; }
+
+void pc_turn_remind(void) {
+    enter();
+    uint64_t id = atomic_load(&interrupt);
+    if (id != 0 && id == atomic_load(&running)) {
+        patience_ms = patience_ms < LONGEST_MS ? 2 * patience_ms : LONGEST_MS;
+        send_signal();
+    } else {
+        patience_ms = 0;
+    }
+    leave();
+}

@@ -1,0 +1,60 @@
+#ifndef PC_PYTHON_TURN_H
+#define PC_PYTHON_TURN_H
+
+/*
+ * Whose turn it is: which call runs, and which ones the VM has cancelled before theirs came (docs/protocol.md section 4). The serve
+ * loop and the side thread decide about a call at the same moment in only one way: either it has begun, or it never will.
+ *
+ * No Python here. "Serve loop" is the thread that opened the turn; "side thread" is the other one. Not for a process that a tool
+ * forked: the lock may be held there by a thread that is not.
+ */
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * What interrupts a call. Ignored by default, so it cannot end a program that the worker has become by exec; like every signal
+ * that is sent to a thread it reaches no child; and hardly anything uses it (TCP's urgent data, the scheduler of Go).
+ */
+enum { PC_TURN_SIGNAL = SIGURG };
+
+enum { PC_TURN_MOST_WAITING = 1024 }; /* calls that are cancelled before their turn */
+
+enum pc_turn_state {
+    PC_TURN_UNSTARTED, /* it had not begun, and never will */
+    PC_TURN_STARTED,   /* it runs, and was interrupted if it can be */
+    PC_TURN_ENDED,     /* it had begun, or a later one had, and does not run any more */
+    PC_TURN_FULL,      /* it had not begun, but so many wait already: nothing was changed */
+};
+
+/* ---- The serve loop */
+
+/* No call runs. With `signals` the calling thread can be interrupted: it has a handler for PC_TURN_SIGNAL. */
+void pc_turn_open(bool signals);
+
+/* The call begins; false if it must not, and then it has not. Ids grow. Two atomics where nobody cancels anything. */
+bool pc_turn_begin(uint64_t id);
+
+/* It has ended. A signal that was meant for it has been sent by now. */
+void pc_turn_end(void);
+
+/* In the signal's handler, but not in the kernel's: takes the interrupt that was asked for; whether it is for the call that runs. */
+bool pc_turn_interrupted(void);
+
+/* ---- The side thread */
+
+/* The call that runs, or 0. */
+uint64_t pc_turn_running(void);
+
+/* Cancels. */
+enum pc_turn_state pc_turn_cancel(uint64_t id);
+
+/*
+ * A signal that comes just before a system call does not end that call. So it is repeated until the interrupt has been taken:
+ * milliseconds until pc_turn_remind must be called, or -1 for never.
+ */
+int pc_turn_patience(void);
+void pc_turn_remind(void);
+
+#endif
