@@ -31,6 +31,9 @@ int pc_os_raise_oom_score(int adjustment);
 /* Who is at the other end of a unix socket. */
 int pc_os_peer(int socket, pid_t *pid, uid_t *uid, gid_t *gid);
 
+/* A process that is forked from now on does not have these pages: touching them there is a fault. */
+int pc_os_keep_from_children(void *pages, size_t n);
+
 /* ---- Looking at processes. These may allocate. */
 
 /* Called with each pid; return false to stop. */

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -100,6 +101,8 @@ int pc_os_peer(int socket, pid_t *pid, uid_t *uid, gid_t *gid) {
     *gid = peer.gid;
     return 0;
 }
+
+int pc_os_keep_from_children(void *pages, size_t n) { return result(madvise(pages, n, MADV_DONTFORK)); }
 
 /* ---- Looking at processes. */
 

@@ -49,6 +49,12 @@ int pc_os_peer(int socket, pid_t *pid, uid_t *uid, gid_t *gid) {
 #endif
 }
 
+int pc_os_keep_from_children(void *pages, size_t n) {
+    (void)pages;
+    (void)n;
+    return -ENOSYS;
+}
+
 int pc_os_each_child(pc_os_pid_fn visit, void *context) {
     (void)visit;
     (void)context;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -89,11 +90,60 @@ int pc_channel_flush(struct pc_outbox *out, int fd) {
     }
 }
 
-PyObject *pc_channel_read_frame(PyObject *module, PyObject *args) {
+static int descriptor_in(struct msghdr *message) {
+    int fd = -1;
+    struct cmsghdr *header = CMSG_FIRSTHDR(message);
+    if (header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
+        header->cmsg_len >= CMSG_LEN(sizeof fd)) {
+        memcpy(&fd, CMSG_DATA(header), sizeof fd);
+    }
+    return fd;
+}
+
+/* The first bytes, and what came with them. There is room for one descriptor: the kernel closes others. */
+static ssize_t receive_first(int fd, uint8_t bytes[PC_FRAME_HEADER], int *passed) {
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec data = {.iov_base = bytes, .iov_len = PC_FRAME_HEADER};
+    struct msghdr message = {
+        .msg_iov = &data, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = CMSG_LEN(sizeof(int))};
+    ssize_t got = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (got > 0) {
+        *passed = descriptor_in(&message);
+    }
+    return got;
+}
+
+/* The same, into an inbox that is empty. 1, 0 at end of file, or -1. */
+static int begin_hello(struct pc_inbox *in, int fd, int *passed) {
+    in->data = malloc(PC_FRAME_HEADER);
+    if (in->data == NULL) {
+        (void)PyErr_NoMemory();
+        return -1;
+    }
+    in->cap = PC_FRAME_HEADER;
+    for (;;) {
+        ssize_t got = receive_first(fd, in->data, passed);
+        if (got >= 0) {
+            in->end = (size_t)got;
+            in->total = (uint64_t)got;
+            return got > 0;
+        }
+        if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+            return 0;
+        }
+        if (wait_for(fd, POLLIN) < 0) {
+            return -1;
+        }
+    }
+}
+
+PyObject *pc_channel_read_hello(PyObject *module, PyObject *arg) {
     (void)module;
-    int fd;
-    Py_ssize_t max_frame = PC_MAX_FRAME;
-    if (!PyArg_ParseTuple(args, "i|n:read_frame", &fd, &max_frame)) {
+    int fd = PyObject_AsFileDescriptor(arg), passed = -1;
+    if (fd < 0) {
         return NULL;
     }
     struct pc_inbox in;
@@ -102,7 +152,10 @@ PyObject *pc_channel_read_frame(PyObject *module, PyObject *args) {
     struct pc_spin never = {.limit_ns = 0};
     pc_inbox_init(&in);
     PyObject *frame = NULL;
-    int got = next_frame(&in, fd, (size_t)max_frame, PC_FRAME_HEADER, &never, &payload, &n);
+    int got = begin_hello(&in, fd, &passed);
+    if (got > 0) {
+        got = next_frame(&in, fd, PC_MAX_FRAME, PC_FRAME_HEADER - in.end, &never, &payload, &n);
+    }
     if (got == 0) {
         frame = Py_NewRef(Py_None);
     } else if (got > 0) {
@@ -115,7 +168,11 @@ PyObject *pc_channel_read_frame(PyObject *module, PyObject *args) {
         pc_decoder_destroy(&d);
     }
     pc_inbox_destroy(&in);
-    return frame;
+    PyObject *result = frame == NULL ? NULL : Py_BuildValue("(Ni)", frame, passed);
+    if (result == NULL && passed >= 0) {
+        (void)close(passed);
+    }
+    return result;
 }
 
 PyObject *pc_channel_write_frame(PyObject *module, PyObject *args) {

@@ -14,9 +14,12 @@ int pc_channel_next(struct pc_inbox *in, int fd, size_t max_frame, struct pc_spi
 /* Writes everything. 1: written. 0: the other end is gone. -1: exception. */
 int pc_channel_flush(struct pc_outbox *out, int fd);
 
-/* Module functions: connect(path, token, role) -> fd; read_frame(fd, max_frame) -> list | None; write_frame(fd, frame). */
+/*
+ * Module functions: connect(path, token, role) -> fd; write_frame(fd, frame); read_hello(fd) -> (list | None at end of file, descriptor
+ * that came with its first byte | -1). More descriptors than one, or with other frames, are closed.
+ */
 PyObject *pc_channel_connect(PyObject *module, PyObject *args);
-PyObject *pc_channel_read_frame(PyObject *module, PyObject *args);
+PyObject *pc_channel_read_hello(PyObject *module, PyObject *arg);
 PyObject *pc_channel_write_frame(PyObject *module, PyObject *args);
 
 #endif

@@ -6,8 +6,8 @@
 #include "core.h"
 
 /*
- * Module function serve(call_fd, side_fd, tools, max_frame=…, max_depth=…) -> "eof" | "shutdown". `tools` maps a name to
- * (callable, None | dict for pc_args_read). Both sockets stay the caller's. Refused in a process that a tool forked.
+ * Module function serve(call_fd, side_fd, tools, max_frame=…, max_depth=…, spin_us=0, started_fd=-1) -> "eof" | "shutdown". `tools` maps a name to
+ * (callable, None | dict for pc_args_read). Both sockets stay the caller's; started_fd, the file for published.h, is closed in any case. Refused in a process that a tool forked.
  */
 PyObject *pc_serve(PyObject *module, PyObject *args, PyObject *kwargs);
 

@@ -40,7 +40,7 @@ def run(payload: dict[str, Any], modules: list[str]) -> NoReturn:
     path, token = payload["socket"], payload["token"]
     try:
         call = _core.connect(path, token, "call")
-        hello = read_hello(call)
+        hello, started = read_hello(call)
     except (OSError, _core.Error) as error:
         print(f"pitcrew: a worker could not reach the VM at {path}: {error}", file=sys.stderr)
         process.leave(1)
@@ -54,7 +54,7 @@ def run(payload: dict[str, Any], modules: list[str]) -> NoReturn:
         refuse(call, error)
     side = _core.connect(path, token, "side")
     _core.write_frame(call, ready)
-    serve(call, side, tools, hello)
+    serve(call, side, tools, hello, started)
 
 
 class Prepared:
@@ -78,14 +78,15 @@ def prepare() -> Prepared:
     return _prepared
 
 
-def read_hello(call: int) -> dict[str, Any]:
-    frame = _core.read_frame(call)
+def read_hello(call: int) -> tuple[dict[str, Any], int]:
+    """With the descriptor of the word that tells which call has started, or -1."""
+    frame, started = _core.read_hello(call)
     if frame is None:
         raise ConnectionResetError("the VM closed the connection")
     if frame[0] != _core.KIND_HELLO or frame[2]["protocol"] != _core.PROTOCOL:
         raise _core.ProtocolError(f"the VM speaks another protocol: {frame!r}")
     hello: dict[str, Any] = frame[2]
-    return hello
+    return hello, started
 
 
 def description(tools: Prepared) -> dict[str, Any]:
@@ -111,11 +112,11 @@ def refuse(call: int, error: BaseException) -> NoReturn:
     process.leave(1)
 
 
-def serve(call: int, side: int, tools: Prepared, hello: dict[str, Any]) -> NoReturn:
+def serve(call: int, side: int, tools: Prepared, hello: dict[str, Any], started: int) -> NoReturn:
     own = os.getpid()
     status = 0
     try:
-        _core.serve(call, side, tools.served, hello["max_frame"], hello["max_depth"], hello.get("spin_us", 0))
+        _core.serve(call, side, tools.served, hello["max_frame"], hello["max_depth"], hello.get("spin_us", 0), started)
     except SystemExit as end:  # a signal handler of the user's, between two calls
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException as error:  # told, then the end of this process

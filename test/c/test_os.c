@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -280,6 +281,23 @@ static void test_oom_score(void **state) {
     assert_int_equal(status, 0);
 }
 
+static void test_pages_kept_from_children(void **state) {
+    (void)state;
+    unsigned char resident;
+    int status;
+    void *page = mmap(NULL, 1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(page != MAP_FAILED);
+    assert_int_equal(pc_os_keep_from_children(page, 1), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        _exit(mincore(page, 1, &resident) < 0 && errno == ENOMEM ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(munmap(page, 1), 0);
+    assert_int_equal(pc_os_keep_from_children((char *)page + 1, 1), -EINVAL);
+}
+
 static void test_peer(void **state) {
     (void)state;
     int pair[2];
@@ -298,10 +316,15 @@ static void test_peer(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pidfd),     cmocka_unit_test(test_parent_death_signal),
-        cmocka_unit_test(test_children),  cmocka_unit_test(test_subreaper),
-        cmocka_unit_test(test_processes), cmocka_unit_test(test_env),
-        cmocka_unit_test(test_oom_score), cmocka_unit_test(test_peer),
+        cmocka_unit_test(test_pidfd),
+        cmocka_unit_test(test_parent_death_signal),
+        cmocka_unit_test(test_children),
+        cmocka_unit_test(test_subreaper),
+        cmocka_unit_test(test_processes),
+        cmocka_unit_test(test_env),
+        cmocka_unit_test(test_oom_score),
+        cmocka_unit_test(test_peer),
+        cmocka_unit_test(test_pages_kept_from_children),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,12 @@ CLOSED = "closed"
 # ---- Frames
 
 
-def send_frame(sock: socket.socket, frame: list[Any]) -> None:
+def send_frame(sock: socket.socket, frame: list[Any], fds: Sequence[int] = ()) -> None:
+    """With descriptors on its first byte."""
     payload = _core.encode(frame)
-    sock.sendall(struct.pack(">I", len(payload)) + payload)
+    data = struct.pack(">I", len(payload)) + payload
+    sent = socket.send_fds(sock, [data], fds) if fds else 0
+    sock.sendall(data[sent:])
 
 
 def recv_exactly(sock: socket.socket, n: int) -> bytes | None:
@@ -81,12 +85,14 @@ HELLO = {"protocol": _core.PROTOCOL, "max_frame": 1 << 26, "max_depth": 512}
 class Worker:
     """A worker that is ready, seen from the VM."""
 
-    def __init__(self, listener: Listener, token: bytes, hello: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, listener: Listener, token: bytes, hello: dict[str, Any] | None = None, fds: Sequence[int] = ()
+    ) -> None:
         self.call_socket, self.auth = listener.accept()
         self.side_socket: socket.socket | None = None
         self.last_id = 0
         assert self.auth[0] == _core.KIND_AUTH and self.auth[2:4] == [token, "call"]
-        send_frame(self.call_socket, [_core.KIND_HELLO, 0, hello or HELLO])
+        send_frame(self.call_socket, [_core.KIND_HELLO, 0, hello or HELLO], fds)
         # The worker opens its side channel only when it can start.
         ready, _, _ = select.select([self.call_socket, listener.socket], [], [], SECONDS)
         if listener.socket in ready:
@@ -238,10 +244,10 @@ class Zygote:
         self.link.send(_core.encode(["fork", wid, _core.encode(payload)]))
         return token
 
-    def worker(self, wid: int = 1) -> Worker:
+    def worker(self, wid: int = 1, fds: Sequence[int] = ()) -> Worker:
         token = self.request(wid)
         self.expect("forked", wid)
-        self.workers.append(Worker(self.listener, token))
+        self.workers.append(Worker(self.listener, token, fds=fds))
         return self.workers[-1]
 
     def pidfd(self, wid: int) -> int:

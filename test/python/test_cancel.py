@@ -251,9 +251,9 @@ def serve_somewhere(run):
         started.wait()
         for id in (1, 2):
             frames(vm_side, [18, id])
-            print(_core.read_frame(vm_side.fileno()))
+            print(_core.read_hello(vm_side.fileno())[0])
         go_on.set()
-        print(_core.read_frame(vm.fileno())[3])
+        print(_core.read_hello(vm.fileno())[0][3])
         frames(vm, [9, 0])
         print(vm.recv(1))
     thread = threading.Thread(target=vm_thread)

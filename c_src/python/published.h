@@ -1,0 +1,20 @@
+#ifndef PC_PYTHON_PUBLISHED_H
+#define PC_PYTHON_PUBLISHED_H
+
+/*
+ * The id of the call that has started last, where the VM can read it when the worker is dead (docs/protocol.md section 2): calls
+ * of a higher id have had no effect. No Python here. The serve loop's only, and not for a process that a tool forked: there the
+ * shared page is not mapped.
+ */
+
+#include <stdint.h>
+
+/* Maps the word at the beginning of a shared file, which stays the caller's; -1: a word that nobody else sees. 0 or -errno. */
+int pc_published_open(int fd);
+
+/* Right before the tool starts. Ids grow, and the word is never reset. */
+void pc_published_set(uint64_t id);
+
+void pc_published_close(void);
+
+#endif

@@ -1,0 +1,36 @@
+#ifndef PC_PYTHON_RESPOND_H
+#define PC_PYTHON_RESPOND_H
+
+/* The end of a call: exactly one frame, written and sent before the next call begins. */
+
+#include "core.h"
+#include "fault.h"
+
+/* What the serve loop does next. PC_RAISED: an exception is set, and the loop ends with it. */
+enum pc_next { PC_GO_ON, PC_SHUTDOWN, PC_END_OF_FILE, PC_RAISED };
+
+struct pc_responder {
+    int fd;
+    size_t max_frame;
+    unsigned max_depth;
+    struct pc_outbox out;
+};
+
+/* -1 in a process that a tool forked, which has come back to us instead of ending. */
+int pc_respond_forked(void);
+
+/* What the tool returned. */
+enum pc_next pc_respond_value(struct pc_responder *r, const struct pc_question *to, int64_t python_ns, PyObject *value);
+
+/* The exception that is set, which the tool raised. */
+enum pc_next pc_respond_raised(struct pc_responder *r, const struct pc_question *to, int64_t python_ns);
+
+/* The exception that is set, with this word for its kind. */
+enum pc_next pc_respond_exception(struct pc_responder *r, const char *kind, const struct pc_question *to,
+                                  int64_t python_ns);
+
+/* Releases the fault. */
+enum pc_next pc_respond_fault(struct pc_responder *r, struct pc_fault *f, const struct pc_question *to,
+                              int64_t python_ns);
+
+#endif
