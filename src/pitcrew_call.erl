@@ -110,7 +110,35 @@ arguments(Other, _) ->
     {error, pitcrew_error:new(bad_arguments, Format, [Other, 8])}.
 
 %% One attempt: a slot, an exchange, and what follows from its outcome.
-attempt(Job) ->
+attempt(#job{pool = #pool{dispatch = none}} = Job) ->
+    attempt_alone(Job);
+attempt(#job{pool = #pool{dispatch = Dispatch, max_frame = Max}, codec = Codec} = Job) ->
+    pipelined(pitcrew_pipeline:exchange(Dispatch, {request(Job), Codec, Max}, limits(Job)), Job).
+
+request(#job{texts = nil, tool = Tool, args = Args, kwargs = Kwargs, meta = Meta}) -> {msgpack, Tool, Args, Kwargs, Meta};
+request(#job{texts = Texts}) -> {json, pitcrew_pipeline:body(Texts)}.
+
+limits(#job{deadline = Deadline, checkout_timeout = Timeout}) -> {Deadline, later(erlang:monotonic_time(millisecond), Timeout)}.
+
+pipelined({done, _, _, _, unstarted}, Job) ->
+    case left(Job#job.deadline) of
+        0 -> {{error, timeout_error(Job, "before a worker could take it")}, Job};
+        _ -> attempt(Job)
+    end;
+pipelined({done, Index, BytesOut, QueueNs, Answer}, #job{queue = Queue, bytes_out = Bytes} = Job) ->
+    Queued = Queue + erlang:convert_time_unit(QueueNs, nanosecond, native),
+    answered(Answer, Job#job{queue = Queued, bytes_out = Bytes + BytesOut, worker = worker_pid(Index, Job)});
+pipelined(over, Job) ->
+    {{error, pitcrew_error:new(pool_down, "the pool went down before the call")}, Job};
+pipelined(checkout_timeout, Job) ->
+    {checkout_error(Job), Job};
+pipelined({error, _} = Refused, Job) ->
+    conclude(Refused, Job).
+
+worker_pid(nil, _) -> nil;
+worker_pid(Index, #job{pool = Pool}) -> pitcrew_pools:worker_pid(Pool, Index).
+
+attempt_alone(Job) ->
     Before = erlang:monotonic_time(),
     Claim = claim(Job),
     Waited = Job#job{queue = Job#job.queue + erlang:monotonic_time() - Before},
@@ -135,12 +163,15 @@ wait_for_slot(#job{pool = #pool{server = Server}, deadline = Deadline, checkout_
         timeout when Until =:= Deadline ->
             {error, timeout_error(Job, "while it waited for a free worker")};
         timeout ->
-            {error, pitcrew_error:new(checkout_timeout, "no worker became free within ~b ms", [Timeout])};
+            checkout_error(Job);
         down ->
             {error, pitcrew_error:new(pool_down, "the pool went down while the call waited for a worker")};
         Claimed ->
             Claimed
     end.
+
+checkout_error(#job{checkout_timeout = Timeout}) ->
+    {error, pitcrew_error:new(checkout_timeout, "no worker became free within ~b ms", [Timeout])}.
 
 %% From here to the end of the exchange the slot is ours.
 exchange(Channel, #job{deadline = Deadline, codec = Codec} = Job) ->
@@ -273,6 +304,13 @@ answered({reply, PythonNs, BytesIn, Term}, Job) ->
     {{ok, Term}, count(PythonNs, BytesIn, Job)};
 answered({fault, PythonNs, BytesIn, Fault}, Job) ->
     {{error, pitcrew_error:from_fault(Fault)}, count(PythonNs, BytesIn, Job)};
+answered({frame, Kind, PythonNs, BytesIn, Bytes}, #job{codec = Codec} = Job) ->
+    %% As much as a binary of a large answer may keep alive: see pitcrew_pool.
+    Share = Codec#{share_least => max(64, byte_size(Bytes) div 16)},
+    case pitcrew_nif:decode(Bytes, Share) of
+        {ok, Term} -> answered({Kind, PythonNs, BytesIn, Term}, Job);
+        {error, _} = Unreadable -> answered(Unreadable, Job)
+    end;
 answered({json, Kind, PythonNs, BytesIn, Text}, #job{codec = #{nil := Null}} = Job) ->
     {pitcrew_call_json:answer(Kind, Text, Null), count(PythonNs, BytesIn, Job)};
 answered({error, Unreadable}, Job) ->

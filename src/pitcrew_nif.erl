@@ -4,22 +4,25 @@
 
 -export([encode/2, encode_iov/2, decode/2, decode_all/2]).
 -export([listen/1, accept/2, close_listener/1]).
--export([channel_give/2, channel_send/2, channel_recv/2, channel_flush/2, channel_close/1, channel_info/1]).
+-export([channel_give/2, channel_hello/2, channel_send/2, channel_recv/2, channel_flush/2, channel_close/1, channel_info/1]).
 -export([slots_new/2, slots_install/3, slots_remove/2, slots_set_waiting/2, slots_info/1]).
 -export([claim/1, claim_for/2, call/9, call_json/7, reply/3, checkin/1, abandon/2, verdict/2]).
+-export([dispatch_new/2, dispatch_info/1, dispatch_uneven/2, submit/8, submit_json/5, leave/3]).
+-export([lane_open/5, lane_deliver/2, lane_flush/1, lane_drop/2, lane_cut/2, lane_end/2, lane_shutdown/1]).
 -export([live/0, longest_stay/1]).
 -on_load(load/0).
 
--export_type([listener/0, channel/0, slots/0, codec_opts/0, codec_error/0]).
+-export_type([listener/0, channel/0, slots/0, dispatch/0, codec_opts/0, codec_error/0]).
 
 -opaque listener() :: reference().
 -opaque channel() :: reference().
 -opaque slots() :: reference().
+-opaque dispatch() :: reference().
 
 %% What is not given is the first value. pitcrew_msgpack has the meaning of each; calls use the first three.
 %% `bin' and `bytes' are the same. `raw' has a bit for each extension, by its type modulo 256, that is kept as a struct
 %% Pitcrew.MessagePack.Ext; such a struct is written only when there is a `raw'. `inline_units' is for tests: how much work the
-%% codec does before it goes to a dirty scheduler.
+%% codec does before it goes to a dirty scheduler; `share_least' is the smallest binary that shares the input's memory.
 -type codec_opts() :: #{
     binaries => str | bin | bytes | auto,
     nil => nil | undefined | null,
@@ -32,7 +35,8 @@
     max_depth => 1..512,
     max_size => infinity | pos_integer(),
     raw => <<_:256>>,
-    inline_units => pos_integer()
+    inline_units => pos_integer(),
+    share_least => pos_integer()
 }.
 %% `path' is outermost first: list indices and map keys. `struct' names a struct that has no form of its own.
 -type codec_error() :: #{
@@ -91,6 +95,10 @@ channel_give(_Channel, _NewOwner) -> erlang:nif_error(not_loaded).
 %% A channel that lies `free' goes back to `control' with this, so that nobody can claim it any more; a claimed one is `closed'.
 -spec channel_send(channel(), nonempty_list()) -> ok | pending | {error, codec_error() | closed | not_owner}.
 channel_send(_Channel, _Frame) -> erlang:nif_error(not_loaded).
+%% The first frame to a worker that will be pipelined, and with it the memory in which it publishes what it has started.
+-spec channel_hello(channel(), nonempty_list()) ->
+    ok | {error, codec_error() | closed | not_owner | file:posix()}.
+channel_hello(_Channel, _Frame) -> erlang:nif_error(not_loaded).
 -spec channel_flush(channel(), undefined) -> ok | pending | {error, closed | not_owner}.
 channel_flush(_Channel, _Tag) -> erlang:nif_error(not_loaded).
 %% One frame, or `again' after arming {select, Channel, Ref, ready_input}.
@@ -100,7 +108,7 @@ channel_recv(_Channel, _Ref) -> erlang:nif_error(not_loaded).
 %% Idempotent; any phase; only by the controlling process. Its death does the same.
 -spec channel_close(channel()) -> ok | {error, not_owner}.
 channel_close(_Channel) -> erlang:nif_error(not_loaded).
--spec channel_info(channel()) -> #{phase := atom(), flags := [atom()], bytes_in := integer(), bytes_out := integer(), calls := integer()}.
+-spec channel_info(channel()) -> #{phase := atom(), flags := [atom()], bytes_in := integer(), bytes_out := integer(), calls := integer(), load := integer()}.
 channel_info(_Channel) -> erlang:nif_error(not_loaded).
 
 %% Slots: a fixed table, indices 0..Size-1. Pool is told {pitcrew_slots, Slots, freed} at a check-in while `waiting' is set.
@@ -159,6 +167,51 @@ abandon(_Channel, _Ref) -> erlang:nif_error(not_loaded).
 %% The controlling process itself is told {pitcrew_channel, Channel, cut | lost} by the machine.
 -spec verdict(channel(), Reason :: term()) -> ok | {error, not_owner}.
 verdict(_Channel, _Reason) -> erlang:nif_error(not_loaded).
+
+%% Pipelined workers (docs/protocol.md, section 4). A dispatcher has the calls of a pool; a channel that becomes a lane of it holds at most Depth.
+-spec dispatch_new(Depth :: 1..1024, Pool :: pid()) -> dispatch().
+dispatch_new(_Depth, _Pool) -> erlang:nif_error(not_loaded).
+%% `free': lanes without a call; `out', `queued': calls.
+-spec dispatch_info(dispatch()) -> #{lanes := integer(), free := integer(), out := integer(), queued := integer()}.
+dispatch_info(_Dispatch) -> erlang:nif_error(not_loaded).
+%% Calls that wait behind one which has run for AgeNs, while other workers have nothing to do. Asked for by the pool after the message
+%% {pitcrew_dispatch, uneven}, again and again until it says `balanced'; then that message may come again.
+-spec dispatch_uneven(dispatch(), AgeNs :: non_neg_integer()) -> balanced | [{Index :: non_neg_integer(), Id :: pos_integer()}].
+dispatch_uneven(_Dispatch, _AgeNs) -> erlang:nif_error(not_loaded).
+%% After `ok' (it is out) or `queued' one message comes: {pitcrew_end, Ref, Index | nil, BytesOut, QueueNs, Answer}; Answer is that of
+%% reply/3; or {frame, reply | fault, PythonNs, BytesIn, Bytes}, to be decoded; or {exit, Reason}; or `unstarted': the worker has gone, or
+%% another one is free, and the call has had no effect. `over': the pool has ended.
+-spec submit(dispatch(), reference(), Tool :: binary(), Args :: list(), Kwargs :: map() | nil, Meta :: map() | nil,
+             codec_opts(), MaxFrame :: pos_integer()) -> ok | queued | over | {error, codec_error()}.
+submit(_Dispatch, _Ref, _Tool, _Args, _Kwargs, _Meta, _Opts, _MaxFrame) -> erlang:nif_error(not_loaded).
+%% The same with the rest of a frame in JSON, from the tool's name on.
+-spec submit_json(dispatch(), reference(), Body :: binary(), codec_opts(), MaxFrame :: pos_integer()) ->
+    ok | queued | over | {error, codec_error()}.
+submit_json(_Dispatch, _Ref, _Body, _Opts, _MaxFrame) -> erlang:nif_error(not_loaded).
+%% `queued': it was taken out of the queue. `out': no message comes, and the worker's process is told {pitcrew_channel, Channel, {left, Id}};
+%% with OnlyQueued nothing has changed. `none': the message has come, or is about to.
+-spec leave(dispatch(), reference(), OnlyQueued :: boolean()) -> queued | out | none.
+leave(_Dispatch, _Ref, _OnlyQueued) -> erlang:nif_error(not_loaded).
+%% By the controlling process, instead of slots_install/3.
+-spec lane_open(dispatch(), non_neg_integer(), channel(), Reader :: pid(), MaxFrame :: pos_integer()) ->
+    ok | {error, not_owner | closed}.
+lane_open(_Dispatch, _Index, _Channel, _Reader, _MaxFrame) -> erlang:nif_error(not_loaded).
+%% By the reader. `more': look again; `again': {select, Channel, Ref, ready_input} will come. `lost': nothing more will be read.
+%% The reader may be sent {select, Channel, undefined, ready_output} at any time, to be answered with lane_flush/1.
+-spec lane_deliver(channel(), reference()) -> more | again | lost | closed.
+lane_deliver(_Channel, _Ref) -> erlang:nif_error(not_loaded).
+-spec lane_flush(channel()) -> ok.
+lane_flush(_Channel) -> erlang:nif_error(not_loaded).
+%% By the controlling process: the worker has dropped a call that it had not started; it will start none behind a certain one; it is dead, or
+%% condemned. shutdown: it is told to end, if it has nothing to do.
+-spec lane_drop(channel(), Id :: pos_integer()) -> ok.
+lane_drop(_Channel, _Id) -> erlang:nif_error(not_loaded).
+-spec lane_cut(channel(), Id :: pos_integer()) -> ok.
+lane_cut(_Channel, _Id) -> erlang:nif_error(not_loaded).
+-spec lane_end(channel(), Reason :: term()) -> ok.
+lane_end(_Channel, _Reason) -> erlang:nif_error(not_loaded).
+-spec lane_shutdown(channel()) -> ok | busy.
+lane_shutdown(_Channel) -> erlang:nif_error(not_loaded).
 
 %% Native handles alive, for leak gates.
 -spec live() -> #{listeners := integer(), channels := integer(), slots := integer(), descriptors := integer(), suspended := integer()}.

@@ -28,7 +28,9 @@
     keys := dict | strict,
     copy_binaries := boolean(),
     max_frame := pos_integer(),
-    spin_us := non_neg_integer()
+    spin_us := non_neg_integer(),
+    pipeline := pos_integer(),
+    pipeline_age := pos_integer()
 }.
 -type call() :: #{
     timeout := timeout(),
@@ -69,7 +71,9 @@ pool_table() ->
         {keys, {one_of, [dict, strict]}, {value, dict}},
         {copy_binaries, {one_of, [false, true]}, {value, false}},
         {max_frame, {integer, 1024, 1 bsl 30}, {value, 1 bsl 30}},
-        {spin_us, {integer, 0, 200}, {value, 0}}
+        {spin_us, {integer, 0, 200}, {value, 0}},
+        {pipeline, {integer, 1, 1024}, {value, 1}},
+        {pipeline_age, {integer, 1, 60_000}, {value, 1}}
     ].
 
 call_table() ->

@@ -17,6 +17,7 @@
     keeper :: pid(),
     workers :: pid(),
     slots :: pitcrew_nif:slots(),
+    dispatch :: pitcrew_nif:dispatch() | none,
     os_pids :: atomics:atomics_ref(),
     crew :: pitcrew_crew:crew(),
     channels = #{} :: #{pitcrew_crew:index() => pitcrew_nif:channel()},
@@ -71,11 +72,15 @@ init({Sup, #{size := Size, start_timeout := Timeout} = Options}) ->
         keeper = pitcrew_pools:member(Sup, keeper),
         workers = pitcrew_pools:member(Sup, workers),
         slots = pitcrew_nif:slots_new(Size, self()),
+        dispatch = dispatcher(Options),
         os_pids = atomics:new(Size, [{signed, true}]),
         crew = pitcrew_crew:new(Size),
         start_by = deadline(Timeout)
     },
     {ok, State, {continue, subscribe}}.
+
+dispatcher(#{pipeline := 1}) -> none;
+dispatcher(#{pipeline := Depth}) -> pitcrew_nif:dispatch_new(Depth, self()).
 
 handle_continue(subscribe, State) ->
     ok = pitcrew_keeper:subscribe(State#state.keeper),
@@ -98,6 +103,10 @@ handle_cast(_, State) -> {noreply, State}.
 
 handle_info({pitcrew_slots, _, freed}, State) ->
     {noreply, dispatch(State)};
+handle_info({pitcrew_dispatch, uneven}, State) ->
+    {noreply, balance_later(State)};
+handle_info({timeout, _, balance}, State) ->
+    {noreply, balance(State)};
 handle_info({pitcrew_checkout, Ref, Pid, Until}, State) ->
     {noreply, enqueue(Ref, Pid, Until, State)};
 handle_info({timeout, Timer, expire}, #state{timer = {Timer, _}} = State) ->
@@ -179,6 +188,23 @@ set_timer(#state{timer = Timer, queue = Queue} = State) ->
 arm(Deadline, State) ->
     State#state{timer = {erlang:start_timer(Deadline, self(), expire, [{abs, true}]), Deadline}}.
 
+%% ---- Pipelined workers: calls that wait behind a long one go to whoever has nothing to do
+
+balance_later(#state{options = #{pipeline_age := Age}} = State) ->
+    _ = erlang:start_timer(Age, self(), balance),
+    State.
+
+balance(#state{dispatch = Dispatch, options = #{pipeline_age := Age}} = State) ->
+    case pitcrew_nif:dispatch_uneven(Dispatch, Age * 1_000_000) of
+        balanced ->
+            State;
+        Misplaced ->
+            _ = [Pid ! {pitcrew_move, Id} || {Index, Id} <- Misplaced, Pid <- pids_of(Index, State)],
+            balance_later(State)
+    end.
+
+pids_of(Index, #state{pids = Pids}) -> [Pid || {Pid, {_, I}} <- maps:to_list(Pids), I =:= Index].
+
 %% ---- Workers
 
 keeper({up, Python}, State) ->
@@ -197,6 +223,7 @@ start_worker(Index, #state{crew = Crew, pids = Pids, options = Options} = State)
         server => self(),
         keeper => State#state.keeper,
         slots => State#state.slots,
+        dispatch => State#state.dispatch,
         os_pids => State#state.os_pids,
         options => Options,
         start_by => start_by(State)
@@ -277,6 +304,7 @@ entry(#state{options = #{telemetry_prefix := Prefix} = Options} = State) ->
         sup = State#state.sup,
         server = self(),
         slots = State#state.slots,
+        dispatch = State#state.dispatch,
         os_pids = State#state.os_pids,
         idempotent = pitcrew_manifest:idempotent(State#state.tools),
         events = {Prefix ++ [call, start], Prefix ++ [call, stop], Prefix ++ [call, exception]},
@@ -287,29 +315,33 @@ entry(#state{options = #{telemetry_prefix := Prefix} = Options} = State) ->
 
 %% ---- For people
 
-info(#state{options = #{name := Name, size := Size}, slots = Slots, queue = Queue, python = Python} = State) ->
-    #{free := Free} = pitcrew_nif:slots_info(Slots),
+info(#state{options = #{name := Name, size := Size}, python = Python} = State) ->
     Facts =
         case Python of
             down -> #{start => nil, zygote => nil, guard => nil, port => nil};
             #{} -> Python
         end,
-    Facts#{
+    (maps:merge(Facts, load(State)))#{
         name => Name,
         size => Size,
-        free => Free,
-        queued => pitcrew_queue:size(Queue),
         workers => [worker_info(Worker, State) || Worker <- pitcrew_crew:list(State#state.crew)]
     }.
+
+load(#state{dispatch = none, slots = Slots, queue = Queue}) ->
+    #{free := Free} = pitcrew_nif:slots_info(Slots),
+    #{free => Free, queued => pitcrew_queue:size(Queue)};
+load(#state{dispatch = Dispatch}) ->
+    maps:with([free, queued], pitcrew_nif:dispatch_info(Dispatch)).
 
 worker_info(#{id := Index} = Worker, #state{channels = Channels}) ->
     case Channels of
         #{Index := Channel} ->
-            #{phase := Phase, calls := Calls} = pitcrew_nif:channel_info(Channel),
-            Worker#{state := busy_or(Phase), calls => Calls};
+            #{calls := Calls} = Info = pitcrew_nif:channel_info(Channel),
+            Worker#{state := busy_or(Info), calls => Calls};
         #{} ->
             Worker#{calls => 0}
     end.
 
-busy_or(free) -> idle;
+busy_or(#{phase := free}) -> idle;
+busy_or(#{phase := pipelined, load := 0}) -> idle;
 busy_or(_) -> busy.

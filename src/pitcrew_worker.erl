@@ -20,6 +20,7 @@
     server := pid(),
     keeper := pid(),
     slots := pitcrew_nif:slots(),
+    dispatch := pitcrew_nif:dispatch() | none,
     os_pids := atomics:atomics_ref(),
     options := pitcrew_options:pool(),
     %% Monotonic milliseconds.
@@ -33,6 +34,8 @@
     os_pid = nil :: pos_integer() | nil,
     call :: pitcrew_nif:channel() | undefined,
     side :: pitcrew_nif:channel() | undefined,
+    %% Of a pipelined worker.
+    reader = none :: pid() | none,
     call_ref = make_ref() :: reference(),
     side_ref = make_ref() :: reference(),
     %% The manifest, once the worker said `ready'.
@@ -74,7 +77,7 @@ starting(info, {pitcrew_keeper, {forked, OsPid}}, Worker) ->
 starting(info, {pitcrew_keeper, {channel, call, Channel}}, #worker{start = #{options := Options}} = Worker) ->
     #{max_frame := Max, spin_us := Spin} = Options,
     Limits = #{<<"protocol">> => ?PROTOCOL, <<"max_frame">> => Max, <<"max_depth">> => ?MAX_DEPTH, <<"spin_us">> => Spin},
-    _ = pitcrew_nif:channel_send(Channel, [?HELLO, 0, Limits]),
+    _ = greet(Channel, [?HELLO, 0, Limits], Worker),
     handshake(Worker#worker{call = Channel});
 starting(info, {select, Channel, undefined, ready_output}, #worker{call = Channel}) ->
     _ = pitcrew_nif:channel_flush(Channel, undefined),
@@ -86,6 +89,9 @@ starting(state_timeout, too_late, Worker) ->
     kill(Worker#worker{failure = Error});
 starting(Type, Event, Worker) ->
     any_state(starting, Type, Event, Worker).
+
+greet(Channel, Hello, #worker{start = #{dispatch := none}}) -> pitcrew_nif:channel_send(Channel, Hello);
+greet(Channel, Hello, _) -> pitcrew_nif:channel_hello(Channel, Hello).
 
 %% Reads what the worker says on the call channel: that it is ready, or why not. An end of file is explained by the exit report.
 handshake(#worker{call = Channel, call_ref = Ref} = Worker) ->
@@ -113,12 +119,12 @@ handshake(#worker{call = Channel, call_ref = Ref} = Worker) ->
 maybe_ready(#worker{os_pid = OsPid, side = Side, tools = Tools} = Worker) when
     is_integer(OsPid), Side =/= undefined, Tools =/= undefined
 ->
-    #worker{call = Channel, start = #{slots := Slots, index := Index, os_pids := OsPids, server := Server}} = Worker,
+    #worker{call = Channel, start = #{index := Index, os_pids := OsPids, server := Server}} = Worker,
     %% Before anybody can claim the slot.
     ok = atomics:put(OsPids, Index + 1, OsPid),
-    case pitcrew_nif:slots_install(Slots, Index, Channel) of
-        ok ->
-            Ready = Worker#worker{ready_at = erlang:monotonic_time()},
+    case install(Worker) of
+        {ok, Installed} ->
+            Ready = Installed#worker{ready_at = erlang:monotonic_time()},
             announce(start, #{duration => Ready#worker.ready_at - Ready#worker.asked_at}, #{}, Ready),
             Server ! {pitcrew_worker, self(), {ready, OsPid, Channel, Tools}},
             {next_state, ready, Ready#worker{tools = undefined}};
@@ -128,6 +134,21 @@ maybe_ready(#worker{os_pid = OsPid, side = Side, tools = Tools} = Worker) when
     end;
 maybe_ready(Worker) ->
     {keep_state, Worker}.
+
+install(#worker{call = Channel, start = #{slots := Slots, dispatch := none, index := Index}} = Worker) ->
+    case pitcrew_nif:slots_install(Slots, Index, Channel) of
+        ok -> {ok, Worker};
+        {error, _} = Error -> Error
+    end;
+install(#worker{call = Channel, start = #{dispatch := Dispatch, index := Index, options := #{max_frame := Max}}} = Worker) ->
+    Reader = pitcrew_reader:start_link(),
+    case pitcrew_nif:lane_open(Dispatch, Index, Channel, Reader, Max) of
+        ok ->
+            ok = pitcrew_reader:open(Reader, Channel),
+            {ok, Worker#worker{reader = Reader}};
+        {error, _} = Error ->
+            Error
+    end.
 
 %% ---- ready
 
@@ -164,6 +185,8 @@ any_state(State, info, {pitcrew_keeper, {exit, How, LastWords}}, Worker) ->
 any_state(_, info, {pitcrew_keeper, {fork_failed, Error}}, Worker) ->
     report({start_failed, Error}, Worker),
     {stop, normal, Worker#worker{os_pid = nil}};
+any_state(State, info, {'EXIT', Reader, _}, #worker{reader = Reader} = Worker) when State =/= ending ->
+    kill(Worker);
 any_state(_, info, {'DOWN', _, process, Server, shutdown}, #worker{start = #{server := Server}}) ->
     %% The pool is being stopped; our turn comes.
     keep_state_and_data;
@@ -198,7 +221,7 @@ kill(#worker{start = #{keeper := Keeper}} = Worker) ->
 
 %% The exit report: the only thing that says how a worker ended.
 ended(State, How, LastWords, #worker{call = Channel, ready_at = ReadyAt} = Worker) ->
-    judge(Channel, How),
+    judge(How, Worker),
     case ReadyAt of
         undefined -> report({start_failed, start_failure(How, LastWords, Worker)}, Worker);
         _ -> announce(stop, lifetime(Worker), #{reason => reason(State, How)}, Worker), report(How, Worker)
@@ -216,8 +239,15 @@ report(Reason, #worker{start = #{server := Server}} = Worker) ->
     Server ! {pitcrew_worker, self(), {stopped, Reason, calls(Worker)}},
     ok.
 
-judge(undefined, _) -> ok;
-judge(Channel, Reason) -> _ = pitcrew_nif:verdict(Channel, Reason), ok.
+judge(_, #worker{call = undefined}) ->
+    ok;
+judge(Reason, #worker{call = Channel, reader = none}) ->
+    _ = pitcrew_nif:verdict(Channel, Reason),
+    ok;
+judge(Reason, #worker{call = Channel, reader = Reader}) ->
+    %% What it answered before it died comes first.
+    ok = pitcrew_reader:drain(Reader),
+    ok = pitcrew_nif:lane_end(Channel, Reason).
 
 close(undefined) -> ok;
 close(Channel) -> _ = pitcrew_nif:channel_close(Channel), ok.
@@ -250,7 +280,7 @@ terminate(_, _, #worker{start = #{options := #{grace := Grace}, keeper := Keeper
             true ->
                 await_exit(Monitor, Grace);
             false ->
-                judge(Worker#worker.call, pool_down),
+                judge(pool_down, Worker),
                 late
         end,
     case insist(First, Monitor, Keeper) of
@@ -259,6 +289,8 @@ terminate(_, _, #worker{start = #{options := #{grace := Grace}, keeper := Keeper
     end.
 
 dismiss(#worker{ready_at = undefined}) -> false;
+dismiss(#worker{call = Channel, reader = Reader}) when is_pid(Reader) ->
+    pitcrew_nif:lane_shutdown(Channel) =:= ok;
 dismiss(#worker{call = Channel, start = #{slots := Slots, index := Index}}) ->
     ok = pitcrew_nif:slots_remove(Slots, Index),
     pitcrew_nif:channel_send(Channel, [?SHUTDOWN, 0]) =:= ok.

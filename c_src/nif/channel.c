@@ -12,8 +12,10 @@
 
 #include "codec/limits.h"
 #include "nif/atoms.h"
+#include "nif/lane.h"
 #include "nif/nif.h"
 #include "nif/send.h"
+#include "nif/started.h"
 
 static ErlNifResourceType *channel_type;
 
@@ -81,6 +83,15 @@ static void channel_dtor(ErlNifEnv *env, void *object) {
     if (c->slots != NULL) {
         pc_slots_release(c->slots);
     }
+    if (c->started != NULL) {
+        pc_started_unmap(c->started);
+    }
+    if (c->lane != NULL) {
+        struct pc_dispatcher *dispatcher = pc_dispatcher_of(c->lane);
+        pc_lane_destroy(c->lane);
+        enif_free(c->lane);
+        pc_dispatcher_release(dispatcher);
+    }
     atomic_fetch_sub(&pc_nif_state(env)->channels, 1);
 }
 
@@ -89,6 +100,11 @@ static void channel_down(ErlNifEnv *env, void *object, ErlNifPid *pid, ErlNifMon
     struct pc_channel *c = object;
     if (enif_compare_pids(pid, &c->controller) != 0) {
         pc_machine_owner_gone(&c->machine, pc_channel_actor(env));
+        return;
+    }
+    if (c->lane != NULL) {
+        pc_channel_end_lane(env, c, am_noproc);
+        pc_channel_close_lane(env, c);
         return;
     }
     if (!pc_machine_judged(&c->machine)) {

@@ -16,6 +16,7 @@
 #include "wire/machine.h"
 #include "wire/spin.h"
 
+struct pc_lane;
 struct pc_slots;
 
 /* Bytes read from a socket in one stay on a normal scheduler. */
@@ -54,6 +55,11 @@ struct pc_channel {
     size_t max_frame;
 
     struct pc_spin spin; /* of callers that would poll for the answer */
+
+    /* Where a pipelined worker publishes what it has started last; or NULL. Mapped for reading, for life. */
+    const _Atomic uint64_t *started;
+    /* Of a pipelined worker (lane.h), from then on for life; the owner is then its reader. */
+    struct pc_lane *lane;
 
     /* Set by install, kept for life. */
     struct pc_slots *slots;

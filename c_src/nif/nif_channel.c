@@ -4,13 +4,19 @@
  */
 #include "nif/nif.h"
 
+#include <errno.h>
+#include <unistd.h>
+
 #include "nif/atoms.h"
 #include "nif/channel.h"
+#include "nif/lane.h"
+#include "nif/started.h"
 #include "nif/term.h"
 
 enum { SHARE = 256 * 1024 };
 
-static const char *const phase_names[] = {"control", "free", "claimed", "writing", "waiting", "reading", "streaming"};
+static const char *const phase_names[] = {"control", "free",    "claimed",   "writing",
+                                          "waiting", "reading", "streaming", "pipelined"};
 static const char *const flag_names[] = {"inside", "broken", "gone", "verdict", "left", "closed"};
 
 static ERL_NIF_TERM error(ErlNifEnv *env, ERL_NIF_TERM reason) { return enif_make_tuple2(env, am_error, reason); }
@@ -69,18 +75,54 @@ static ERL_NIF_TERM flush(ErlNifEnv *env, struct pc_channel *c) {
     }
 }
 
-static ERL_NIF_TERM send_frame(ErlNifEnv *env, struct pc_channel *c, ERL_NIF_TERM frame) {
+/* Into the outbox; or *refusal says why not. */
+static bool write_frame(ErlNifEnv *env, struct pc_channel *c, ERL_NIF_TERM frame, ERL_NIF_TERM *refusal) {
     struct pc_term_opts opts = plain();
     struct pc_term_error err = {.status = PC_OK};
     size_t mark = pc_outbox_begin(&c->out, c->max_frame);
     if (pc_term_encode(env, &c->out.w, frame, &opts, NULL, &err) != PC_OK) {
         pc_outbox_undo(&c->out, mark);
-        return error(env, pc_term_error_make(env, am_encode_error, &err));
+        *refusal = error(env, pc_term_error_make(env, am_encode_error, &err));
+        return false;
     }
-    if (pc_outbox_end(&c->out, mark) != PC_OK) {
-        return error(env, am_closed);
+    *refusal = error(env, am_closed);
+    return pc_outbox_end(&c->out, mark) == PC_OK;
+}
+
+static ERL_NIF_TERM send_frame(ErlNifEnv *env, struct pc_channel *c, ERL_NIF_TERM frame) {
+    ERL_NIF_TERM refusal;
+    return write_frame(env, c, frame, &refusal) ? flush(env, c) : refusal;
+}
+
+/* The frame goes out with the descriptor of a word that the worker publishes in. Nothing is pending yet. */
+static ERL_NIF_TERM send_hello(ErlNifEnv *env, struct pc_channel *c, ERL_NIF_TERM frame) {
+    ERL_NIF_TERM refusal;
+    int fd = c->started != NULL ? -EALREADY : pc_started_map(&c->started);
+    if (fd < 0) {
+        return error(env, pc_posix_atom(env, -fd));
     }
-    return flush(env, c);
+    bool sent = write_frame(env, c, frame, &refusal);
+    if (sent && pc_outbox_flush_with(&c->out, c->fd, fd) != PC_IO_DONE) {
+        refusal = error(env, am_closed); /* a socket that takes not even the first frame is of no use */
+        sent = false;
+    }
+    (void)close(fd);
+    return sent ? am_ok : refusal;
+}
+
+ERL_NIF_TERM nif_channel_hello(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_channel *c;
+    ERL_NIF_TERM result;
+    if (!pc_channel_get(env, argv[0], &c) || !enif_is_list(env, argv[1])) {
+        return enif_make_badarg(env);
+    }
+    if (!enter(env, c, &result)) {
+        return result;
+    }
+    result = send_hello(env, c, argv[1]);
+    leave(env, c);
+    return result;
 }
 
 ERL_NIF_TERM nif_channel_send(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
@@ -162,6 +204,11 @@ ERL_NIF_TERM nif_channel_close(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv
     if (!pc_channel_is_controller(env, c)) {
         return error(env, am_not_owner);
     }
+    if (c->lane != NULL) {
+        pc_channel_end_lane(env, c, am_closed);
+        pc_channel_close_lane(env, c);
+        return am_ok;
+    }
     if (!pc_machine_judged(&c->machine)) {
         c->verdict = am_closed;
         pc_machine_verdict(&c->machine, pc_channel_actor(env));
@@ -189,10 +236,18 @@ ERL_NIF_TERM nif_channel_info(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
             flags = enif_make_list_cell(env, enif_make_atom(env, flag_names[i]), flags);
         }
     }
-    ERL_NIF_TERM keys[] = {am_phase, am_flags, am_bytes_in, am_bytes_out, am_calls};
-    ERL_NIF_TERM values[] = {phase, flags, enif_make_uint64(env, c->in.total), enif_make_uint64(env, c->out.total),
-                             enif_make_uint64(env, c->calls)};
+    struct pc_lane_counts n = {.calls = c->calls, .bytes_out = c->out.total};
+    if (c->lane != NULL) {
+        pc_lane_count(c->lane, &n);
+    }
+    ERL_NIF_TERM keys[] = {am_phase, am_flags, am_bytes_in, am_bytes_out, am_calls, am_load};
+    ERL_NIF_TERM values[] = {phase,
+                             flags,
+                             enif_make_uint64(env, c->in.total),
+                             enif_make_uint64(env, n.bytes_out),
+                             enif_make_uint64(env, n.calls),
+                             enif_make_uint(env, n.load)};
     ERL_NIF_TERM map;
-    (void)enif_make_map_from_arrays(env, keys, values, 5, &map);
+    (void)enif_make_map_from_arrays(env, keys, values, sizeof keys / sizeof keys[0], &map);
     return map;
 }

@@ -11,6 +11,7 @@
 #include "atoms.h"
 #include "channel.h"
 #include "frame.h"
+#include "lane.h"
 #include "nif.h"
 #include "stay.h"
 #include "term.h"
@@ -36,6 +37,9 @@ WATCHED(nif_decode_all)
 WATCHED(nif_call)
 WATCHED(nif_call_json)
 WATCHED(nif_reply)
+WATCHED(nif_submit)
+WATCHED(nif_submit_json)
+WATCHED(nif_lane_deliver)
 
 static ErlNifFunc functions[] = {
     /* Work within a budget, and go on on a dirty CPU scheduler beyond it. */
@@ -50,6 +54,7 @@ static ErlNifFunc functions[] = {
     {"close_listener", 1, nif_close_listener, NORMAL},
     /* Handshake and side-channel frames: small, and what the socket does not take is kept. */
     {"channel_give", 2, nif_channel_give, NORMAL},
+    {"channel_hello", 2, nif_channel_hello, NORMAL},
     {"channel_send", 2, nif_channel_send, NORMAL},
     {"channel_recv", 2, nif_channel_recv, NORMAL},
     {"channel_flush", 2, nif_channel_flush, NORMAL},
@@ -70,6 +75,20 @@ static ErlNifFunc functions[] = {
     {"call", 9, watched_nif_call, NORMAL},
     {"call_json", 7, watched_nif_call_json, NORMAL},
     {"reply", 3, watched_nif_reply, NORMAL},
+    /* The same for pipelined workers. Their dispatcher's lock is held for a few instructions, or for copying a small frame. */
+    {"dispatch_new", 2, nif_dispatch_new, NORMAL},
+    {"dispatch_info", 1, nif_dispatch_info, NORMAL},
+    {"dispatch_uneven", 2, nif_dispatch_uneven, NORMAL},
+    {"submit", 8, watched_nif_submit, NORMAL},
+    {"submit_json", 5, watched_nif_submit_json, NORMAL},
+    {"leave", 3, nif_leave, NORMAL},
+    {"lane_open", 5, nif_lane_open, NORMAL},
+    {"lane_deliver", 2, watched_nif_lane_deliver, NORMAL},
+    {"lane_flush", 1, nif_lane_flush, NORMAL},
+    {"lane_drop", 2, nif_lane_drop, NORMAL},
+    {"lane_cut", 2, nif_lane_cut, NORMAL},
+    {"lane_end", 2, nif_lane_end, NORMAL},
+    {"lane_shutdown", 1, nif_lane_shutdown, NORMAL},
     {"live", 0, nif_live, NORMAL},
     {"longest_stay", 1, nif_longest_stay, NORMAL},
 };
@@ -77,7 +96,7 @@ static ErlNifFunc functions[] = {
 /* Opens every resource type; 0 or the first failure. */
 static int types_load(ErlNifEnv *env, ErlNifResourceFlags flags) {
     if (pc_channel_load(env, flags) != 0 || pc_slots_load(env, flags) != 0 || pc_listener_load(env, flags) != 0 ||
-        pc_encode_load(env, flags) != 0 || pc_frame_load(env, flags) != 0) {
+        pc_encode_load(env, flags) != 0 || pc_dispatcher_load(env, flags) != 0 || pc_frame_load(env, flags) != 0) {
         return -1;
     }
     return 0;

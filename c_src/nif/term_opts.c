@@ -92,6 +92,9 @@ static bool set_option(ErlNifEnv *env, struct pc_term_opts *opts, ERL_NIF_TERM k
     if (key == am_inline_units) {
         return set_number(env, value, INT32_MAX, &opts->inline_units);
     }
+    if (key == am_share_least) {
+        return set_number(env, value, SIZE_MAX, &opts->share_least);
+    }
     return key == am_raw && set_raw(env, value, opts);
 }
 

@@ -34,6 +34,12 @@ int pc_os_peer(int socket, pid_t *pid, uid_t *uid, gid_t *gid);
 /* A process that is forked from now on does not have these pages: touching them there is a fault. */
 int pc_os_keep_from_children(void *pages, size_t n);
 
+/*
+ * Memory of zeros for two processes, whose size nobody can change any more, so that reading it is safe whoever else has it: a
+ * descriptor (close-on-exec) to be mapped.
+ */
+int pc_os_shared_memory(size_t size);
+
 /* ---- Looking at processes. These may allocate. */
 
 /* Called with each pid; return false to stop. */

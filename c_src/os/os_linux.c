@@ -43,6 +43,19 @@ int pc_os_pidfd_is_child(int pidfd) {
     return errno == ECHILD ? 0 : -errno;
 }
 
+int pc_os_shared_memory(size_t size) {
+    int fd = memfd_create("pitcrew", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0) {
+        return -errno;
+    }
+    if (ftruncate(fd, (off_t)size) != 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+        int error = errno;
+        (void)close(fd);
+        return -error;
+    }
+    return fd;
+}
+
 static ssize_t read_retry(int fd, char *buffer, size_t size) {
     ssize_t n;
     do {

@@ -37,6 +37,12 @@ int pc_os_raise_oom_score(int adjustment) {
     return -ENOSYS;
 }
 
+/* Without seals it could shrink under the reader, which would be killed by that. */
+int pc_os_shared_memory(size_t size) {
+    (void)size;
+    return -ENOSYS;
+}
+
 int pc_os_peer(int socket, pid_t *pid, uid_t *uid, gid_t *gid) {
     *pid = 0;
 #if defined(__APPLE__) || defined(__FreeBSD__) || defined(__OpenBSD__) || defined(__NetBSD__) || defined(__DragonFly__)

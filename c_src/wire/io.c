@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 
 #include "codec/reader.h"
+#include "wire/descriptor.h"
 #include "wire/kinds.h"
 
 enum { BASE = 8 * 1024, KEEP = 256 * 1024, FEW_PARTS = 16, MOST_PIECES = 32 };
@@ -248,4 +249,13 @@ enum pc_io pc_outbox_flush(struct pc_outbox *out, int fd) {
     }
     drop_sent(out);
     return PC_IO_DONE;
+}
+
+enum pc_io pc_outbox_flush_with(struct pc_outbox *out, int fd, int descriptor) {
+    ssize_t put = pc_descriptor_send(fd, out->w.data + out->sent, out->w.len - out->sent, descriptor);
+    if (put < 0) {
+        return put == -EAGAIN || put == -EWOULDBLOCK ? PC_IO_AGAIN : PC_IO_EOF;
+    }
+    count_sent(out, (size_t)put);
+    return pc_outbox_flush(out, fd);
 }

@@ -19,9 +19,10 @@ enum pc_phase {
     PC_WAITING = 1 << 4,
     PC_READING = 1 << 5,
     PC_STREAMING = 1 << 6,
+    PC_PIPELINED = 1 << 7, /* dispatch.h has it from here on */
 };
 enum {
-    PC_PHASES = (1 << 7) - 1,
+    PC_PHASES = (1 << 8) - 1,
     PC_OUTSTANDING = PC_WRITING | PC_WAITING | PC_READING | PC_STREAMING,
 };
 

@@ -1,0 +1,257 @@
+/*
+ * The resource behind a pool's dispatcher, and its calls' births and ends. Callbacks may run on any scheduler.
+ *
+ * A dispatcher outlives its lanes, each of which keeps it; those that wait in its queue are told when its pool ends.
+ */
+#include "nif/lane.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "nif/atoms.h"
+#include "nif/nif.h"
+#include "nif/send.h"
+
+enum { MOST_DEPTH = 1024, MOST_MOVED = 256 };
+
+static ErlNifResourceType *dispatcher_type;
+
+static void keep(void *channel) { enif_keep_resource(channel); }
+static void release(void *channel) { enif_release_resource(channel); }
+static void close_now(void *channel, void *env) {
+    struct pc_channel *c = channel;
+    (void)enif_select(env, c->fd, ERL_NIF_SELECT_STOP, c, NULL, am_undefined);
+}
+
+static const struct pc_lane_ops ops = {.keep = keep, .release = release, .close = close_now};
+
+struct pc_lane_actor pc_lane_actor(ErlNifEnv *env) {
+    return (struct pc_lane_actor){.ops = &ops, .env = env};
+}
+
+bool pc_dispatcher_get(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_dispatcher **dispatcher) {
+    return enif_get_resource(env, term, dispatcher_type, (void **)dispatcher);
+}
+
+void pc_dispatcher_release(struct pc_dispatcher *dispatcher) { enif_release_resource(dispatcher); }
+
+/* ---- Calls */
+
+struct pc_job *pc_job_new(ErlNifEnv *env, ERL_NIF_TERM ref, const struct pc_term_opts *opts) {
+    struct pc_job *job = enif_alloc(sizeof *job);
+    if (job == NULL) {
+        return NULL;
+    }
+    memset(&job->call, 0, sizeof job->call);
+    job->env = enif_alloc_env();
+    job->ref = enif_make_copy(job->env, ref);
+    job->opts = *opts;
+    (void)enif_self(env, &job->owner);
+    return job;
+}
+
+/* What it waited with, unless that has gone out. */
+static void free_body(const struct pc_job *job) {
+    if (job->call.body.owned && job->call.lane == NULL) {
+        free(job->call.body.data);
+    }
+}
+
+void pc_job_drop(struct pc_job *job) {
+    free_body(job);
+    enif_free_env(job->env);
+    enif_free(job);
+}
+
+void pc_job_end(ErlNifEnv *env, struct pc_job *job, ERL_NIF_TERM answer) {
+    const struct pc_lane *lane = job->call.lane;
+    ErlNifEnv *message = job->env;
+    int64_t queued = lane == NULL ? 0 : job->call.sent - job->submitted;
+    ERL_NIF_TERM fields[] = {am_pitcrew_end,
+                             job->ref,
+                             lane == NULL ? am_nil : enif_make_uint(message, lane->index),
+                             enif_make_uint64(message, job->call.bytes),
+                             enif_make_int64(message, queued),
+                             answer};
+    pc_send(env, &job->owner, message, enif_make_tuple_from_array(message, fields, sizeof fields / sizeof fields[0]));
+    free_body(job);
+    enif_free(job);
+}
+
+/* ---- Owners: processes, watched from their first call on, since beginning and ending to watch costs as much as the call itself */
+
+struct watch {
+    struct pc_owner owner; /* the first member, so that one is the other */
+    ErlNifMonitor monitor;
+};
+
+static enum pc_submitted introduce(ErlNifEnv *env, struct pc_dispatcher *dispatcher, const ErlNifPid *self) {
+    struct watch *watch = enif_alloc(sizeof *watch);
+    if (watch == NULL) {
+        return PC_SUBMIT_NO_MEMORY;
+    }
+    watch->owner.key = self->pid;
+    /* The process is alive, since it runs this, and stays alive until it is through. */
+    (void)enif_monitor_process(env, dispatcher, self, &watch->monitor);
+    struct watch *forgotten = (struct watch *)pc_dispatch_meet(&dispatcher->d, &watch->owner);
+    if (forgotten != NULL) {
+        (void)enif_demonitor_process(env, dispatcher, &forgotten->monitor);
+        enif_free(forgotten);
+    }
+    return PC_SUBMIT_STRANGER;
+}
+
+enum pc_submitted pc_dispatcher_submit(ErlNifEnv *env, struct pc_dispatcher *dispatcher, struct pc_job *job,
+                                       struct pc_body *body, struct pc_lane **lane) {
+    enum pc_submitted how = PC_SUBMIT_STRANGER;
+    job->submitted = enif_monotonic_time(ERL_NIF_NSEC);
+    do {
+        how = pc_dispatch_submit(&dispatcher->d, job->owner.pid, &job->call, body, job->submitted, pc_lane_actor(env),
+                                 lane);
+    } while (how == PC_SUBMIT_STRANGER && introduce(env, dispatcher, &job->owner) == PC_SUBMIT_STRANGER);
+    return how;
+}
+
+/* ---- Whoever waits leaves */
+
+static bool has_ref(const struct pc_call *call, const void *context) {
+    return enif_is_identical(((const struct pc_job *)call)->ref, *(const ERL_NIF_TERM *)context);
+}
+
+/* The worker's process is told of a call that is out: it may have it stopped. */
+static enum pc_leaving leave(ErlNifEnv *env, struct pc_dispatcher *dispatcher, const ErlNifPid *owner,
+                             pc_call_test is_it, const void *context, bool only_queued) {
+    struct pc_call *call;
+    struct pc_lane *lane = NULL;
+    uint64_t id = 0;
+    enum pc_leaving how = pc_dispatch_leave(&dispatcher->d, owner->pid, is_it, context, only_queued, pc_lane_actor(env),
+                                            &call, &lane, &id);
+    if (how == PC_LEAVE_QUEUED) {
+        pc_job_drop((struct pc_job *)call);
+    } else if (lane != NULL) {
+        struct pc_channel *c = lane->channel;
+        ErlNifEnv *message = enif_alloc_env();
+        pc_send(env, &c->controller, message,
+                enif_make_tuple3(message, am_pitcrew_channel, enif_make_resource(message, c),
+                                 enif_make_tuple2(message, am_left, enif_make_uint64(message, id))));
+        pc_lane_unpin(lane, pc_lane_actor(env));
+    }
+    return how;
+}
+
+ERL_NIF_TERM nif_leave(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_dispatcher *dispatcher;
+    ErlNifPid self;
+    if (!pc_dispatcher_get(env, argv[0], &dispatcher) || enif_self(env, &self) == NULL || !enif_is_ref(env, argv[1]) ||
+        !enif_is_atom(env, argv[2])) {
+        return enif_make_badarg(env);
+    }
+    switch (leave(env, dispatcher, &self, has_ref, &argv[1], enif_is_identical(argv[2], am_true))) {
+    case PC_LEAVE_QUEUED:
+        return am_queued;
+    case PC_LEAVE_OUT:
+        return am_out;
+    default:
+        return am_none;
+    }
+}
+
+/* ---- The resource */
+
+static void end_pool(ErlNifEnv *env, struct pc_dispatcher *dispatcher) {
+    struct pc_call *next;
+    for (struct pc_call *call = pc_dispatch_end(&dispatcher->d); call != NULL; call = next) {
+        struct pc_job *job = (struct pc_job *)call;
+        next = call->next;
+        pc_job_end(env, job, enif_make_tuple2(job->env, am_exit, am_pool_down));
+    }
+}
+
+static void end_owner(ErlNifEnv *env, struct pc_dispatcher *dispatcher, const ErlNifPid *pid) {
+    while (leave(env, dispatcher, pid, NULL, NULL, false) != PC_LEAVE_NONE) {}
+    enif_free(pc_dispatch_part(&dispatcher->d, pid->pid));
+}
+
+static void dispatcher_down(ErlNifEnv *env, void *object, ErlNifPid *pid, ErlNifMonitor *monitor) {
+    struct pc_dispatcher *dispatcher = object;
+    if (enif_compare_monitors(monitor, &dispatcher->pool_monitor) == 0) {
+        end_pool(env, dispatcher);
+    } else {
+        end_owner(env, dispatcher, pid);
+    }
+}
+
+static void dispatcher_dtor(ErlNifEnv *env, void *object) {
+    struct pc_dispatcher *dispatcher = object;
+    struct pc_owner *owner;
+    while ((owner = pc_dispatch_part_any(&dispatcher->d)) != NULL) {
+        enif_free(owner); /* nothing of a resource that is gone is watched any more */
+    }
+    pc_dispatch_destroy(&dispatcher->d);
+    atomic_fetch_sub(&pc_nif_state(env)->slots, 1);
+}
+
+int pc_dispatcher_load(ErlNifEnv *env, ErlNifResourceFlags flags) {
+    ErlNifResourceTypeInit init = {.dtor = dispatcher_dtor, .stop = NULL, .down = dispatcher_down, .members = 3};
+    dispatcher_type = enif_init_resource_type(env, "pitcrew_dispatch", &init, flags, NULL);
+    return dispatcher_type == NULL ? -1 : 0;
+}
+
+ERL_NIF_TERM nif_dispatch_new(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    unsigned depth;
+    ErlNifPid pool;
+    if (!enif_get_uint(env, argv[0], &depth) || depth == 0 || depth > MOST_DEPTH ||
+        !enif_get_local_pid(env, argv[1], &pool)) {
+        return enif_make_badarg(env);
+    }
+    struct pc_dispatcher *dispatcher = enif_alloc_resource(dispatcher_type, sizeof *dispatcher);
+    atomic_fetch_add(&pc_nif_state(env)->slots, 1);
+    dispatcher->pool = pool;
+    ERL_NIF_TERM term = 0;
+    if (pc_dispatch_init(&dispatcher->d, depth) &&
+        enif_monitor_process(env, dispatcher, &pool, &dispatcher->pool_monitor) == 0) {
+        term = enif_make_resource(env, dispatcher);
+    }
+    enif_release_resource(dispatcher);
+    return term == 0 ? enif_make_badarg(env) : term;
+}
+
+ERL_NIF_TERM nif_dispatch_info(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_dispatcher *dispatcher;
+    struct pc_dispatch_counts n;
+    if (!pc_dispatcher_get(env, argv[0], &dispatcher)) {
+        return enif_make_badarg(env);
+    }
+    pc_dispatch_count(&dispatcher->d, &n);
+    ERL_NIF_TERM keys[] = {am_lanes, am_free, am_out, am_queued};
+    ERL_NIF_TERM values[] = {enif_make_uint(env, n.lanes), enif_make_uint(env, n.idle), enif_make_uint64(env, n.out),
+                             enif_make_uint64(env, n.queued)};
+    ERL_NIF_TERM map;
+    (void)enif_make_map_from_arrays(env, keys, values, sizeof keys / sizeof keys[0], &map);
+    return map;
+}
+
+ERL_NIF_TERM nif_dispatch_uneven(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_dispatcher *dispatcher;
+    ErlNifSInt64 age_ns;
+    struct pc_misplaced misplaced[MOST_MOVED];
+    size_t n;
+    if (!pc_dispatcher_get(env, argv[0], &dispatcher) || !enif_get_int64(env, argv[1], &age_ns)) {
+        return enif_make_badarg(env);
+    }
+    int64_t since = enif_monotonic_time(ERL_NIF_NSEC) - age_ns;
+    if (!pc_dispatch_uneven(&dispatcher->d, since, misplaced, MOST_MOVED, &n)) {
+        return am_balanced;
+    }
+    ERL_NIF_TERM list = enif_make_list(env, 0);
+    for (size_t i = 0; i < n; i++) {
+        list = enif_make_list_cell(
+            env, enif_make_tuple2(env, enif_make_uint(env, misplaced[i].index), enif_make_uint64(env, misplaced[i].id)),
+            list);
+    }
+    return list;
+}

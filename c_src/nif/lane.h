@@ -1,0 +1,63 @@
+#ifndef PC_NIF_LANE_H
+#define PC_NIF_LANE_H
+
+/*
+ * Pipelined workers in the VM: wire/dispatch.h bound to processes, messages and select. A pool has one dispatcher; a
+ * channel that has become a lane belongs to it until it is closed. Whoever waits for a call is sent exactly one message
+ *
+ *   {pitcrew_end, Ref, Index | nil, BytesOut, QueueNs, Answer}
+ *
+ * unless it has left before (leave/3 tells). Terms of an answer are made in an env of their own and move to the caller without a copy.
+ */
+
+#include <erl_nif.h>
+
+#include "nif/channel.h"
+#include "nif/term.h"
+#include "wire/dispatch.h"
+
+struct pc_dispatcher {
+    struct pc_dispatch d;
+    ErlNifPid pool;
+    ErlNifMonitor pool_monitor;
+};
+
+/* A call, and who waits for it. */
+struct pc_job {
+    struct pc_call call; /* the first member, so that one is the other */
+    ErlNifPid owner;
+    ErlNifEnv *env; /* of the reference, and then of the answer */
+    ERL_NIF_TERM ref;
+    struct pc_term_opts opts; /* for the answer */
+    int64_t submitted;        /* monotonic ns */
+};
+
+int pc_dispatcher_load(ErlNifEnv *env, ErlNifResourceFlags flags);
+bool pc_dispatcher_get(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_dispatcher **dispatcher);
+void pc_dispatcher_release(struct pc_dispatcher *dispatcher);
+static inline struct pc_dispatcher *pc_dispatcher_of(const struct pc_lane *lane) {
+    return (struct pc_dispatcher *)lane->dispatch;
+}
+
+struct pc_lane_actor pc_lane_actor(ErlNifEnv *env);
+
+/* A call of the calling process; NULL when out of memory. */
+struct pc_job *pc_job_new(ErlNifEnv *env, ERL_NIF_TERM ref, const struct pc_term_opts *opts);
+/* Of a call that is over: whoever waits for it is told, with a term of job->env, or nobody does any more. Frees it. */
+void pc_job_end(ErlNifEnv *env, struct pc_job *job, ERL_NIF_TERM answer);
+void pc_job_drop(struct pc_job *job);
+
+/* pc_dispatch_submit for the calling process, whose death is watched from its first call on. */
+enum pc_submitted pc_dispatcher_submit(ErlNifEnv *env, struct pc_dispatcher *dispatcher, struct pc_job *job,
+                                       struct pc_body *body, struct pc_lane **lane);
+
+/* pc_lane_flush for a pinned lane of this channel, with what follows from its outcome; unpins. */
+void pc_channel_flush_lane(ErlNifEnv *env, struct pc_channel *channel, bool unblock);
+
+/* The worker is dead, or will start nothing more: what it had started ends with `reason`, the others with `unstarted`. */
+void pc_channel_end_lane(ErlNifEnv *env, struct pc_channel *channel, ERL_NIF_TERM reason);
+
+/* No more I/O on a channel that is a lane. Idempotent. */
+void pc_channel_close_lane(ErlNifEnv *env, struct pc_channel *channel);
+
+#endif

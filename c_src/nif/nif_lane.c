@@ -1,0 +1,367 @@
+/*
+ * A lane's life in the VM, and its reader: one process for each lane, which takes answers from the socket and sends each to the caller that
+ * waits for it. Small answers are decoded here; large ones go out as bytes, and their callers decode them.
+ */
+#include <string.h>
+
+#include "nif/atoms.h"
+#include "nif/budget.h"
+#include "nif/frame.h"
+#include "nif/lane.h"
+#include "nif/nif.h"
+#include "nif/send.h"
+#include "wire/kinds.h"
+
+enum {
+    HANDED_OUT = 16 * 1024, /* bytes of answers that their callers decode */
+    NOTE = 512,             /* bytes of a frame of ours */
+    MOST_FRAMES = 256,      /* in one turn */
+    UNITS_PER_FRAME = 30,   /* of the budget */
+};
+
+static bool lane_of(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_channel **channel) {
+    return pc_channel_get(env, term, channel) && (*channel)->lane != NULL;
+}
+
+static bool controlled_lane(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_channel **channel) {
+    return lane_of(env, term, channel) && pc_channel_is_controller(env, *channel);
+}
+
+static int64_t now_ns(void) { return enif_monotonic_time(ERL_NIF_NSEC); }
+
+/* ---- Sending */
+
+static void tell_lost(ErlNifEnv *env, struct pc_channel *c) {
+    ErlNifEnv *message = enif_alloc_env();
+    pc_lane_stop(c->lane);
+    pc_send(env, &c->controller, message,
+            enif_make_tuple3(message, am_pitcrew_channel, enif_make_resource(message, c), am_lost));
+}
+
+void pc_channel_flush_lane(ErlNifEnv *env, struct pc_channel *c, bool unblock) {
+    switch (pc_lane_flush(c->lane, unblock)) {
+    case PC_IO_AGAIN:
+        if (enif_select(env, c->fd, ERL_NIF_SELECT_WRITE, c, &c->owner, am_undefined) < 0) {
+            tell_lost(env, c);
+        }
+        break;
+    case PC_IO_EOF:
+        tell_lost(env, c);
+        break;
+    default:
+        break;
+    }
+    pc_lane_unpin(c->lane, pc_lane_actor(env));
+}
+
+/* ---- Birth and end */
+
+ERL_NIF_TERM nif_lane_open(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_dispatcher *dispatcher;
+    unsigned index;
+    struct pc_channel *c;
+    ErlNifPid reader;
+    ErlNifUInt64 max_frame;
+    if (!pc_dispatcher_get(env, argv[0], &dispatcher) || !enif_get_uint(env, argv[1], &index) ||
+        !pc_channel_get(env, argv[2], &c) || !enif_get_local_pid(env, argv[3], &reader) ||
+        !enif_get_uint64(env, argv[4], &max_frame) || max_frame > PC_MAX_FRAME) {
+        return enif_make_badarg(env);
+    }
+    if (!pc_channel_is_controller(env, c)) {
+        return enif_make_tuple2(env, am_error, am_not_owner);
+    }
+    struct pc_lane *lane = enif_alloc(sizeof *lane);
+    if (c->started == NULL || pc_machine_enter(&c->machine, PC_CONTROL) == 0) {
+        enif_free(lane);
+        return enif_make_tuple2(env, am_error, am_closed);
+    }
+    pc_lane_init(lane, &dispatcher->d, c, c->fd, index, (size_t)max_frame);
+    enif_keep_resource(dispatcher);
+    enif_keep_resource(c); /* the dispatcher's, until the lane is closed */
+    c->max_frame = (size_t)max_frame;
+    c->owner = reader;
+    c->lane = lane;
+    pc_machine_leave(&c->machine, pc_channel_actor(env), PC_PIPELINED, false);
+    if (!pc_lane_pin(lane, pc_lane_actor(env)) || !pc_lane_open(lane, now_ns())) {
+        pc_lane_unpin(lane, pc_lane_actor(env));
+        return enif_make_tuple2(env, am_error, am_closed);
+    }
+    pc_channel_flush_lane(env, c, false);
+    return am_ok;
+}
+
+/* Calls that were in the lane end with `answer`; those that nobody waits for just end. */
+static void end_calls(ErlNifEnv *env, struct pc_call *calls, ERL_NIF_TERM answer) {
+    struct pc_call *next;
+    for (struct pc_call *call = calls; call != NULL; call = next) {
+        struct pc_job *job = (struct pc_job *)call;
+        next = call->next;
+        if (call->state == PC_CALL_LEFT) {
+            pc_job_drop(job);
+        } else {
+            pc_job_end(env, job, enif_make_copy(job->env, answer));
+        }
+    }
+}
+
+void pc_channel_end_lane(ErlNifEnv *env, struct pc_channel *c, ERL_NIF_TERM reason) {
+    uint64_t started = atomic_load_explicit(c->started, memory_order_acquire);
+    pc_lane_stop(c->lane);
+    end_calls(env, pc_lane_take_after(c->lane, started), am_unstarted);
+    end_calls(env, pc_lane_take_after(c->lane, 0), enif_make_tuple2(env, am_exit, reason));
+}
+
+void pc_channel_close_lane(ErlNifEnv *env, struct pc_channel *c) {
+    if (pc_lane_close(c->lane, pc_lane_actor(env))) {
+        enif_release_resource(c);
+    }
+}
+
+ERL_NIF_TERM nif_lane_end(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_channel *c;
+    if (!controlled_lane(env, argv[0], &c)) {
+        return enif_make_badarg(env);
+    }
+    pc_channel_end_lane(env, c, argv[1]);
+    return am_ok;
+}
+
+/* Calls behind `id` will not be started by this worker any more. */
+ERL_NIF_TERM nif_lane_cut(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_channel *c;
+    ErlNifUInt64 id;
+    if (!controlled_lane(env, argv[0], &c) || !enif_get_uint64(env, argv[1], &id)) {
+        return enif_make_badarg(env);
+    }
+    pc_lane_stop(c->lane);
+    end_calls(env, pc_lane_take_after(c->lane, id), am_unstarted);
+    return am_ok;
+}
+
+/* The worker has dropped a call that it had not started. */
+ERL_NIF_TERM nif_lane_drop(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_channel *c;
+    ErlNifUInt64 id;
+    bool left, known;
+    if (!controlled_lane(env, argv[0], &c) || !enif_get_uint64(env, argv[1], &id)) {
+        return enif_make_badarg(env);
+    }
+    if (!pc_lane_pin(c->lane, pc_lane_actor(env))) {
+        return am_ok;
+    }
+    struct pc_call *call = pc_lane_take(c->lane, id, PC_ANY_FORMAT, 0, &left, &known);
+    if (call != NULL) {
+        call->state = left ? PC_CALL_LEFT : PC_CALL_OVER;
+        call->next = NULL;
+        end_calls(env, call, am_unstarted);
+    }
+    pc_channel_flush_lane(env, c, false); /* others have taken its place */
+    return am_ok;
+}
+
+ERL_NIF_TERM nif_lane_shutdown(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_channel *c;
+    uint8_t frame[NOTE];
+    struct pc_writer w;
+    if (!controlled_lane(env, argv[0], &c)) {
+        return enif_make_badarg(env);
+    }
+    pc_writer_init(&w, frame, sizeof frame, sizeof frame, pc_grow_malloc, NULL);
+    size_t mark = pc_write_frame_begin(&w);
+    pc_write_array(&w, 2);
+    pc_write_uint(&w, PC_KIND_SHUTDOWN);
+    pc_write_uint(&w, 0);
+    pc_write_frame_end(&w, mark);
+    if (!pc_lane_pin(c->lane, pc_lane_actor(env))) {
+        return am_busy;
+    }
+    bool idle = pc_lane_append(c->lane, w.data, w.len, true);
+    pc_channel_flush_lane(env, c, false);
+    return idle ? am_ok : am_busy;
+}
+
+/* ---- Reading */
+
+/* An answer's frame, and what of it is its value. */
+struct answer {
+    struct pc_frame f;
+    int64_t python_ns;
+    const uint8_t *value;
+    size_t size;
+};
+
+static bool answer_read(struct answer *a) {
+    if (a->f.json) {
+        struct pc_json_answer text;
+        if (!pc_json_answer_read(a->f.payload, a->f.n, &a->f.head, &text)) {
+            return false;
+        }
+        a->python_ns = text.python_ns;
+        a->value = text.value;
+        a->size = text.size;
+        return true;
+    }
+    if (a->f.count < 4 || pc_read_int(&a->f.r, &a->python_ns) != PC_OK) {
+        return false;
+    }
+    a->value = a->f.r.p;
+    a->size = pc_reader_left(&a->f.r);
+    return true;
+}
+
+/* The value as bytes, for the caller to decode. Those of a large frame are the inbox's memory, which the frame then takes along. */
+static bool value_bytes(ErlNifEnv *env, struct pc_inbox *in, const struct answer *a, bool *is_taken,
+                        ERL_NIF_TERM *bytes) {
+    if (a->f.n > PC_INLINE_BYTES) {
+        ERL_NIF_TERM payload = pc_frame_take(env, in, &a->f);
+        if (payload != 0) {
+            *is_taken = true;
+            *bytes = enif_make_sub_binary(env, payload, (size_t)(a->value - a->f.payload), a->size);
+            return true;
+        }
+    }
+    return pc_term_make_binary(env, a->value, a->size, bytes);
+}
+
+/* What the caller of `job` is told. */
+static ERL_NIF_TERM make_answer(struct pc_job *job, struct pc_inbox *in, struct answer *a, struct pc_budget *budget,
+                                bool *is_taken) {
+    ErlNifEnv *env = job->env;
+    ERL_NIF_TERM kind = pc_frame_kind(&a->f);
+    ERL_NIF_TERM python_ns = enif_make_int64(env, a->python_ns);
+    ERL_NIF_TERM size = pc_frame_bytes(env, &a->f);
+    struct pc_term_error err = {.status = PC_OK, .path = enif_make_list(env, 0)};
+    ERL_NIF_TERM value;
+    if (!a->f.json && a->f.n <= HANDED_OUT) {
+        enum pc_status status = pc_term_decode_within(env, &a->f.r, &job->opts, budget, NULL, &value, &err);
+        if (status == PC_OK) {
+            return enif_make_tuple4(env, kind, python_ns, size, value);
+        }
+        if (status != PC_BUDGET) {
+            return enif_make_tuple2(env, am_error, pc_term_error_make(env, am_decode_error, &err));
+        }
+    }
+    if (!value_bytes(env, in, a, is_taken, &value)) {
+        (void)pc_term_refuse(env, &err, PC_NO_MEMORY);
+        return enif_make_tuple2(env, am_error, pc_term_error_make(env, am_decode_error, &err));
+    }
+    budget->units -= (int64_t)(a->size / PC_COPIED_PER_UNIT);
+    return enif_make_tuple5(env, a->f.json ? am_json : am_frame, kind, python_ns, size, value);
+}
+
+/* An error frame for a kind that is not known. */
+static void refuse_kind(struct pc_channel *c, const struct pc_frame *f) {
+    uint8_t frame[NOTE];
+    struct pc_writer w;
+    pc_writer_init(&w, frame, sizeof frame, sizeof frame, pc_grow_malloc, NULL);
+    size_t mark = pc_write_frame_begin(&w);
+    pc_frame_refuse(&w, f);
+    pc_write_frame_end(&w, mark);
+    (void)pc_lane_append(c->lane, w.data, w.len, false); /* without memory for it, it is only not said */
+}
+
+/* Sends one frame on to whom it concerns; false if nothing that follows can be understood. */
+static bool deliver_frame(ErlNifEnv *env, struct pc_channel *c, struct answer *a, int64_t now,
+                          struct pc_budget *budget) {
+    bool left, known;
+    bool is_taken = false;
+    if (!pc_frame_open(&a->f)) {
+        return false;
+    }
+    if (a->f.kind != PC_KIND_REPLY && a->f.kind != PC_KIND_ERROR) {
+        refuse_kind(c, &a->f);
+        pc_inbox_consume(&c->in);
+        return true;
+    }
+    if (!answer_read(a)) {
+        return false;
+    }
+    struct pc_job *job =
+        (struct pc_job *)pc_lane_take(c->lane, a->f.id, a->f.json ? PC_JSON : PC_MESSAGEPACK, now, &left, &known);
+    if (job == NULL && !known) {
+        return false;
+    }
+    if (job != NULL && left) {
+        pc_job_drop(job);
+    } else if (job != NULL) {
+        pc_job_end(env, job, make_answer(job, &c->in, a, budget, &is_taken));
+    }
+    if (!is_taken) {
+        pc_inbox_consume(&c->in);
+    }
+    return true;
+}
+
+/* Reads and delivers until there is nothing left, or enough is done for one turn; *n counts the frames. */
+static enum pc_io deliver_all(ErlNifEnv *env, struct pc_channel *c, struct pc_budget *budget, unsigned *n) {
+    int64_t now = now_ns();
+    size_t share = PC_SHARE;
+    for (*n = 0; *n < MOST_FRAMES && budget->units > 0; ++*n) {
+        struct answer a = {.f = {.payload = NULL}};
+        uint64_t before = c->in.total;
+        enum pc_io io = pc_inbox_read(&c->in, c->fd, c->max_frame, share, &a.f.payload, &a.f.n);
+        share -= (size_t)(c->in.total - before);
+        budget->units -= (int64_t)((c->in.total - before) / PC_COPIED_PER_UNIT) + UNITS_PER_FRAME;
+        if (io != PC_IO_DONE) {
+            return io;
+        }
+        if (!deliver_frame(env, c, &a, now, budget)) {
+            return PC_IO_BAD;
+        }
+    }
+    return PC_IO_MORE;
+}
+
+/* Nothing to read: whoever keeps the balance may want to know that this worker has nothing to do. */
+static void say_idle(ErlNifEnv *env, struct pc_channel *c) {
+    struct pc_dispatcher *dispatcher = pc_dispatcher_of(c->lane);
+    if (pc_dispatch_is_uneven(&dispatcher->d)) {
+        ErlNifEnv *message = enif_alloc_env();
+        pc_send(env, &dispatcher->pool, message, enif_make_tuple2(message, am_pitcrew_dispatch, am_uneven));
+    }
+}
+
+ERL_NIF_TERM nif_lane_deliver(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_channel *c;
+    ErlNifPid self;
+    struct pc_budget budget;
+    unsigned n;
+    if (!lane_of(env, argv[0], &c) || !pc_channel_is_owner(env, c, &self) || !enif_is_ref(env, argv[1])) {
+        return enif_make_badarg(env);
+    }
+    if (!pc_lane_pin(c->lane, pc_lane_actor(env))) {
+        return am_closed;
+    }
+    pc_budget_init(&budget, 0);
+    enum pc_io io = deliver_all(env, c, &budget, &n);
+    pc_budget_account(env, &budget);
+    ERL_NIF_TERM answer = am_more;
+    if (io == PC_IO_EOF || io == PC_IO_BAD) {
+        pc_lane_stop(c->lane);
+        answer = am_lost;
+    } else if (io == PC_IO_AGAIN && n == 0) {
+        say_idle(env, c);
+        answer = enif_select(env, c->fd, ERL_NIF_SELECT_READ, c, &self, argv[1]) < 0 ? am_lost : am_again;
+    }
+    pc_channel_flush_lane(env, c, false);
+    return answer;
+}
+
+ERL_NIF_TERM nif_lane_flush(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_channel *c;
+    ErlNifPid self;
+    if (!lane_of(env, argv[0], &c) || !pc_channel_is_owner(env, c, &self)) {
+        return enif_make_badarg(env);
+    }
+    if (pc_lane_pin(c->lane, pc_lane_actor(env))) {
+        pc_channel_flush_lane(env, c, true);
+    }
+    return am_ok;
+}

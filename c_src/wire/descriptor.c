@@ -1,0 +1,28 @@
+/* See descriptor.h. */
+#include "wire/descriptor.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+ssize_t pc_descriptor_send(int socket, const void *bytes, size_t n, int fd) {
+    union {
+        struct cmsghdr header; /* for its alignment */
+        char space[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec piece = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = n};
+    struct msghdr message = {
+        .msg_iov = &piece, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    memset(&control, 0, sizeof control);
+    control.header.cmsg_level = SOL_SOCKET;
+    control.header.cmsg_type = SCM_RIGHTS;
+    control.header.cmsg_len = CMSG_LEN(sizeof fd);
+    memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+    ssize_t sent;
+    do {
+        sent = sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : sent;
+}

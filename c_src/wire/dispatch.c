@@ -1,0 +1,460 @@
+/*
+ * See dispatch.h. Invariants, whenever the lock is free: a call that is QUEUED stands in the queue, one that is OUT or LEFT in exactly one
+ * lane; QUEUED and OUT calls are found by their owners; there is no queue while an open lane has room; `load` counts a lane's calls,
+ * and an open lane stands in the list of its load.
+ */
+#include "wire/dispatch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "wire/json_frame.h"
+#include "wire/kinds.h"
+#include "wire/lanes.h"
+
+enum {
+    CALL_FIELDS = 6,
+    MOST_COPIED = 64 * 1024, /* larger frames are sent from where they are */
+};
+
+bool pc_dispatch_init(struct pc_dispatch *d, unsigned depth) {
+    memset(d, 0, sizeof *d);
+    d->depth = depth;
+    d->least = depth;
+    d->by_load = calloc(depth + 1, sizeof(struct pc_lane *));
+    if (d->by_load == NULL) {
+        return false;
+    }
+    (void)pthread_mutex_init(&d->lock, NULL); /* cannot fail on Linux */
+    return true;
+}
+
+void pc_dispatch_destroy(struct pc_dispatch *d) {
+    (void)pthread_mutex_destroy(&d->lock);
+    free(d->by_load);
+}
+
+/* ---- Owners */
+
+static struct pc_owner **bucket_of(struct pc_dispatch *d, uint64_t key) {
+    enum { BITS = 10 }; /* of PC_OWNER_BUCKETS */
+    /* Multiplied so that every bit of the number counts. */
+    return &d->owners[(key * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - BITS)];
+}
+
+static struct pc_owner *find_owner(struct pc_dispatch *d, uint64_t key) {
+    struct pc_owner *owner = *bucket_of(d, key);
+    while (owner != NULL && owner->key != key) {
+        owner = owner->next;
+    }
+    return owner;
+}
+
+static void forget(struct pc_dispatch *d, struct pc_owner *owner) {
+    struct pc_owner **place = bucket_of(d, owner->key);
+    while (*place != owner) {
+        place = &(*place)->next;
+    }
+    *place = owner->next;
+    d->owners_count--;
+}
+
+/* Somebody without calls, from the next bucket in turn. */
+static struct pc_owner *forget_one(struct pc_dispatch *d) {
+    struct pc_owner *owner = d->owners[d->hand];
+    d->hand = (d->hand + 1) % PC_OWNER_BUCKETS;
+    while (owner != NULL && owner->calls != NULL) {
+        owner = owner->next;
+    }
+    if (owner != NULL) {
+        forget(d, owner);
+    }
+    return owner;
+}
+
+struct pc_owner *pc_dispatch_meet(struct pc_dispatch *d, struct pc_owner *owner) {
+    (void)pthread_mutex_lock(&d->lock);
+    struct pc_owner *forgotten = d->owners_count >= PC_MOST_OWNERS ? forget_one(d) : NULL;
+    struct pc_owner **bucket = bucket_of(d, owner->key);
+    owner->calls = NULL;
+    owner->next = *bucket;
+    *bucket = owner;
+    d->owners_count++;
+    (void)pthread_mutex_unlock(&d->lock);
+    return forgotten;
+}
+
+struct pc_owner *pc_dispatch_part(struct pc_dispatch *d, uint64_t key) {
+    (void)pthread_mutex_lock(&d->lock);
+    struct pc_owner *owner = find_owner(d, key);
+    if (owner != NULL) {
+        forget(d, owner);
+    }
+    (void)pthread_mutex_unlock(&d->lock);
+    return owner;
+}
+
+struct pc_owner *pc_dispatch_part_any(struct pc_dispatch *d) {
+    struct pc_owner *owner = NULL;
+    (void)pthread_mutex_lock(&d->lock);
+    for (unsigned i = 0; i < PC_OWNER_BUCKETS && owner == NULL && d->owners_count > 0; i++) {
+        owner = forget_one(d);
+    }
+    (void)pthread_mutex_unlock(&d->lock);
+    return owner;
+}
+
+static void add_owner(struct pc_owner *owner, struct pc_call *call) {
+    call->owner = owner;
+    call->owner_prev = NULL;
+    call->owner_next = owner->calls;
+    if (owner->calls != NULL) {
+        owner->calls->owner_prev = call;
+    }
+    owner->calls = call;
+}
+
+static void remove_owner(struct pc_call *call) {
+    if (call->owner_prev != NULL) {
+        call->owner_prev->owner_next = call->owner_next;
+    } else {
+        call->owner->calls = call->owner_next;
+    }
+    if (call->owner_next != NULL) {
+        call->owner_next->owner_prev = call->owner_prev;
+    }
+    call->owner = NULL;
+}
+
+/* ---- Lists of calls */
+
+static void append(struct pc_call **first, struct pc_call **last, struct pc_call *call) {
+    call->prev = *last;
+    call->next = NULL;
+    *(*last != NULL ? &(*last)->next : first) = call;
+    *last = call;
+}
+
+static void unlink_call(struct pc_call **first, struct pc_call **last, struct pc_call *call) {
+    *(call->prev != NULL ? &call->prev->next : first) = call->next;
+    *(call->next != NULL ? &call->next->prev : last) = call->prev;
+    call->prev = call->next = NULL;
+}
+
+/* ---- Lanes by load */
+
+static void list_lane(struct pc_dispatch *d, struct pc_lane *lane) {
+    struct pc_lane **list = &d->by_load[lane->load];
+    lane->prev = NULL;
+    lane->next = *list;
+    if (*list != NULL) {
+        (*list)->prev = lane;
+    }
+    *list = lane;
+    if (lane->load < d->least) {
+        d->least = lane->load;
+    }
+}
+
+static void unlist_lane(struct pc_dispatch *d, struct pc_lane *lane) {
+    *(lane->prev != NULL ? &lane->prev->next : &d->by_load[lane->load]) = lane->next;
+    if (lane->next != NULL) {
+        lane->next->prev = lane->prev;
+    }
+}
+
+static void set_load(struct pc_dispatch *d, struct pc_lane *lane, unsigned load) {
+    if (lane->open) {
+        unlist_lane(d, lane);
+    }
+    d->out += load - lane->load; /* modulo, so it may fall */
+    d->loaded += load >= 2;
+    d->loaded -= lane->load >= 2;
+    lane->load = load;
+    if (lane->open) {
+        list_lane(d, lane);
+    }
+}
+
+/* The open lane with the least to do, of those with room; or NULL. */
+static struct pc_lane *roomiest(struct pc_dispatch *d) {
+    while (d->least < d->depth && d->by_load[d->least] == NULL) {
+        d->least++;
+    }
+    return d->least < d->depth ? d->by_load[d->least] : NULL;
+}
+
+void pc_lane_list(struct pc_lane *lane) {
+    lane->dispatch->lanes++;
+    list_lane(lane->dispatch, lane);
+}
+
+void pc_lane_unlist(struct pc_lane *lane) {
+    lane->dispatch->lanes--;
+    unlist_lane(lane->dispatch, lane);
+}
+
+/* ---- Sending a call out */
+
+/* Frame and head around the body. Of a large body that is owned only a part is noted; *kept then. */
+static enum pc_status write_frame(struct pc_lane *lane, const struct pc_call *call, const struct pc_body *body,
+                                  bool *kept) {
+    struct pc_outbox *box = &lane->pending.box;
+    size_t mark = pc_outbox_begin(box, lane->max_frame);
+    struct pc_writer *w = &box->w;
+    if (call->json) {
+        pc_json_head_write(w, PC_KIND_CALL, call->id);
+    } else {
+        pc_write_array(w, CALL_FIELDS);
+        pc_write_uint(w, PC_KIND_CALL);
+        pc_write_uint(w, call->id);
+    }
+    *kept = body->owned && body->n > MOST_COPIED;
+    if (!*kept) {
+        pc_writer_append(w, body->data, body->n);
+    } else {
+        const struct pc_part part = {.at = w->len, .data = body->data, .n = body->n};
+        if (w->status == PC_OK && (!pc_load_out_keep(&lane->pending, body->data) || !pc_outbox_part(box, &part))) {
+            w->status = PC_NO_MEMORY;
+        }
+    }
+    return pc_outbox_end(box, mark);
+}
+
+/* Under the lock. False, with nothing changed, when out of memory. */
+static bool send_out(struct pc_lane *lane, struct pc_call *call, struct pc_body *body, int64_t now) {
+    struct pc_dispatch *d = lane->dispatch;
+    size_t before = pc_outbox_pending(&lane->pending.box);
+    bool kept;
+    call->id = lane->last_id + 1;
+    if (write_frame(lane, call, body, &kept) != PC_OK) {
+        if (kept) {
+            pc_load_out_forget(&lane->pending, body->data);
+        }
+        return false;
+    }
+    call->bytes = pc_outbox_pending(&lane->pending.box) - before;
+    if (body->owned && !kept) {
+        free(body->data);
+    }
+    lane->last_id = call->id;
+    lane->calls++;
+    lane->bytes_out += call->bytes;
+    call->lane = lane;
+    call->sent = now;
+    call->state = PC_CALL_OUT;
+    if (lane->first == NULL) {
+        lane->since = now;
+    }
+    append(&lane->first, &lane->last, call);
+    set_load(d, lane, lane->load + 1);
+    return true;
+}
+
+bool pc_lane_refill(struct pc_lane *lane, int64_t now) {
+    struct pc_dispatch *d = lane->dispatch;
+    bool any = false;
+    while (d->first != NULL && lane->open && lane->load < d->depth) {
+        struct pc_call *call = d->first;
+        unlink_call(&d->first, &d->last, call);
+        if (!send_out(lane, call, &call->body, now)) {
+            /* Waits on, in front: memory may be there when the next one ends. */
+            call->next = d->first;
+            *(d->first != NULL ? &d->first->prev : &d->last) = call;
+            d->first = call;
+            return any;
+        }
+        d->queued--;
+        any = true;
+    }
+    return any;
+}
+
+static enum pc_submitted enqueue(struct pc_dispatch *d, struct pc_call *call, struct pc_body *body) {
+    call->body = *body;
+    if (!body->owned) {
+        call->body.data = malloc(body->n);
+        if (call->body.data == NULL) {
+            return PC_SUBMIT_NO_MEMORY;
+        }
+        memcpy(call->body.data, body->data, body->n);
+        call->body.owned = true;
+    }
+    call->state = PC_CALL_QUEUED;
+    call->lane = NULL;
+    append(&d->first, &d->last, call);
+    d->queued++;
+    return PC_SUBMIT_QUEUED;
+}
+
+static enum pc_submitted submit(struct pc_dispatch *d, struct pc_call *call, struct pc_body *body, int64_t now,
+                                struct pc_lane_actor at, struct pc_lane **lane) {
+    *lane = roomiest(d);
+    if (*lane == NULL) {
+        return enqueue(d, call, body);
+    }
+    if (!send_out(*lane, call, body, now)) {
+        return PC_SUBMIT_NO_MEMORY;
+    }
+    pc_lane_enter(*lane, at);
+    return PC_SUBMIT_OUT;
+}
+
+enum pc_submitted pc_dispatch_submit(struct pc_dispatch *d, uint64_t key, struct pc_call *call, struct pc_body *body,
+                                     int64_t now, struct pc_lane_actor at, struct pc_lane **lane) {
+    (void)pthread_mutex_lock(&d->lock);
+    struct pc_owner *owner = find_owner(d, key);
+    enum pc_submitted result = d->over         ? PC_SUBMIT_OVER
+                               : owner == NULL ? PC_SUBMIT_STRANGER
+                                               : submit(d, call, body, now, at, lane);
+    if (result == PC_SUBMIT_OUT || result == PC_SUBMIT_QUEUED) {
+        add_owner(owner, call);
+    }
+    (void)pthread_mutex_unlock(&d->lock);
+    return result;
+}
+
+/* ---- The ends of a call */
+
+/* Under the lock: off its lane. */
+static void take_off(struct pc_lane *lane, struct pc_call *call) {
+    unlink_call(&lane->first, &lane->last, call);
+    set_load(lane->dispatch, lane, lane->load - 1);
+    if (call->state == PC_CALL_OUT) {
+        remove_owner(call);
+    }
+}
+
+static struct pc_call *find(const struct pc_lane *lane, uint64_t id) {
+    struct pc_call *call = lane->first; /* nearly always this one */
+    while (call != NULL && call->id < id) {
+        call = call->next;
+    }
+    return call != NULL && call->id == id ? call : NULL;
+}
+
+struct pc_call *pc_lane_take(struct pc_lane *lane, uint64_t id, enum pc_format format, int64_t now, bool *left,
+                             bool *known) {
+    (void)pthread_mutex_lock(&lane->dispatch->lock);
+    struct pc_call *call = find(lane, id);
+    *known = id <= lane->last_id;
+    if (call != NULL && format != PC_ANY_FORMAT && call->json != (format == PC_JSON)) {
+        *known = false;
+        call = NULL;
+    }
+    if (call != NULL) {
+        *left = call->state == PC_CALL_LEFT;
+        if (call == lane->first) {
+            lane->since = now;
+        }
+        take_off(lane, call);
+        call->state = PC_CALL_OVER;
+        (void)pc_lane_refill(lane, now);
+    }
+    (void)pthread_mutex_unlock(&lane->dispatch->lock);
+    return call;
+}
+
+struct pc_call *pc_lane_take_after(struct pc_lane *lane, uint64_t id) {
+    struct pc_call *taken = NULL;
+    (void)pthread_mutex_lock(&lane->dispatch->lock);
+    while (lane->last != NULL && lane->last->id > id) {
+        struct pc_call *call = lane->last;
+        take_off(lane, call);
+        call->next = taken;
+        taken = call;
+    }
+    (void)pthread_mutex_unlock(&lane->dispatch->lock);
+    return taken;
+}
+
+enum pc_leaving pc_dispatch_leave(struct pc_dispatch *d, uint64_t key, pc_call_test is_it, const void *context,
+                                  bool only_queued, struct pc_lane_actor at, struct pc_call **found,
+                                  struct pc_lane **lane, uint64_t *id) {
+    enum pc_leaving result = PC_LEAVE_NONE;
+    (void)pthread_mutex_lock(&d->lock);
+    const struct pc_owner *owner = find_owner(d, key);
+    struct pc_call *call = owner == NULL ? NULL : owner->calls;
+    while (call != NULL && is_it != NULL && !is_it(call, context)) {
+        call = call->owner_next;
+    }
+    if (call != NULL && call->state == PC_CALL_QUEUED) {
+        unlink_call(&d->first, &d->last, call);
+        remove_owner(call);
+        d->queued--;
+        call->state = PC_CALL_OVER;
+        result = PC_LEAVE_QUEUED;
+    } else if (call != NULL) {
+        if (!only_queued) {
+            remove_owner(call);
+            call->state = PC_CALL_LEFT;
+            *lane = call->lane;
+            *id = call->id;
+            pc_lane_enter(*lane, at);
+        }
+        result = PC_LEAVE_OUT;
+    }
+    *found = call;
+    (void)pthread_mutex_unlock(&d->lock);
+    return result;
+}
+
+struct pc_call *pc_dispatch_end(struct pc_dispatch *d) {
+    (void)pthread_mutex_lock(&d->lock);
+    d->over = true;
+    struct pc_call *queue = d->first;
+    for (struct pc_call *call = queue; call != NULL; call = call->next) {
+        remove_owner(call);
+        call->state = PC_CALL_OVER;
+    }
+    d->first = d->last = NULL;
+    d->queued = 0;
+    (void)pthread_mutex_unlock(&d->lock);
+    return queue;
+}
+
+void pc_dispatch_count(struct pc_dispatch *d, struct pc_dispatch_counts *n) {
+    (void)pthread_mutex_lock(&d->lock);
+    *n = (struct pc_dispatch_counts){.lanes = d->lanes, .out = d->out, .queued = d->queued};
+    for (const struct pc_lane *lane = d->by_load[0]; lane != NULL; lane = lane->next) {
+        n->idle++;
+    }
+    (void)pthread_mutex_unlock(&d->lock);
+}
+
+/* ---- Balance */
+
+bool pc_dispatch_is_uneven(struct pc_dispatch *d) {
+    (void)pthread_mutex_lock(&d->lock);
+    bool first_to_see = !d->balancing && d->loaded > 0 && d->by_load[0] != NULL;
+    d->balancing |= first_to_see;
+    (void)pthread_mutex_unlock(&d->lock);
+    return first_to_see;
+}
+
+/* Idle lanes, each of which could take as many calls as the depth allows. */
+static size_t idle_room(const struct pc_dispatch *d) {
+    size_t room = 0;
+    for (const struct pc_lane *lane = d->by_load[0]; lane != NULL; lane = lane->next) {
+        room += d->depth;
+    }
+    return room;
+}
+
+bool pc_dispatch_uneven(struct pc_dispatch *d, int64_t since, struct pc_misplaced *list, size_t most, size_t *n) {
+    *n = 0;
+    (void)pthread_mutex_lock(&d->lock);
+    size_t room = idle_room(d);
+    bool uneven = room > 0 && d->loaded > 0;
+    for (unsigned load = d->depth; uneven && load >= 2; load--) {
+        for (const struct pc_lane *lane = d->by_load[load]; lane != NULL; lane = lane->next) {
+            const struct pc_call *call = lane->since <= since ? lane->last : NULL;
+            for (; call != NULL && call != lane->first && room > 0 && *n < most; call = call->prev, room--) {
+                list[(*n)++] = (struct pc_misplaced){.index = lane->index, .id = call->id};
+            }
+        }
+    }
+    d->balancing = uneven;
+    (void)pthread_mutex_unlock(&d->lock);
+    return uneven;
+}

@@ -1,0 +1,232 @@
+#ifndef PC_WIRE_DISPATCH_H
+#define PC_WIRE_DISPATCH_H
+
+/*
+ * Pipelined workers (docs/protocol.md, section 4): which call is in which worker, and which ones wait. A *lane* is the way to one
+ * worker: it holds at most `depth` calls, and its worker answers them in the order in which they were sent. Calls that find no room
+ * stand in one queue, first come first served, with their frames ready, and go out as room comes free.
+ *
+ * Knows neither Erlang nor Python. Every function may be called from any thread. One lock for each dispatcher, held for some instructions
+ * and for copying small frames, and never while sending or calling back, but for `keep`.
+ */
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "wire/io.h"
+
+enum pc_call_state {
+    PC_CALL_QUEUED, /* waits for room */
+    PC_CALL_OUT,    /* its frame is in a worker, or on the way */
+    PC_CALL_LEFT,   /* the same, but nobody waits for the answer any more */
+    PC_CALL_OVER,   /* in no list; belongs to whoever took it off */
+};
+
+/* What stands in a call's frame behind its id. */
+struct pc_body {
+    uint8_t *data;
+    size_t n;
+    bool owned; /* malloc's, and given away where it is said so; otherwise only borrowed */
+};
+
+/* Somebody who makes calls. Embedded in something larger; known to the dispatcher, by any number, from the first call on. */
+struct pc_owner {
+    uint64_t key;
+    struct pc_call *calls; /* those that are QUEUED or OUT */
+    struct pc_owner *next;
+};
+
+/* One call. Embedded in something larger; everything in it is the dispatcher's until it is PC_CALL_OVER. */
+struct pc_call {
+    bool json; /* set before it is submitted */
+    enum pc_call_state state;
+    uint64_t id;  /* on its lane */
+    size_t bytes; /* of its frame, and when it went out, in monotonic ns; once it is out */
+    int64_t sent;
+    struct pc_lane *lane;
+    struct pc_body body;         /* while it waits */
+    struct pc_call *prev, *next; /* in the queue, or in its lane by id */
+    struct pc_owner *owner;
+    struct pc_call *owner_prev, *owner_next;
+};
+
+/* What is done with the channel that a lane belongs to. Given with each step, as those of machine.h are. */
+struct pc_lane_ops {
+    void (*keep)(void *channel);
+    void (*release)(void *channel);
+    /* Give the descriptor back. Once; nobody is at it. */
+    void (*close)(void *channel, void *env);
+};
+
+struct pc_lane_actor {
+    const struct pc_lane_ops *ops;
+    void *env;
+};
+
+/* Frames to be sent, and memory that parts of them lie in. */
+struct pc_load_out {
+    struct pc_outbox box;
+    void **owned;
+    size_t owned_count;
+    size_t owned_cap;
+};
+
+struct pc_lane {
+    struct pc_dispatch *dispatch;
+    void *channel;
+    int fd;
+    unsigned index; /* of the worker, for whoever asks */
+    size_t max_frame;
+
+    /* Under the dispatcher's lock. */
+    bool open;      /* takes calls */
+    bool closed;    /* the descriptor goes back as soon as nobody is at it */
+    bool flushing;  /* somebody sends what `sending` holds */
+    bool blocked;   /* the socket is full: whoever learns that it is not goes on */
+    unsigned users; /* threads at the descriptor */
+    unsigned load;  /* calls that are out */
+    uint64_t last_id;
+    int64_t since;      /* when the first of them became the first; monotonic ns */
+    uint64_t calls;     /* in all */
+    uint64_t bytes_out; /* of them */
+    struct pc_call *first, *last;
+    struct pc_lane *prev, *next; /* among lanes of the same load */
+    struct pc_load_out pending;
+
+    struct pc_load_out sending; /* belongs to whoever set `flushing` */
+};
+
+enum { PC_OWNER_BUCKETS = 1024, PC_MOST_OWNERS = 8192 };
+
+struct pc_dispatch {
+    pthread_mutex_t lock;
+    unsigned depth;
+    bool over;
+    bool balancing;
+    unsigned lanes;
+    unsigned loaded; /* lanes that hold two calls or more */
+    unsigned least;  /* no open lane has a smaller load */
+    size_t out;      /* calls in lanes */
+    size_t queued;
+    struct pc_call *first, *last;
+    struct pc_lane **by_load; /* depth + 1 lists of open lanes */
+    struct pc_owner *owners[PC_OWNER_BUCKETS];
+    unsigned owners_count;
+    unsigned hand; /* the bucket in which to look for somebody to forget */
+};
+
+/* False when out of memory. */
+bool pc_dispatch_init(struct pc_dispatch *d, unsigned depth);
+/* No lane is left, and nobody waits. */
+void pc_dispatch_destroy(struct pc_dispatch *d);
+
+enum pc_submitted {
+    PC_SUBMIT_OUT, /* *lane has it, pinned: pc_lane_flush comes next */
+    PC_SUBMIT_QUEUED,
+    PC_SUBMIT_STRANGER, /* the owner is not known: pc_dispatch_meet comes first */
+    PC_SUBMIT_OVER,     /* there will be no more workers */
+    PC_SUBMIT_NO_MEMORY,
+};
+
+/* A new call of an owner; takes a body that is `owned` unless it fails. Where it fails nothing has happened. */
+enum pc_submitted pc_dispatch_submit(struct pc_dispatch *d, uint64_t owner, struct pc_call *call, struct pc_body *body,
+                                     int64_t now, struct pc_lane_actor at, struct pc_lane **lane);
+
+/*
+ * Makes an owner known, who stays so until pc_dispatch_part, or until there are too many and it has no calls: such a one is returned, and is
+ * the caller's again. Otherwise NULL.
+ */
+struct pc_owner *pc_dispatch_meet(struct pc_dispatch *d, struct pc_owner *owner);
+
+/* Forgets an owner, who must have no calls any more; NULL when it is not known (any more). */
+struct pc_owner *pc_dispatch_part(struct pc_dispatch *d, uint64_t owner);
+
+/* The same with anybody, in the end. */
+struct pc_owner *pc_dispatch_part_any(struct pc_dispatch *d);
+
+/* Nobody waits for a call any more, of those of `owner` the first that `is_it` agrees to; NULL agrees to every one. */
+enum pc_leaving {
+    PC_LEAVE_NONE,   /* it has ended, or is about to be told so */
+    PC_LEAVE_QUEUED, /* it was taken off: *call is the caller's */
+    PC_LEAVE_OUT, /* it is in *lane, pinned, under *id; or, with `only_queued`, it goes on as before and nothing is pinned */
+};
+typedef bool (*pc_call_test)(const struct pc_call *call, const void *context);
+enum pc_leaving pc_dispatch_leave(struct pc_dispatch *d, uint64_t owner, pc_call_test is_it, const void *context,
+                                  bool only_queued, struct pc_lane_actor at, struct pc_call **call,
+                                  struct pc_lane **lane, uint64_t *id);
+
+/* No calls are taken from now on. The queue, linked by `next`, is the caller's. */
+struct pc_call *pc_dispatch_end(struct pc_dispatch *d);
+
+struct pc_dispatch_counts {
+    unsigned lanes; /* that take calls */
+    unsigned idle;  /* of those */
+    size_t out;     /* calls in lanes */
+    size_t queued;
+};
+void pc_dispatch_count(struct pc_dispatch *d, struct pc_dispatch_counts *n);
+
+/* A new way to a worker, over a socket that stays the channel's; it gets calls at once if some wait: then flush it. */
+void pc_lane_init(struct pc_lane *lane, struct pc_dispatch *d, void *channel, int fd, unsigned index, size_t max_frame);
+/* False when the dispatcher is over. */
+bool pc_lane_open(struct pc_lane *lane, int64_t now);
+/* Closed, empty, and nobody is at it. */
+void pc_lane_destroy(struct pc_lane *lane);
+
+/* At the descriptor: false when it is closed. Every success is followed by one pc_lane_unpin or pc_lane_flush. */
+bool pc_lane_pin(struct pc_lane *lane, struct pc_lane_actor at);
+void pc_lane_unpin(struct pc_lane *lane, struct pc_lane_actor at);
+
+/*
+ * Sends what is ready, unless somebody is at it already; pinned, and still so afterwards. PC_IO_AGAIN: when the socket can be written, call
+ * it again with `unblock`. PC_IO_EOF: nothing more will be sent.
+ */
+enum pc_io pc_lane_flush(struct pc_lane *lane, bool unblock);
+
+/*
+ * The call `id` in that format is out no more: it is the caller's, and calls that wait take its room; *left says whether nobody waits
+ * for it. NULL: there is none; *known says whether there was one.
+ */
+enum pc_format { PC_MESSAGEPACK, PC_JSON, PC_ANY_FORMAT };
+struct pc_call *pc_lane_take(struct pc_lane *lane, uint64_t id, enum pc_format format, int64_t now, bool *left,
+                             bool *known);
+
+/* Adds to what is there. */
+struct pc_lane_counts {
+    unsigned load;  /* calls that are out */
+    uint64_t calls; /* in all */
+    uint64_t bytes_out;
+};
+void pc_lane_count(struct pc_lane *lane, struct pc_lane_counts *n);
+
+/* Whole frames that are no calls, to be flushed. False when out of memory, or, with `only_idle`, when calls are out; then the lane has stopped, too. */
+bool pc_lane_append(struct pc_lane *lane, const uint8_t *frames, size_t n, bool only_idle);
+
+/* Takes no more calls. */
+void pc_lane_stop(struct pc_lane *lane);
+
+/* Every call with a greater id, linked by `next`, is the caller's. */
+struct pc_call *pc_lane_take_after(struct pc_lane *lane, uint64_t id);
+
+/* No more I/O. False if that was said before. */
+bool pc_lane_close(struct pc_lane *lane, struct pc_lane_actor at);
+
+/*
+ * Whether calls wait behind one in a lane while another lane has nothing to do: true at most once until pc_dispatch_uneven has said that
+ * it is not so.
+ */
+bool pc_dispatch_is_uneven(struct pc_dispatch *d);
+
+/* Calls that would better be elsewhere: for each, the lane's index and the call's id. */
+struct pc_misplaced {
+    unsigned index;
+    uint64_t id;
+};
+
+/*
+ * Those that wait behind one which has run since before `since`, as many as idle lanes can take and `most` allows. False: nothing is uneven any more.
+ */
+bool pc_dispatch_uneven(struct pc_dispatch *d, int64_t since, struct pc_misplaced *list, size_t most, size_t *n);
+
+#endif

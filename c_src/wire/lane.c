@@ -1,0 +1,206 @@
+/*
+ * A lane's descriptor: who is at it, what is sent, and when it goes back. Two outboxes: what is ready collects in `pending`, under the
+ * lock, while one thread sends what was ready before, without it; so one system call sends what many threads have made ready meanwhile.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "wire/dispatch.h"
+#include "wire/lanes.h"
+
+enum {
+    MOST_TURNS = 8, /* of sending what came in meanwhile, before somebody else goes on */
+    FEW_OWNED = 8,
+};
+
+static void load_out_init(struct pc_load_out *out) {
+    memset(out, 0, sizeof *out);
+    pc_outbox_init(&out->box);
+}
+
+/* All has been sent, or never will be. */
+static void free_owned(struct pc_load_out *out) {
+    for (size_t i = 0; i < out->owned_count; i++) {
+        free(out->owned[i]);
+    }
+    out->owned_count = 0;
+}
+
+static void load_out_destroy(struct pc_load_out *out) {
+    free_owned(out);
+    free(out->owned);
+    pc_outbox_destroy(&out->box);
+}
+
+bool pc_load_out_keep(struct pc_load_out *out, void *memory) {
+    if (out->owned_count == out->owned_cap) {
+        size_t cap = out->owned_cap == 0 ? FEW_OWNED : 2 * out->owned_cap;
+        void **owned = realloc(out->owned, cap * sizeof *owned);
+        if (owned == NULL) {
+            return false;
+        }
+        out->owned = owned;
+        out->owned_cap = cap;
+    }
+    out->owned[out->owned_count++] = memory;
+    return true;
+}
+
+void pc_load_out_forget(struct pc_load_out *out, const void *memory) {
+    if (out->owned_count > 0 && out->owned[out->owned_count - 1] == memory) {
+        out->owned_count--;
+    }
+}
+
+static void lock(struct pc_lane *lane) { (void)pthread_mutex_lock(&lane->dispatch->lock); }
+static void unlock(struct pc_lane *lane) { (void)pthread_mutex_unlock(&lane->dispatch->lock); }
+
+/* ---- Life */
+
+void pc_lane_init(struct pc_lane *lane, struct pc_dispatch *d, void *channel, int fd, unsigned index,
+                  size_t max_frame) {
+    memset(lane, 0, sizeof *lane);
+    lane->dispatch = d;
+    lane->channel = channel;
+    lane->fd = fd;
+    lane->index = index;
+    lane->max_frame = max_frame;
+    load_out_init(&lane->pending);
+    load_out_init(&lane->sending);
+}
+
+bool pc_lane_open(struct pc_lane *lane, int64_t now) {
+    lock(lane);
+    lane->open = !lane->dispatch->over;
+    if (lane->open) {
+        pc_lane_list(lane);
+        (void)pc_lane_refill(lane, now);
+    }
+    bool open = lane->open;
+    unlock(lane);
+    return open;
+}
+
+void pc_lane_destroy(struct pc_lane *lane) {
+    load_out_destroy(&lane->pending);
+    load_out_destroy(&lane->sending);
+}
+
+/* Under the lock. */
+static void stop(struct pc_lane *lane) {
+    if (lane->open) {
+        pc_lane_unlist(lane);
+        lane->open = false;
+    }
+}
+
+void pc_lane_stop(struct pc_lane *lane) {
+    lock(lane);
+    stop(lane);
+    unlock(lane);
+}
+
+bool pc_lane_append(struct pc_lane *lane, const uint8_t *frames, size_t n, bool only_idle) {
+    lock(lane);
+    bool good = !only_idle || lane->load == 0;
+    if (good) {
+        struct pc_writer *w = &lane->pending.box.w;
+        w->grow = pc_grow_malloc;
+        w->max = w->len + n;
+        pc_writer_append(w, frames, n);
+        good = w->status == PC_OK;
+        w->status = PC_OK;
+    }
+    if (good && only_idle) {
+        stop(lane);
+    }
+    unlock(lane);
+    return good;
+}
+
+void pc_lane_count(struct pc_lane *lane, struct pc_lane_counts *n) {
+    lock(lane);
+    n->load += lane->load;
+    n->calls += lane->calls;
+    n->bytes_out += lane->bytes_out;
+    unlock(lane);
+}
+
+/* ---- At the descriptor */
+
+void pc_lane_enter(struct pc_lane *lane, struct pc_lane_actor at) {
+    lane->users++;
+    at.ops->keep(lane->channel);
+}
+
+bool pc_lane_pin(struct pc_lane *lane, struct pc_lane_actor at) {
+    lock(lane);
+    bool open = !lane->closed;
+    if (open) {
+        pc_lane_enter(lane, at);
+    }
+    unlock(lane);
+    return open;
+}
+
+void pc_lane_unpin(struct pc_lane *lane, struct pc_lane_actor at) {
+    lock(lane);
+    bool last = --lane->users == 0 && lane->closed;
+    unlock(lane);
+    if (last) {
+        at.ops->close(lane->channel, at.env);
+    }
+    at.ops->release(lane->channel);
+}
+
+bool pc_lane_close(struct pc_lane *lane, struct pc_lane_actor at) {
+    lock(lane);
+    bool first = !lane->closed;
+    bool now = first && lane->users == 0;
+    stop(lane);
+    lane->closed = true;
+    unlock(lane);
+    if (now) {
+        at.ops->close(lane->channel, at.env);
+    }
+    return first;
+}
+
+/* ---- Sending */
+
+/* Under the lock: what is next to be sent is in `sending`; whether there is anything. */
+static bool load_up(struct pc_lane *lane) {
+    if (pc_outbox_pending(&lane->sending.box) == 0) {
+        struct pc_load_out sent = lane->sending;
+        lane->sending = lane->pending;
+        lane->pending = sent;
+    }
+    return pc_outbox_pending(&lane->sending.box) > 0;
+}
+
+static enum pc_io send_some(struct pc_lane *lane) {
+    enum pc_io io = pc_outbox_flush(&lane->sending.box, lane->fd);
+    if (io == PC_IO_DONE) {
+        free_owned(&lane->sending);
+    }
+    return io;
+}
+
+enum pc_io pc_lane_flush(struct pc_lane *lane, bool unblock) {
+    enum pc_io io = PC_IO_DONE;
+    lock(lane);
+    if (unblock) {
+        lane->blocked = false;
+    }
+    for (unsigned turn = 0; io == PC_IO_DONE && !lane->flushing && !lane->blocked && !lane->closed && load_up(lane);
+         turn++) {
+        lane->flushing = true;
+        unlock(lane);
+        io = turn == MOST_TURNS ? PC_IO_AGAIN : send_some(lane);
+        lock(lane);
+        lane->flushing = false;
+        lane->blocked = io != PC_IO_DONE;
+    }
+    unlock(lane);
+    return io;
+}

@@ -1,0 +1,70 @@
+%% A call to a pool of pipelined workers, in the caller's process: the frame is handed to the pool's dispatcher, and one message with the
+%% answer comes back. Where it goes, and when, is native code's business.
+%%
+%% Invariant: every submission that is not refused is followed by exactly one message, or by a leave/3 that says that none comes.
+-module(pitcrew_pipeline).
+
+-export([exchange/3, body/1]).
+-export_type([outcome/0, answer/0, limits/0]).
+
+-type request() ::
+    {msgpack, Tool :: binary(), Args :: list(), Kwargs :: map() | nil, Meta :: map() | nil}
+    | {json, Body :: binary()}.
+-type answer() ::
+    {reply | fault, PythonNs :: integer(), BytesIn :: integer(), term()}
+    | {frame | json, reply | fault, PythonNs :: integer(), BytesIn :: integer(), binary()}
+    | {error, pitcrew_nif:codec_error()}
+    | {exit, term()}
+    | unstarted
+    | timeout.
+-type outcome() ::
+    {done, Index :: non_neg_integer() | nil, BytesOut :: non_neg_integer(), QueueNs :: non_neg_integer(), answer()}
+    | {error, pitcrew_nif:codec_error()}
+    | over
+    | checkout_timeout.
+%% Monotonic milliseconds: until when to wait for the answer, and for a worker.
+-type limits() :: {Deadline :: integer() | infinity, Until :: integer() | infinity}.
+
+%% @doc What stands behind the id in a call in JSON.
+-spec body(pitcrew_call_json:texts()) -> binary().
+body({Tool, Args, Kwargs}) -> iolist_to_binary([Tool, $,, Args, $,, Kwargs, <<",null]">>]).
+
+-spec exchange(pitcrew_nif:dispatch(), {request(), pitcrew_nif:codec_opts(), pos_integer()}, limits()) -> outcome().
+exchange(Dispatch, Request, {Deadline, Until}) ->
+    Ref = make_ref(),
+    case submit(Dispatch, {Ref, Request}) of
+        ok -> await(Dispatch, Ref, Deadline);
+        queued -> await_worker(Dispatch, Ref, min(Deadline, Until), Deadline);
+        Refused -> Refused
+    end.
+
+%% In a tuple, where the compiler does not look for the reference: see pitcrew_call:send/2.
+submit(Dispatch, {Ref, {{msgpack, Tool, Args, Kwargs, Meta}, Codec, Max}}) ->
+    pitcrew_nif:submit(Dispatch, Ref, Tool, Args, Kwargs, Meta, Codec, Max);
+submit(Dispatch, {Ref, {{json, Body}, Codec, Max}}) ->
+    pitcrew_nif:submit_json(Dispatch, Ref, Body, Codec, Max).
+
+await(Dispatch, Ref, Deadline) ->
+    receive
+        {pitcrew_end, Ref, Index, Bytes, QueueNs, Answer} -> {done, Index, Bytes, QueueNs, Answer}
+    after left(Deadline) -> leave(Dispatch, Ref, Deadline, false)
+    end.
+
+%% The deadline is the call's own, or the end of its patience with the queue.
+await_worker(Dispatch, Ref, Until, Deadline) ->
+    receive
+        {pitcrew_end, Ref, Index, Bytes, QueueNs, Answer} -> {done, Index, Bytes, QueueNs, Answer}
+    after left(Until) -> leave(Dispatch, Ref, Deadline, Until < Deadline)
+    end.
+
+leave(Dispatch, Ref, Deadline, OnlyQueued) ->
+    case pitcrew_nif:leave(Dispatch, Ref, OnlyQueued) of
+        queued when OnlyQueued -> checkout_timeout;
+        queued -> {done, nil, 0, 0, timeout};
+        out when OnlyQueued -> await(Dispatch, Ref, Deadline);
+        out -> {done, nil, 0, 0, timeout};
+        none -> await(Dispatch, Ref, infinity)
+    end.
+
+left(infinity) -> infinity;
+left(Deadline) -> max(0, Deadline - erlang:monotonic_time(millisecond)).

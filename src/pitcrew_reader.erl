@@ -1,0 +1,92 @@
+%% The reader of a pipelined worker's channel: one process for each, linked to the worker's own. It takes answers from the socket and
+%% sends them to the callers that wait for them, all of it in native code; so it holds no state and no payload passes its heap.
+-module(pitcrew_reader).
+
+-export([start_link/0, open/2, drain/1]).
+
+%% How long a turn of the reader may take at most, in milliseconds; it is a fraction of one.
+-define(TURN_MS, 5_000).
+
+%% @doc A reader that waits for its channel.
+-spec start_link() -> pid().
+start_link() ->
+    Worker = self(),
+    spawn_link(fun() ->
+        %% A worker's process ends normally, which would not end this one.
+        process_flag(trap_exit, true),
+        receive
+            {open, Worker, Channel} -> read(Channel);
+            {'EXIT', Worker, _} -> ok
+        end
+    end).
+
+%% @doc The channel is a lane now, and has told the VM that this is its reader.
+-spec open(pid(), pitcrew_nif:channel()) -> ok.
+open(Reader, Channel) ->
+    Reader ! {open, self(), Channel},
+    ok.
+
+%% @doc Returns when every answer that had arrived has been delivered. After the end of a worker those are all that there will be.
+-spec drain(pid()) -> ok.
+drain(Reader) ->
+    Ref = monitor(process, Reader),
+    Reader ! {drain, self(), Ref},
+    receive
+        {Ref, drained} ->
+            demonitor(Ref, [flush]),
+            ok;
+        {'DOWN', Ref, process, _, _} ->
+            ok
+    after ?TURN_MS -> ok
+    end.
+
+%% When something was there, others get their turn and then it looks again: callers have sent more meanwhile, and asking the socket
+%% costs less than being told.
+read(Channel) ->
+    Ref = make_ref(),
+    case pitcrew_nif:lane_deliver(Channel, Ref) of
+        more ->
+            erlang:yield(),
+            read(Channel);
+        again ->
+            await(Channel, Ref);
+        Over when Over =:= lost; Over =:= closed ->
+            over()
+    end.
+
+await(Channel, Ref) ->
+    receive
+        {select, _, Ref, ready_input} ->
+            read(Channel);
+        {select, _, undefined, ready_output} ->
+            ok = pitcrew_nif:lane_flush(Channel),
+            await(Channel, Ref);
+        {drain, Worker, Tag} ->
+            drain(Channel, Worker, Tag);
+        {'EXIT', _, _} ->
+            ok
+    end.
+
+drain(Channel, Worker, Tag) ->
+    case pitcrew_nif:lane_deliver(Channel, Tag) of
+        more ->
+            drain(Channel, Worker, Tag);
+        Over ->
+            Worker ! {Tag, drained},
+            case Over of
+                again -> await(Channel, Tag);
+                _ -> over()
+            end
+    end.
+
+%% Nothing more will come; the worker's process has been told.
+over() ->
+    receive
+        {drain, Worker, Tag} ->
+            Worker ! {Tag, drained},
+            over();
+        {'EXIT', _, _} ->
+            ok;
+        {select, _, _, _} ->
+            over()
+    end.
