@@ -8,7 +8,7 @@
 -export([slots_new/2, slots_install/3, slots_remove/2, slots_set_waiting/2, slots_info/1]).
 -export([claim/1, claim_for/2, call/9, call_json/7, reply/3, checkin/1, abandon/2, verdict/2]).
 -export([dispatch_new/2, dispatch_info/1, dispatch_uneven/2, submit/8, submit_json/5, leave/3]).
--export([lane_open/5, lane_deliver/2, lane_flush/1, lane_drop/2, lane_cut/2, lane_end/2, lane_shutdown/1]).
+-export([lane_open/5, lane_deliver/2, lane_flush/1, lane_drop/2, lane_end/2, lane_shutdown/1]).
 -export([live/0, longest_stay/1]).
 -on_load(load/0).
 
@@ -108,7 +108,9 @@ channel_recv(_Channel, _Ref) -> erlang:nif_error(not_loaded).
 %% Idempotent; any phase; only by the controlling process. Its death does the same.
 -spec channel_close(channel()) -> ok | {error, not_owner}.
 channel_close(_Channel) -> erlang:nif_error(not_loaded).
--spec channel_info(channel()) -> #{phase := atom(), flags := [atom()], bytes_in := integer(), bytes_out := integer(), calls := integer(), load := integer()}.
+%% Of a lane: how many calls are out, and which is the first of them, or 0.
+-spec channel_info(channel()) -> #{phase := atom(), flags := [atom()], bytes_in := integer(), bytes_out := integer(), calls := integer(), load := integer(),
+                                 first := non_neg_integer()}.
 channel_info(_Channel) -> erlang:nif_error(not_loaded).
 
 %% Slots: a fixed table, indices 0..Size-1. Pool is told {pitcrew_slots, Slots, freed} at a check-in while `waiting' is set.
@@ -188,9 +190,9 @@ submit(_Dispatch, _Ref, _Tool, _Args, _Kwargs, _Meta, _Opts, _MaxFrame) -> erlan
 -spec submit_json(dispatch(), reference(), Body :: binary(), codec_opts(), MaxFrame :: pos_integer()) ->
     ok | queued | over | {error, codec_error()}.
 submit_json(_Dispatch, _Ref, _Body, _Opts, _MaxFrame) -> erlang:nif_error(not_loaded).
-%% `queued': it was taken out of the queue. `out': no message comes, and the worker's process is told {pitcrew_channel, Channel, {left, Id}};
-%% with OnlyQueued nothing has changed. `none': the message has come, or is about to.
--spec leave(dispatch(), reference(), OnlyQueued :: boolean()) -> queued | out | none.
+%% `queued': it was taken out of the queue. {out, Index}: no message comes, and the worker's process is told {pitcrew_channel, Channel, {left, Id}};
+%% with OnlyQueued it is just `out', and nothing has changed. `none': the message has come, or is about to.
+-spec leave(dispatch(), reference(), OnlyQueued :: boolean()) -> queued | {out, Index :: non_neg_integer()} | out | none.
 leave(_Dispatch, _Ref, _OnlyQueued) -> erlang:nif_error(not_loaded).
 %% By the controlling process, instead of slots_install/3.
 -spec lane_open(dispatch(), non_neg_integer(), channel(), Reader :: pid(), MaxFrame :: pos_integer()) ->
@@ -202,12 +204,10 @@ lane_open(_Dispatch, _Index, _Channel, _Reader, _MaxFrame) -> erlang:nif_error(n
 lane_deliver(_Channel, _Ref) -> erlang:nif_error(not_loaded).
 -spec lane_flush(channel()) -> ok.
 lane_flush(_Channel) -> erlang:nif_error(not_loaded).
-%% By the controlling process: the worker has dropped a call that it had not started; it will start none behind a certain one; it is dead, or
-%% condemned. shutdown: it is told to end, if it has nothing to do.
+%% By the controlling process. drop: the worker has dropped a call that it had not started. end: it is dead, or condemned. shutdown: it is
+%% told to end, if it has nothing to do.
 -spec lane_drop(channel(), Id :: pos_integer()) -> ok.
 lane_drop(_Channel, _Id) -> erlang:nif_error(not_loaded).
--spec lane_cut(channel(), Id :: pos_integer()) -> ok.
-lane_cut(_Channel, _Id) -> erlang:nif_error(not_loaded).
 -spec lane_end(channel(), Reason :: term()) -> ok.
 lane_end(_Channel, _Reason) -> erlang:nif_error(not_loaded).
 -spec lane_shutdown(channel()) -> ok | busy.

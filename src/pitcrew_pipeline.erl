@@ -61,8 +61,8 @@ leave(Dispatch, Ref, Deadline, OnlyQueued) ->
     case pitcrew_nif:leave(Dispatch, Ref, OnlyQueued) of
         queued when OnlyQueued -> checkout_timeout;
         queued -> {done, nil, 0, 0, timeout};
-        out when OnlyQueued -> await(Dispatch, Ref, Deadline);
-        out -> {done, nil, 0, 0, timeout};
+        out -> await(Dispatch, Ref, Deadline);
+        {out, Index} -> {done, Index, 0, 0, timeout};
         none -> await(Dispatch, Ref, infinity)
     end.
 

@@ -47,6 +47,8 @@
 -define(READY, 2).
 -define(ERROR, 5).
 -define(SHUTDOWN, 9).
+-define(CANCEL, 18).
+-define(CANCELLED, 23).
 -define(PROTOCOL, 1).
 -define(MAX_DEPTH, 512).
 %% A worker whose channel broke is about to exit; one that does not is killed.
@@ -159,6 +161,24 @@ ready(info, {pitcrew_channel, Channel, lost}, #worker{call = Channel}) ->
     {keep_state_and_data, [{state_timeout, ?LOST_MS, lost}]};
 ready(state_timeout, lost, Worker) ->
     kill(Worker);
+%% Of a pipelined worker: nobody waits for a call of its any more; or a call would be better off elsewhere, if it has not begun.
+ready(info, {pitcrew_channel, Channel, {left, Id}}, #worker{call = Channel, side = Side}) ->
+    _ = pitcrew_nif:channel_send(Side, [?CANCEL, Id]),
+    keep_state_and_data;
+ready(info, {pitcrew_move, Id}, #worker{side = Side}) ->
+    _ = pitcrew_nif:channel_send(Side, [?CANCEL, Id, false]),
+    keep_state_and_data;
+ready(info, {pitcrew_cancelled, Id, <<"unstarted">>}, #worker{call = Channel, reader = Reader}) when is_pid(Reader) ->
+    ok = pitcrew_nif:lane_drop(Channel, Id),
+    keep_state_and_data;
+%% It was interrupted, and has the grace to end. If it does, the worker goes on with the others.
+ready(info, {pitcrew_cancelled, Id, <<"started">>}, #worker{reader = Reader, start = #{options := #{grace := Grace}}}) when is_pid(Reader) ->
+    {keep_state_and_data, [{{timeout, {left, Id}}, Grace, too_late}]};
+ready({timeout, {left, Id}}, too_late, #worker{call = Channel} = Worker) ->
+    case pitcrew_nif:channel_info(Channel) of
+        #{first := Id} -> kill(Worker);
+        #{} -> keep_state_and_data
+    end;
 ready(Type, Event, Worker) ->
     any_state(ready, Type, Event, Worker).
 
@@ -198,8 +218,8 @@ any_state(_, _, _, _) ->
 %% Nothing that comes this way is asked for yet; what is not known is refused.
 listen_aside(Channel, Ref) ->
     case pitcrew_nif:channel_recv(Channel, Ref) of
-        {ok, [Kind, Id | _]} when is_integer(Kind), is_integer(Id) ->
-            _ = refuse_kind(Channel, Kind, Id),
+        {ok, [Kind, Id | Fields]} when is_integer(Kind), is_integer(Id) ->
+            heard(Channel, Kind, Id, Fields),
             %% One at a time: a worker that talks without end must not keep this process from its other duties.
             self() ! {select, Channel, Ref, ready_input},
             again;
@@ -208,6 +228,13 @@ listen_aside(Channel, Ref) ->
         Other ->
             Other
     end.
+
+heard(_, ?CANCELLED, Id, [State | _]) ->
+    self() ! {pitcrew_cancelled, Id, State},
+    ok;
+heard(Channel, Kind, Id, _) ->
+    _ = refuse_kind(Channel, Kind, Id),
+    ok.
 
 %% Kinds that protocol.md gives to this direction are for later issues to use; today they are skipped.
 refuse_kind(_, Kind, _) when Kind =:= ?ERROR; Kind =:= 17; Kind =:= 20; Kind =:= 21; Kind =:= 22 -> ok;

@@ -120,7 +120,7 @@ static bool has_ref(const struct pc_call *call, const void *context) {
 
 /* The worker's process is told of a call that is out: it may have it stopped. */
 static enum pc_leaving leave(ErlNifEnv *env, struct pc_dispatcher *dispatcher, const ErlNifPid *owner,
-                             pc_call_test is_it, const void *context, bool only_queued) {
+                             pc_call_test is_it, const void *context, bool only_queued, unsigned *index) {
     struct pc_call *call;
     struct pc_lane *lane = NULL;
     uint64_t id = 0;
@@ -130,6 +130,7 @@ static enum pc_leaving leave(ErlNifEnv *env, struct pc_dispatcher *dispatcher, c
         pc_job_drop((struct pc_job *)call);
     } else if (lane != NULL) {
         struct pc_channel *c = lane->channel;
+        *index = lane->index;
         ErlNifEnv *message = enif_alloc_env();
         pc_send(env, &c->controller, message,
                 enif_make_tuple3(message, am_pitcrew_channel, enif_make_resource(message, c),
@@ -147,11 +148,13 @@ ERL_NIF_TERM nif_leave(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
         !enif_is_atom(env, argv[2])) {
         return enif_make_badarg(env);
     }
-    switch (leave(env, dispatcher, &self, has_ref, &argv[1], enif_is_identical(argv[2], am_true))) {
+    bool only_queued = enif_is_identical(argv[2], am_true);
+    unsigned index;
+    switch (leave(env, dispatcher, &self, has_ref, &argv[1], only_queued, &index)) {
     case PC_LEAVE_QUEUED:
         return am_queued;
     case PC_LEAVE_OUT:
-        return am_out;
+        return only_queued ? am_out : enif_make_tuple2(env, am_out, enif_make_uint(env, index));
     default:
         return am_none;
     }
@@ -169,7 +172,8 @@ static void end_pool(ErlNifEnv *env, struct pc_dispatcher *dispatcher) {
 }
 
 static void end_owner(ErlNifEnv *env, struct pc_dispatcher *dispatcher, const ErlNifPid *pid) {
-    while (leave(env, dispatcher, pid, NULL, NULL, false) != PC_LEAVE_NONE) {}
+    unsigned index;
+    while (leave(env, dispatcher, pid, NULL, NULL, false, &index) != PC_LEAVE_NONE) {}
     enif_free(pc_dispatch_part(&dispatcher->d, pid->pid));
 }
 

@@ -240,13 +240,14 @@ ERL_NIF_TERM nif_channel_info(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
     if (c->lane != NULL) {
         pc_lane_count(c->lane, &n);
     }
-    ERL_NIF_TERM keys[] = {am_phase, am_flags, am_bytes_in, am_bytes_out, am_calls, am_load};
+    ERL_NIF_TERM keys[] = {am_phase, am_flags, am_bytes_in, am_bytes_out, am_calls, am_load, am_first};
     ERL_NIF_TERM values[] = {phase,
                              flags,
                              enif_make_uint64(env, c->in.total),
                              enif_make_uint64(env, n.bytes_out),
                              enif_make_uint64(env, n.calls),
-                             enif_make_uint(env, n.load)};
+                             enif_make_uint(env, n.load),
+                             enif_make_uint64(env, n.first)};
     ERL_NIF_TERM map;
     (void)enif_make_map_from_arrays(env, keys, values, sizeof keys / sizeof keys[0], &map);
     return map;

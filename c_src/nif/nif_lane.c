@@ -128,19 +128,6 @@ ERL_NIF_TERM nif_lane_end(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     return am_ok;
 }
 
-/* Calls behind `id` will not be started by this worker any more. */
-ERL_NIF_TERM nif_lane_cut(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
-    (void)argc;
-    struct pc_channel *c;
-    ErlNifUInt64 id;
-    if (!controlled_lane(env, argv[0], &c) || !enif_get_uint64(env, argv[1], &id)) {
-        return enif_make_badarg(env);
-    }
-    pc_lane_stop(c->lane);
-    end_calls(env, pc_lane_take_after(c->lane, id), am_unstarted);
-    return am_ok;
-}
-
 /* The worker has dropped a call that it had not started. */
 ERL_NIF_TERM nif_lane_drop(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     (void)argc;
@@ -343,7 +330,7 @@ ERL_NIF_TERM nif_lane_deliver(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
     pc_budget_account(env, &budget);
     ERL_NIF_TERM answer = am_more;
     if (io == PC_IO_EOF || io == PC_IO_BAD) {
-        pc_lane_stop(c->lane);
+        tell_lost(env, c);
         answer = am_lost;
     } else if (io == PC_IO_AGAIN && n == 0) {
         say_idle(env, c);

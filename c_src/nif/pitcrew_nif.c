@@ -86,7 +86,6 @@ static ErlNifFunc functions[] = {
     {"lane_deliver", 2, watched_nif_lane_deliver, NORMAL},
     {"lane_flush", 1, nif_lane_flush, NORMAL},
     {"lane_drop", 2, nif_lane_drop, NORMAL},
-    {"lane_cut", 2, nif_lane_cut, NORMAL},
     {"lane_end", 2, nif_lane_end, NORMAL},
     {"lane_shutdown", 1, nif_lane_shutdown, NORMAL},
     {"live", 0, nif_live, NORMAL},

@@ -42,6 +42,7 @@ static void write_pong(struct pc_outbox *out, uint64_t id) {
 static void write_cancelled(struct pc_outbox *out, uint64_t id, enum pc_turn_state state) {
     static const char *const words[] = {[PC_TURN_UNSTARTED] = "unstarted",
                                         [PC_TURN_STARTED] = "started",
+                                        [PC_TURN_RUNNING] = "running",
                                         [PC_TURN_ENDED] = "ended",
                                         [PC_TURN_FULL] = "full"};
     size_t mark = pc_outbox_begin(out, MAX_FRAME);
@@ -72,6 +73,12 @@ static void write_unknown_kind(struct pc_outbox *out, uint64_t id) {
     (void)pc_outbox_end(out, mark);
 }
 
+/* The third field of a cancel, or what it is when there is none. */
+static bool interrupts(struct pc_reader *r, uint32_t count) {
+    struct pc_token t;
+    return !(count > 2 && pc_reader_next(r, &t) == PC_OK && t.type == PC_BOOL && !t.b);
+}
+
 /* False if the frame cannot be delimited. */
 static bool answer(struct pc_outbox *out, const uint8_t *payload, size_t n) {
     struct pc_reader r;
@@ -86,7 +93,7 @@ static bool answer(struct pc_outbox *out, const uint8_t *payload, size_t n) {
     if (kind == PC_KIND_PING) {
         write_pong(out, id);
     } else if (kind == PC_KIND_CANCEL) {
-        write_cancelled(out, id, pc_turn_cancel(id));
+        write_cancelled(out, id, pc_turn_cancel(id, interrupts(&r, count)));
     } else if (kind != PC_KIND_ERROR) { /* an error is never answered with an error */
         write_unknown_kind(out, id);
     }

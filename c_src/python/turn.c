@@ -136,9 +136,12 @@ static enum pc_turn_state decide(uint64_t id) {
     return PC_TURN_UNSTARTED;
 }
 
-enum pc_turn_state pc_turn_cancel(uint64_t id) {
+enum pc_turn_state pc_turn_cancel(uint64_t id, bool interrupts) {
     enter();
     enum pc_turn_state state = decide(id);
+    if (state == PC_TURN_STARTED && !interrupts) {
+        state = PC_TURN_RUNNING;
+    }
     if (state == PC_TURN_STARTED) {
         atomic_store(&interrupt, id);
         patience_ms = can_signal ? FIRST_MS : 0;

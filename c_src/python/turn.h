@@ -24,6 +24,7 @@ enum { PC_TURN_MOST_WAITING = 1024 }; /* calls that are cancelled before their t
 enum pc_turn_state {
     PC_TURN_UNSTARTED, /* it had not begun, and never will */
     PC_TURN_STARTED,   /* it runs, and was interrupted if it can be */
+    PC_TURN_RUNNING,   /* it runs, and goes on */
     PC_TURN_ENDED,     /* it had begun, or a later one had, and does not run any more */
     PC_TURN_FULL,      /* it had not begun, but so many wait already: nothing was changed */
 };
@@ -47,8 +48,8 @@ bool pc_turn_interrupted(void);
 /* The call that runs, or 0. */
 uint64_t pc_turn_running(void);
 
-/* Cancels. */
-enum pc_turn_state pc_turn_cancel(uint64_t id);
+/* Cancels; a call that runs only if it is to be interrupted. */
+enum pc_turn_state pc_turn_cancel(uint64_t id, bool interrupts);
 
 /*
  * A signal that comes just before a system call does not end that call. So it is repeated until the interrupt has been taken:

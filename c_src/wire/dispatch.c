@@ -348,6 +348,7 @@ struct pc_call *pc_lane_take(struct pc_lane *lane, uint64_t id, enum pc_format f
             lane->since = now;
         }
         take_off(lane, call);
+        lane->calls -= format == PC_ANY_FORMAT; /* it was none */
         call->state = PC_CALL_OVER;
         (void)pc_lane_refill(lane, now);
     }

@@ -186,18 +186,19 @@ enum pc_io pc_lane_flush(struct pc_lane *lane, bool unblock);
 
 /*
  * The call `id` in that format is out no more: it is the caller's, and calls that wait take its room; *left says whether nobody waits
- * for it. NULL: there is none; *known says whether there was one.
+ * for it. NULL: there is none; *known says whether there was one. PC_ANY_FORMAT is for calls that the worker has dropped.
  */
 enum pc_format { PC_MESSAGEPACK, PC_JSON, PC_ANY_FORMAT };
 struct pc_call *pc_lane_take(struct pc_lane *lane, uint64_t id, enum pc_format format, int64_t now, bool *left,
                              bool *known);
 
-/* Adds to what is there. */
 struct pc_lane_counts {
     unsigned load;  /* calls that are out */
+    uint64_t first; /* the id of the first of them; or 0 */
     uint64_t calls; /* in all */
     uint64_t bytes_out;
 };
+/* Adds to what is there. */
 void pc_lane_count(struct pc_lane *lane, struct pc_lane_counts *n);
 
 /* Whole frames that are no calls, to be flushed. False when out of memory, or, with `only_idle`, when calls are out; then the lane has stopped, too. */

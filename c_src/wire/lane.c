@@ -121,6 +121,7 @@ bool pc_lane_append(struct pc_lane *lane, const uint8_t *frames, size_t n, bool 
 void pc_lane_count(struct pc_lane *lane, struct pc_lane_counts *n) {
     lock(lane);
     n->load += lane->load;
+    n->first = lane->first == NULL ? 0 : lane->first->id;
     n->calls += lane->calls;
     n->bytes_out += lane->bytes_out;
     unlock(lane);
