@@ -47,6 +47,9 @@ static ERL_NIF_TERM submit(ErlNifEnv *env, const struct submission *s, struct pc
         pc_channel_flush_lane(env, lane->channel, false);
         return am_ok;
     }
+    if (how == PC_SUBMIT_READY) {
+        return am_ok;
+    }
     if (how == PC_SUBMIT_QUEUED) {
         return am_queued;
     }

@@ -21,6 +21,7 @@ bool pc_dispatch_init(struct pc_dispatch *d, unsigned depth) {
     memset(d, 0, sizeof *d);
     d->depth = depth;
     d->least = depth;
+    d->enough = getenv("PC_ENOUGH") != NULL ? (unsigned)atoi(getenv("PC_ENOUGH")) : depth / 2;
     d->by_load = calloc(depth + 1, sizeof(struct pc_lane *));
     if (d->by_load == NULL) {
         return false;
@@ -238,6 +239,7 @@ static bool send_out(struct pc_lane *lane, struct pc_call *call, struct pc_body 
         free(body->data);
     }
     lane->last_id = call->id;
+    lane->ready++;
     lane->calls++;
     lane->bytes_out += call->bytes;
     call->lane = lane;
@@ -296,6 +298,9 @@ static enum pc_submitted submit(struct pc_dispatch *d, struct pc_call *call, str
     if (!send_out(*lane, call, body, now)) {
         return PC_SUBMIT_NO_MEMORY;
     }
+    if ((*lane)->load >= (*lane)->ready + d->enough) {
+        return PC_SUBMIT_READY;
+    }
     pc_lane_enter(*lane, at);
     return PC_SUBMIT_OUT;
 }
@@ -307,7 +312,7 @@ enum pc_submitted pc_dispatch_submit(struct pc_dispatch *d, uint64_t key, struct
     enum pc_submitted result = d->over         ? PC_SUBMIT_OVER
                                : owner == NULL ? PC_SUBMIT_STRANGER
                                                : submit(d, call, body, now, at, lane);
-    if (result == PC_SUBMIT_OUT || result == PC_SUBMIT_QUEUED) {
+    if (result == PC_SUBMIT_OUT || result == PC_SUBMIT_READY || result == PC_SUBMIT_QUEUED) {
         add_owner(owner, call);
     }
     (void)pthread_mutex_unlock(&d->lock);

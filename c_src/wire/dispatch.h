@@ -86,6 +86,7 @@ struct pc_lane {
     bool blocked;   /* the socket is full: whoever learns that it is not goes on */
     unsigned users; /* threads at the descriptor */
     unsigned load;  /* calls that are out */
+    unsigned ready; /* of those whose frames nobody sends yet */
     uint64_t last_id;
     int64_t since;      /* when the first of them became the first; monotonic ns */
     uint64_t calls;     /* in all */
@@ -102,6 +103,7 @@ enum { PC_OWNER_BUCKETS = 1024, PC_MOST_OWNERS = 8192 };
 struct pc_dispatch {
     pthread_mutex_t lock;
     unsigned depth;
+    unsigned enough; /* calls that keep a worker busy until somebody has read an answer and sends what is ready */
     bool over;
     bool balancing;
     unsigned lanes;
@@ -123,6 +125,7 @@ void pc_dispatch_destroy(struct pc_dispatch *d);
 
 enum pc_submitted {
     PC_SUBMIT_OUT, /* *lane has it, pinned: pc_lane_flush comes next */
+    PC_SUBMIT_READY, /* a lane has it, whose worker has enough to do until whoever reads its answers flushes it */
     PC_SUBMIT_QUEUED,
     PC_SUBMIT_STRANGER, /* the owner is not known: pc_dispatch_meet comes first */
     PC_SUBMIT_OVER,     /* there will be no more workers */

@@ -175,6 +175,7 @@ static bool load_up(struct pc_lane *lane) {
         struct pc_load_out sent = lane->sending;
         lane->sending = lane->pending;
         lane->pending = sent;
+        lane->ready = 0;
     }
     return pc_outbox_pending(&lane->sending.box) > 0;
 }
