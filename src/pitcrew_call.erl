@@ -346,22 +346,29 @@ left(Deadline) -> max(0, Deadline - erlang:monotonic_time(millisecond)).
 
 %% Telemetry. `Told' is what every event of the call carries.
 started(#pool{events = {Start, _, _}}, Started, Told) ->
-    Times = #{system_time => erlang:system_time(), monotonic_time => Started},
-    pitcrew_telemetry:execute(Start, Times, Told).
+    case pitcrew_telemetry:is_quiet() of
+        true ->
+            ok;
+        false ->
+            Times = #{system_time => erlang:system_time(), monotonic_time => Started},
+            pitcrew_telemetry:execute(Start, Times, Told)
+    end.
 
-finished(#pool{events = {_, Stop, Exception}}, Started, #{pool := Name, tool_id := Tool} = Told, Result, Job) ->
+finished(#pool{events = {_, Stop, _}}, Started, Told, {ok, _} = Result, Job) ->
+    case pitcrew_telemetry:is_quiet() of
+        true ->
+            ok;
+        false ->
+            Measured = measured(erlang:monotonic_time() - Started, Job),
+            pitcrew_telemetry:execute(Stop, Measured, Told#{worker => worker(Job), result => ok})
+    end,
+    Result;
+finished(#pool{events = {_, _, Exception}}, Started, #{pool := Name, tool_id := Tool} = Told, {error, Plain}, Job) ->
     Measured = measured(erlang:monotonic_time() - Started, Job),
     Worker = worker(Job),
-    Metadata = Told#{worker => Worker},
-    case Result of
-        {ok, _} ->
-            pitcrew_telemetry:execute(Stop, Measured, Metadata#{result => ok}),
-            Result;
-        {error, Plain} ->
-            #{kind := Kind} = Error = pitcrew_error:add(Plain, #{tool => Tool, pool => Name, worker => Worker}),
-            pitcrew_telemetry:execute(Exception, Measured, Metadata#{result => Kind, error => Error}),
-            {error, Error}
-    end.
+    #{kind := Kind} = Error = pitcrew_error:add(Plain, #{tool => Tool, pool => Name, worker => Worker}),
+    pitcrew_telemetry:execute(Exception, Measured, Told#{worker => Worker, result => Kind, error => Error}),
+    {error, Error}.
 
 measured(Duration, nil) ->
     #{duration => Duration, queue => 0, python => 0, bytes_in => 0, bytes_out => 0, retries => 0};

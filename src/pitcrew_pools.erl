@@ -14,6 +14,9 @@
 -type role() :: keeper | workers | server.
 
 -define(TABLE, ?MODULE).
+%% Where an entry lies: callers read it without copying it. Its own pool writes it and takes it away, so the table says which one a name
+%% stands for.
+-define(ENTRY(Sup), {?MODULE, Sup}).
 
 %% The table belongs to whoever calls this.
 -spec new_table() -> ok.
@@ -23,15 +26,16 @@ new_table() ->
 
 -spec put(entry()) -> ok.
 put(#pool{name = Name, sup = Sup} = Pool) ->
-    true = ets:insert(?TABLE, [{Name, Pool}, {Sup, Pool}]),
+    ok = persistent_term:put(?ENTRY(Sup), Pool),
+    true = ets:insert(?TABLE, {Name, Sup}),
     ok.
 
 %% @doc Takes a pool out: no caller finds it any more.
 -spec withdraw(atom(), pid()) -> ok.
 withdraw(Name, Sup) ->
     %% The name may be another pool's by now.
-    _ = [ets:delete_object(?TABLE, Row) || {_, #pool{sup = Owner}} = Row <- ets:lookup(?TABLE, Name), Owner =:= Sup],
-    true = ets:delete(?TABLE, Sup),
+    true = ets:delete_object(?TABLE, {Name, Sup}),
+    _ = persistent_term:erase(?ENTRY(Sup)),
     ok.
 
 %% @doc Makes the calling process known to its siblings under the same supervisor, whose pids change with restarts.
@@ -51,9 +55,14 @@ forget(Name, Sup) ->
     lists:foreach(fun(Role) -> ets:delete(?TABLE, {Sup, Role}) end, [keeper, workers, server]).
 
 -spec find(atom() | pid()) -> {ok, entry()} | absent.
-find(Key) ->
-    try ets:lookup(?TABLE, Key) of
-        [{_, Pool}] -> {ok, Pool};
+find(Sup) when is_pid(Sup) ->
+    case persistent_term:get(?ENTRY(Sup), absent) of
+        absent -> absent;
+        Pool -> {ok, Pool}
+    end;
+find(Name) ->
+    try ets:lookup(?TABLE, Name) of
+        [{_, Sup}] -> find(Sup);
         [] -> absent
     catch
         %% The application is not running, so no pool is.

@@ -9,7 +9,7 @@
 -module(pitcrew_telemetry).
 
 -export([attach/4, attach_many/4, detach/1, list_handlers/1, execute/3]).
--export([choose/0, new_table/0]).
+-export([choose/0, new_table/0, is_quiet/0]).
 -export_type([event/0, handler_id/0, handler/0]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -20,6 +20,8 @@
 
 -define(TABLE, pitcrew_handlers).
 -define(CHOICE, {?MODULE, dispatcher}).
+%% Whether anybody has ever attached a handler to the dispatcher of our own.
+-define(LISTENED, {?MODULE, listened}).
 
 %% @private Once, when the application starts.
 -spec choose() -> telemetry | own.
@@ -51,6 +53,7 @@ attach_many(Id, Events, Handler, Config) when is_list(Events), is_function(Handl
         telemetry ->
             apply(telemetry, attach_many, [Id, Events, Handler, Config]);
         own ->
+            ok = persistent_term:put(?LISTENED, true),
             case ets:insert_new(?TABLE, {{id, Id}, Events}) of
                 true ->
                     true = ets:insert(?TABLE, [{Event, Id, Handler, Config} || Event <- Events]),
@@ -89,6 +92,10 @@ list_handlers(Prefix) when is_list(Prefix) ->
              || {Event, Id, Handler, Config} <- ets:tab2list(?TABLE), lists:prefix(Prefix, Event)
             ]
     end.
+
+%% @private Whether there is nobody to emit an event to, so that it need not be made.
+-spec is_quiet() -> boolean().
+is_quiet() -> not persistent_term:get(?LISTENED, false) andalso chosen() =:= own.
 
 %% @doc Emits an event. Never raises, whatever a handler does.
 -spec execute(event(), map(), map()) -> ok.
