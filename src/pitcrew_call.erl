@@ -113,12 +113,11 @@ arguments(Other, _) ->
 attempt(#job{pool = #pool{dispatch = none}} = Job) ->
     attempt_alone(Job);
 attempt(#job{pool = #pool{dispatch = Dispatch, max_frame = Max}, codec = Codec} = Job) ->
-    pipelined(pitcrew_pipeline:exchange(Dispatch, {request(Job), Codec, Max}, limits(Job)), Job).
+    #job{deadline = Deadline, checkout_timeout = Timeout} = Job,
+    pipelined(pitcrew_pipeline:exchange(Dispatch, {request(Job), Codec, Max}, {Deadline, Timeout}), Job).
 
 request(#job{texts = nil, tool = Tool, args = Args, kwargs = Kwargs, meta = Meta}) -> {msgpack, Tool, Args, Kwargs, Meta};
 request(#job{texts = Texts}) -> {json, pitcrew_pipeline:body(Texts)}.
-
-limits(#job{deadline = Deadline, checkout_timeout = Timeout}) -> {Deadline, later(erlang:monotonic_time(millisecond), Timeout)}.
 
 pipelined({done, _, _, _, unstarted}, Job) ->
     case left(Job#job.deadline) of

@@ -8,7 +8,7 @@
 -export([slots_new/2, slots_install/3, slots_remove/2, slots_set_waiting/2, slots_info/1]).
 -export([claim/1, claim_for/2, call/9, call_json/7, reply/3, checkin/1, abandon/2, verdict/2]).
 -export([dispatch_new/2, dispatch_info/1, dispatch_uneven/2, submit/8, submit_json/5, leave/3]).
--export([lane_open/5, lane_deliver/2, lane_flush/1, lane_drop/2, lane_end/2, lane_shutdown/1]).
+-export([lane_open/5, lane_deliver/2, lane_recover/1, lane_flush/1, lane_drop/2, lane_end/2, lane_shutdown/1]).
 -export([live/0, longest_stay/1]).
 -on_load(load/0).
 
@@ -202,6 +202,9 @@ lane_open(_Dispatch, _Index, _Channel, _Reader, _MaxFrame) -> erlang:nif_error(n
 %% The reader may be sent {select, Channel, undefined, ready_output} at any time, to be answered with lane_flush/1.
 -spec lane_deliver(channel(), reference()) -> more | again | lost | closed.
 lane_deliver(_Channel, _Ref) -> erlang:nif_error(not_loaded).
+%% Of a dead worker, after everything else was read: what it had not sent yet is there to be delivered.
+-spec lane_recover(channel()) -> ok.
+lane_recover(_Channel) -> erlang:nif_error(not_loaded).
 -spec lane_flush(channel()) -> ok.
 lane_flush(_Channel) -> erlang:nif_error(not_loaded).
 %% By the controlling process. drop: the worker has dropped a call that it had not started. end: it is dead, or condemned. shutdown: it is

@@ -22,19 +22,20 @@
     | {error, pitcrew_nif:codec_error()}
     | over
     | checkout_timeout.
-%% Monotonic milliseconds: until when to wait for the answer, and for a worker.
--type limits() :: {Deadline :: integer() | infinity, Until :: integer() | infinity}.
+%% Until when to wait for the answer, in monotonic milliseconds, and how long for a worker.
+-type limits() :: {Deadline :: integer() | infinity, CheckoutTimeout :: timeout()}.
 
 %% @doc What stands behind the id in a call in JSON.
 -spec body(pitcrew_call_json:texts()) -> binary().
 body({Tool, Args, Kwargs}) -> iolist_to_binary([Tool, $,, Args, $,, Kwargs, <<",null]">>]).
 
 -spec exchange(pitcrew_nif:dispatch(), {request(), pitcrew_nif:codec_opts(), pos_integer()}, limits()) -> outcome().
-exchange(Dispatch, Request, {Deadline, Until}) ->
+exchange(Dispatch, Request, {Deadline, Timeout}) ->
     Ref = make_ref(),
     case submit(Dispatch, {Ref, Request}) of
         ok -> await(Dispatch, Ref, Deadline);
-        queued -> await_worker(Dispatch, Ref, min(Deadline, Until), Deadline);
+        %% `infinity' is greater than every number.
+        queued -> await_worker(Dispatch, Ref, min(Deadline, later(Timeout)), Deadline);
         Refused -> Refused
     end.
 
@@ -65,6 +66,9 @@ leave(Dispatch, Ref, Deadline, OnlyQueued) ->
         {out, Index} -> {done, Index, 0, 0, timeout};
         none -> await(Dispatch, Ref, infinity)
     end.
+
+later(infinity) -> infinity;
+later(Timeout) -> erlang:monotonic_time(millisecond) + Timeout.
 
 left(infinity) -> infinity;
 left(Deadline) -> max(0, Deadline - erlang:monotonic_time(millisecond)).

@@ -51,7 +51,7 @@ read(Channel) ->
         again ->
             await(Channel, Ref);
         Over when Over =:= lost; Over =:= closed ->
-            over()
+            over(Channel)
     end.
 
 await(Channel, Ref) ->
@@ -67,26 +67,30 @@ await(Channel, Ref) ->
             ok
     end.
 
+%% The worker is dead: what it has sent, and then what it had not sent yet.
 drain(Channel, Worker, Tag) ->
-    case pitcrew_nif:lane_deliver(Channel, Tag) of
-        more ->
-            drain(Channel, Worker, Tag);
-        Over ->
-            Worker ! {Tag, drained},
-            case Over of
-                again -> await(Channel, Tag);
-                _ -> over()
-            end
+    _ = deliver(Channel, Tag),
+    ok = pitcrew_nif:lane_recover(Channel),
+    Over = deliver(Channel, Tag),
+    Worker ! {Tag, drained},
+    case Over of
+        again -> await(Channel, Tag);
+        _ -> over(Channel)
+    end.
+
+deliver(Channel, Ref) ->
+    case pitcrew_nif:lane_deliver(Channel, Ref) of
+        more -> deliver(Channel, Ref);
+        Over -> Over
     end.
 
 %% Nothing more will come; the worker's process has been told.
-over() ->
+over(Channel) ->
     receive
         {drain, Worker, Tag} ->
-            Worker ! {Tag, drained},
-            over();
+            drain(Channel, Worker, Tag);
         {'EXIT', _, _} ->
             ok;
         {select, _, _, _} ->
-            over()
+            over(Channel)
     end.

@@ -19,9 +19,10 @@
 -type handler() :: fun((event(), map(), map(), Config :: term()) -> term()).
 
 -define(TABLE, pitcrew_handlers).
--define(CHOICE, {?MODULE, dispatcher}).
-%% Whether anybody has ever attached a handler to the dispatcher of our own.
--define(LISTENED, {?MODULE, listened}).
+%% Looked up with every event, so that atoms serve better than tuples.
+-define(CHOICE, pitcrew_telemetry_dispatcher).
+%% Whether the dispatcher is our own and nobody has ever attached a handler to it.
+-define(QUIET, pitcrew_telemetry_is_quiet).
 
 %% @private Once, when the application starts.
 -spec choose() -> telemetry | own.
@@ -32,6 +33,7 @@ choose() ->
             {error, _} -> own
         end,
     persistent_term:put(?CHOICE, Choice),
+    persistent_term:put(?QUIET, Choice =:= own),
     Choice.
 
 %% @private The table of our own handlers belongs to whoever calls this. Two sorts of rows: {{id, Id}, Events}, whose
@@ -53,7 +55,7 @@ attach_many(Id, Events, Handler, Config) when is_list(Events), is_function(Handl
         telemetry ->
             apply(telemetry, attach_many, [Id, Events, Handler, Config]);
         own ->
-            ok = persistent_term:put(?LISTENED, true),
+            ok = persistent_term:put(?QUIET, false),
             case ets:insert_new(?TABLE, {{id, Id}, Events}) of
                 true ->
                     true = ets:insert(?TABLE, [{Event, Id, Handler, Config} || Event <- Events]),
@@ -95,7 +97,7 @@ list_handlers(Prefix) when is_list(Prefix) ->
 
 %% @private Whether there is nobody to emit an event to, so that it need not be made.
 -spec is_quiet() -> boolean().
-is_quiet() -> not persistent_term:get(?LISTENED, false) andalso chosen() =:= own.
+is_quiet() -> persistent_term:get(?QUIET, false).
 
 %% @doc Emits an event. Never raises, whatever a handler does.
 -spec execute(event(), map(), map()) -> ok.

@@ -18,6 +18,7 @@
 
 struct pc_lane;
 struct pc_slots;
+struct pc_started;
 
 /* Bytes read from a socket in one stay on a normal scheduler. */
 enum { PC_SHARE = 256 * 1024 };
@@ -56,8 +57,9 @@ struct pc_channel {
 
     struct pc_spin spin; /* of callers that would poll for the answer */
 
-    /* Where a pipelined worker publishes what it has started last; or NULL. Mapped for reading, for life. */
-    const _Atomic uint64_t *started;
+    /* What a pipelined worker publishes, for life; or NULL. Its stream begins behind so many bytes. */
+    const struct pc_started *started;
+    uint64_t stream;
     /* Of a pipelined worker (lane.h), from then on for life; the owner is then its reader. */
     struct pc_lane *lane;
 

@@ -10,6 +10,7 @@
 #include "nif/lane.h"
 #include "nif/nif.h"
 #include "nif/send.h"
+#include "nif/started.h"
 #include "wire/kinds.h"
 
 enum {
@@ -81,6 +82,7 @@ ERL_NIF_TERM nif_lane_open(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) 
     enif_keep_resource(c); /* the dispatcher's, until the lane is closed */
     c->max_frame = (size_t)max_frame;
     c->owner = reader;
+    c->stream = c->in.total;
     c->lane = lane;
     pc_machine_leave(&c->machine, pc_channel_actor(env), PC_PIPELINED, false);
     if (!pc_lane_pin(lane, pc_lane_actor(env)) || !pc_lane_open(lane, now_ns())) {
@@ -106,7 +108,7 @@ static void end_calls(ErlNifEnv *env, struct pc_call *calls, ERL_NIF_TERM answer
 }
 
 void pc_channel_end_lane(ErlNifEnv *env, struct pc_channel *c, ERL_NIF_TERM reason) {
-    uint64_t started = atomic_load_explicit(c->started, memory_order_acquire);
+    uint64_t started = pc_started_id(c->started);
     pc_lane_stop(c->lane);
     end_calls(env, pc_lane_take_after(c->lane, started), am_unstarted);
     end_calls(env, pc_lane_take_after(c->lane, 0), enif_make_tuple2(env, am_exit, reason));
@@ -349,6 +351,21 @@ ERL_NIF_TERM nif_lane_flush(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     }
     if (pc_lane_pin(c->lane, pc_lane_actor(env))) {
         pc_channel_flush_lane(env, c, true);
+    }
+    return am_ok;
+}
+
+ERL_NIF_TERM nif_lane_recover(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_channel *c;
+    ErlNifPid self;
+    const uint8_t *data;
+    if (!lane_of(env, argv[0], &c) || !pc_channel_is_owner(env, c, &self)) {
+        return enif_make_badarg(env);
+    }
+    size_t n = pc_started_unsent(c->started, c->in.total - c->stream, &data);
+    if (n > 0) {
+        (void)pc_inbox_append(&c->in, data, n); /* without memory for them the calls end as those of a dead worker */
     }
     return am_ok;
 }

@@ -84,6 +84,7 @@ static ErlNifFunc functions[] = {
     {"leave", 3, nif_leave, NORMAL},
     {"lane_open", 5, nif_lane_open, NORMAL},
     {"lane_deliver", 2, watched_nif_lane_deliver, NORMAL},
+    {"lane_recover", 1, nif_lane_recover, NORMAL},
     {"lane_flush", 1, nif_lane_flush, NORMAL},
     {"lane_drop", 2, nif_lane_drop, NORMAL},
     {"lane_end", 2, nif_lane_end, NORMAL},

@@ -1,6 +1,6 @@
 /*
- * See started.h. A worker can write what it likes there: it is a number that is compared, and a wrong one makes its own calls end
- * wrongly. The memory cannot shrink, so reading it is always safe.
+ * See started.h. A worker can write what it likes there: numbers are compared, and bytes are copied before anybody looks at them, so what is
+ * wrong makes only its own calls end wrongly. The memory cannot shrink, so reading it is always safe.
  */
 #include "nif/started.h"
 
@@ -10,21 +10,46 @@
 
 #include "os/os.h"
 
-enum { SIZE = 4096 };
+enum { HEAD = 4096, HELD = 64 * 1024 };
 
-int pc_started_map(const _Atomic uint64_t **word) {
-    int fd = pc_os_shared_memory(SIZE);
+struct pc_started {
+    _Atomic uint64_t id;
+    /* Offsets in the stream of bytes from the worker: of the first byte of `held`, and of the first one that is not made yet. */
+    _Atomic uint64_t base;
+    _Atomic uint64_t ready;
+    uint8_t rest[HEAD - 3 * sizeof(uint64_t)];
+    uint8_t held[HELD];
+};
+
+int pc_started_map(const struct pc_started **started) {
+    int fd = pc_os_shared_memory(sizeof(struct pc_started));
     if (fd < 0) {
         return fd;
     }
-    void *memory = mmap(NULL, SIZE, PROT_READ, MAP_SHARED, fd, 0);
+    void *memory = mmap(NULL, sizeof(struct pc_started), PROT_READ, MAP_SHARED, fd, 0);
     if (memory == MAP_FAILED) {
         int error = errno;
         (void)close(fd);
         return -error;
     }
-    *word = memory;
+    *started = memory;
     return fd;
 }
 
-void pc_started_unmap(const _Atomic uint64_t *word) { (void)munmap((void *)(uintptr_t)word, SIZE); }
+void pc_started_unmap(const struct pc_started *started) {
+    (void)munmap((void *)(uintptr_t)started, sizeof(struct pc_started));
+}
+
+uint64_t pc_started_id(const struct pc_started *started) {
+    return atomic_load_explicit(&started->id, memory_order_acquire);
+}
+
+size_t pc_started_unsent(const struct pc_started *started, uint64_t received, const uint8_t **data) {
+    uint64_t base = atomic_load_explicit(&started->base, memory_order_acquire);
+    uint64_t ready = atomic_load_explicit(&started->ready, memory_order_acquire);
+    if (base > received || ready <= received || ready - base > HELD) {
+        return 0;
+    }
+    *data = started->held + (received - base);
+    return (size_t)(ready - received);
+}

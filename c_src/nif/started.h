@@ -1,13 +1,24 @@
 #ifndef PC_NIF_STARTED_H
 #define PC_NIF_STARTED_H
 
-/* The word in which a worker publishes the id of the call that it has started last, in memory that both share (docs/protocol.md, section 4). */
+/*
+ * Memory that a worker writes and the VM reads (docs/protocol.md, section 2): the id of the call that it has started last, and answers
+ * that it has not sent yet, which the VM takes from there when the worker has died.
+ */
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
-/* A new word, mapped for reading, and a descriptor of its memory for the worker; or -errno. */
-int pc_started_map(const _Atomic uint64_t **word);
-void pc_started_unmap(const _Atomic uint64_t *word);
+struct pc_started; /* mapped for reading */
+
+/* New memory, and a descriptor of it for the worker; or -errno. */
+int pc_started_map(const struct pc_started **started);
+void pc_started_unmap(const struct pc_started *started);
+
+uint64_t pc_started_id(const struct pc_started *started);
+
+/* Of a worker that is dead: what it would have sent next, after the first `received` bytes. */
+size_t pc_started_unsent(const struct pc_started *started, uint64_t received, const uint8_t **data);
 
 #endif

@@ -103,7 +103,6 @@ enum { PC_OWNER_BUCKETS = 1024, PC_MOST_OWNERS = 8192 };
 struct pc_dispatch {
     pthread_mutex_t lock;
     unsigned depth;
-    unsigned enough; /* calls that keep a worker busy until somebody has read an answer and sends what is ready */
     bool over;
     bool balancing;
     unsigned lanes;
@@ -124,7 +123,7 @@ bool pc_dispatch_init(struct pc_dispatch *d, unsigned depth);
 void pc_dispatch_destroy(struct pc_dispatch *d);
 
 enum pc_submitted {
-    PC_SUBMIT_OUT, /* *lane has it, pinned: pc_lane_flush comes next */
+    PC_SUBMIT_OUT,   /* *lane has it, pinned: pc_lane_flush comes next */
     PC_SUBMIT_READY, /* a lane has it, whose worker has enough to do until whoever reads its answers flushes it */
     PC_SUBMIT_QUEUED,
     PC_SUBMIT_STRANGER, /* the owner is not known: pc_dispatch_meet comes first */

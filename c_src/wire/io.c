@@ -82,6 +82,21 @@ enum pc_io pc_inbox_read(struct pc_inbox *in, int fd, size_t max_frame, size_t s
     }
 }
 
+bool pc_inbox_append(struct pc_inbox *in, const uint8_t *bytes, size_t n) {
+    if (in->cap - in->end < n) {
+        uint8_t *data = realloc(in->data, in->end + n);
+        if (data == NULL) {
+            return false;
+        }
+        in->data = data;
+        in->cap = in->end + n;
+    }
+    memcpy(in->data + in->end, bytes, n);
+    in->end += n;
+    in->total += (uint64_t)n;
+    return true;
+}
+
 bool pc_inbox_take(struct pc_inbox *in, uint8_t **data) {
     size_t end = in->start + PC_FRAME_HEADER + pc_frame_length(in->data + in->start);
     size_t behind = in->end - end;

@@ -38,6 +38,9 @@ void pc_inbox_destroy(struct pc_inbox *in);
 enum pc_io pc_inbox_read(struct pc_inbox *in, int fd, size_t max_frame, size_t share, const uint8_t **payload,
                          size_t *n);
 
+/* Bytes that did not come over the socket, behind those that did. False when out of memory. */
+bool pc_inbox_append(struct pc_inbox *in, const uint8_t *bytes, size_t n);
+
 /*
  * Gives away the frame that pc_inbox_read gave, with the memory that it lies in: free(3) *data. Bytes behind it stay. False,
  * with nothing changed, when out of memory.
