@@ -170,7 +170,7 @@ abandon(_Channel, _Ref) -> erlang:nif_error(not_loaded).
 -spec verdict(channel(), Reason :: term()) -> ok | {error, not_owner}.
 verdict(_Channel, _Reason) -> erlang:nif_error(not_loaded).
 
-%% Pipelined workers (docs/protocol.md, section 4). A dispatcher has the calls of a pool; a channel that becomes a lane of it holds at most Depth.
+%% Pipelined workers (docs/protocol.md, section 3). A dispatcher has the calls of a pool; a channel that becomes a lane of it holds at most Depth.
 -spec dispatch_new(Depth :: 1..1024, Pool :: pid()) -> dispatch().
 dispatch_new(_Depth, _Pool) -> erlang:nif_error(not_loaded).
 %% `free': lanes without a call; `out', `queued': calls.

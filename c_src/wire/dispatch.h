@@ -2,7 +2,7 @@
 #define PC_WIRE_DISPATCH_H
 
 /*
- * Pipelined workers (docs/protocol.md, section 4): which call is in which worker, and which ones wait. A *lane* is the way to one
+ * Pipelined workers (docs/protocol.md, section 3): which call is in which worker, and which ones wait. A *lane* is the way to one
  * worker: it holds at most `depth` calls, and its worker answers them in the order in which they were sent. Calls that find no room
  * stand in one queue, first come first served, with their frames ready, and go out as room comes free.
  *
