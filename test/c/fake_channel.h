@@ -2,8 +2,8 @@
 #define PC_TEST_FAKE_CHANNEL_H
 
 /*
- * What c_src/nif makes of the machine, without a VM: the same stays inside, the same selects and the same accounts of them. What is
- * plain in struct pc_channel is plain here. For test_wire_channel_races.c, after cmocka.h.
+ * What c_src/nif makes of the machine, without a VM: the same stays inside, the same selects and the same accounts of them.
+ * What is plain in struct pc_channel is plain here. For test_wire_channel_races.c, after cmocka.h.
  */
 
 #include <stdatomic.h>
@@ -54,7 +54,7 @@ static void expect_at(struct world *w, bool condition, int line) {
 
 static void step(struct world *w) { atomic_fetch_add(&w->steps, 1); }
 
-/* Under the mailbox's lock: until one of the wanted messages is there. False if the process dies, or the message does not come. */
+/* Under the mailbox's lock: until a wanted message is there. False if the process dies, or none comes. */
 static bool wait_message(struct world *w, struct mailbox *m, bool select, bool verdict) {
     struct timespec end;
     (void)clock_gettime(CLOCK_REALTIME, &end);

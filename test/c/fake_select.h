@@ -2,8 +2,9 @@
 #define PC_TEST_FAKE_SELECT_H
 
 /*
- * The VM's select and a process's mailbox, as far as a channel sees them, over epoll: a thread of its own fires events. It clears an
- * event before it sends the message for it, so between the two a select can be cancelled no more, as in the VM. One descriptor at a time.
+ * The VM's select and a process's mailbox, as far as a channel sees them, over epoll: a thread of its own fires events. It
+ * clears an event before it sends the message for it, so between the two a select can be cancelled no more, as in the VM.
+ * One descriptor at a time.
  */
 
 #include <pthread.h>
@@ -128,7 +129,7 @@ static inline void fake_select_stop(struct fake_select *s, int fd) {
     pthread_mutex_lock(&s->lock);
     s->armed = 0;
     s->round++;
-    /* As the VM does. Otherwise the thread may be looking at the descriptor, and it stays open until that thread wakes up again. */
+    /* As the VM does. A descriptor that the thread looks at meanwhile would stay open until that thread wakes up. */
     (void)epoll_ctl(s->epoll, EPOLL_CTL_DEL, fd, NULL);
     close(fd);
     pthread_mutex_unlock(&s->lock);

@@ -1,7 +1,7 @@
 /*
- * The channel raced without a VM: an owner that calls and gives up, whoever kills it, the worker's process with its verdict and
- * its close, the other end of a small socket, and the thread that fires selects, over and over, with their steps shifted
- * against each other. Run it under ThreadSanitizer too, as tools/asan does: make -C c_src races.
+ * The channel raced without a VM: an owner that calls and gives up, whoever kills it, the worker's process with its verdict
+ * and its close, the other end of a small socket, and the thread that fires selects, over and over, with their steps
+ * shifted against each other. Run it under ThreadSanitizer too, as tools/asan does: make -C c_src races.
  */
 #include <setjmp.h>
 #include <stdarg.h>

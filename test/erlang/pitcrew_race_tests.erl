@@ -1,6 +1,6 @@
-%% The races of a channel in a real VM: two things happen to it at once, over and over, with a worker played by this test. One of them
-%% waits a little; how long is learned from which of the two came first, so that the rounds stay where either may. Under a sanitizer
-%% (tools/asan) each race is run ten thousand times.
+%% The races of a channel in a real VM: two things happen to it at once, over and over, with a worker played by this test. One of
+%% them waits a little; how long is learned from which of the two came first, so that the rounds stay where either may. Under a
+%% sanitizer (tools/asan) each race is run ten thousand times.
 -module(pitcrew_race_tests).
 -include_lib("eunit/include/eunit.hrl").
 
@@ -347,7 +347,7 @@ death_against_reply(Lane, Delay) ->
     end,
     Which.
 
-%% Either the slot is free again and serves, or the controller is told that a call was cut. One of them comes for certain.
+%% Either the slot is free again and serves, or the controller is told that a call was cut.
 free_or_cut(#{slots := Slots} = Lane, Channel) ->
     receive
         {pitcrew_channel, Channel, cut} ->
