@@ -148,8 +148,9 @@ call(_Channel, _Ref, _Tool, _Args, _Kwargs, _Meta, _Opts, _MaxFrame, _SpinNs) ->
                 MaxFrame :: pos_integer(), SpinNs :: non_neg_integer()) ->
     {ok | ready | pending, BytesOut :: non_neg_integer()} | {error, codec_error()} | poisoned.
 call_json(_Channel, _Ref, _Tool, _Args, _Kwargs, _MaxFrame, _SpinNs) -> erlang:nif_error(not_loaded).
-%% An answer is in the format of the call; of one in JSON the value comes as text. `again': armed again. `lost': end of file or a broken frame; the verdict will come as a message.
-%% `poisoned': the verdict was passed meanwhile; its message is in the mailbox or on its way.
+%% An answer is in the format of the call; of one in JSON the value comes as text. `again': armed again. `lost': end of file, a broken frame, or a verdict in the middle of it; the verdict will come as a message.
+%% `poisoned': the verdict was passed meanwhile; its message is in the mailbox or on its way, and its Owed counts the select message
+%% that reply/3 was called for.
 -spec reply(channel(), reference(), codec_opts()) ->
     {reply, PythonNs :: integer(), BytesIn :: integer(), term()}
     | {fault, PythonNs :: integer(), BytesIn :: integer(), map()}

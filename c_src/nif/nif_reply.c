@@ -193,7 +193,8 @@ static ERL_NIF_TERM reply(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[], s
     }
     uint32_t phase = pc_machine_enter(&a.c->machine, PC_OUTSTANDING);
     if (phase == 0) {
-        return am_poisoned;
+        /* The first stay has answered the select message, so the second one must not leave it to the verdict to count it. */
+        return budget != NULL ? am_poisoned : am_lost;
     }
     if (budget != NULL) {
         pc_channel_answered(env, a.c);

@@ -39,18 +39,21 @@ static bool owner_waits(uint32_t word) { return (word & PC_OUTSTANDING) != 0 && 
 void pc_machine_leave(struct pc_machine *m, struct pc_actor at, enum pc_phase phase, bool lost) {
     uint32_t seen = pc_machine_word(m);
     uint32_t next;
+    bool told = false;
     do {
         next = (seen & ~(uint32_t)(PC_PHASES | PC_INSIDE)) | phase | (lost ? PC_BROKEN : 0);
         if ((next & PC_GONE) != 0 && phase == PC_CLAIMED && (next & (PC_VERDICT | PC_BROKEN | PC_CLOSED)) == 0) {
             next = PC_FREE; /* the owner died with a clean slot in its hand */
         }
+        /* Still inside: telling takes the owner's select back, which a close from another thread must not come before. */
+        if (!told && (next & PC_VERDICT) != 0 && owner_waits(next)) {
+            at.ops->tell_owner(m->channel, at.env);
+            told = true;
+        }
     } while (!swap(m, &seen, next));
 
     if ((next & (PC_PHASES | POISON)) == PC_FREE) {
         at.ops->hand_on(m->channel, at.env);
-    }
-    if ((next & PC_VERDICT) != 0 && owner_waits(next)) {
-        at.ops->tell_owner(m->channel, at.env);
     }
     if (lost) {
         at.ops->tell_worker(m->channel, at.env, PC_LOST);

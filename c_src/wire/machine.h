@@ -43,7 +43,7 @@ struct pc_machine_ops {
     void (*hand_on)(void *channel, void *env);
     /* The channel will serve no more calls, though its worker may still run. At most once with each reason. */
     void (*tell_worker)(void *channel, void *env, enum pc_why why);
-    /* The owner of an outstanding call gets the verdict. At most once in a channel's life. */
+    /* The owner of an outstanding call gets the verdict, and its select is taken back: the descriptor is still open. At most once. */
     void (*tell_owner)(void *channel, void *env);
     /* Give the descriptor back. Once; nobody is inside. */
     void (*close)(void *channel, void *env);

@@ -12,10 +12,16 @@
 struct world {
     struct pc_machine m;
     int handed_on, cut, lost, told, closed, withdrawn, withdrawn_open;
+    bool told_inside;
 };
 
 static void hand_on(void *w, void *env) { (void)env, ((struct world *)w)->handed_on++; }
-static void tell_owner(void *w, void *env) { (void)env, ((struct world *)w)->told++; }
+static void tell_owner(void *channel, void *env) {
+    (void)env;
+    struct world *w = channel;
+    w->told++;
+    w->told_inside = (pc_machine_word(&w->m) & PC_INSIDE) != 0;
+}
 static void close_it(void *w, void *env) { (void)env, ((struct world *)w)->closed++; }
 static void tell_worker(void *channel, void *env, enum pc_why why) {
     (void)env;
@@ -184,6 +190,7 @@ static void a_verdict_while_inside_is_told_on_leaving(void **state) {
     NOTHING_ELSE(.told = 0);
     pc_machine_leave(&w.m, at, PC_READING, false);
     NOTHING_ELSE(.told = 1, .closed = 1);
+    assert_true(w.told_inside); /* a close from another thread could not come before that */
 }
 
 static void a_verdict_loses_against_a_whole_reply(void **state) {

@@ -49,6 +49,68 @@ much_test_() ->
         end)
     end).
 
+%% The worker writes as much as the VM does, before it reads anything, as it would with a call of its own. The VM, which does not
+%% know such calls, refuses it behind the call that it is sending.
+worker_writes_first_test_() ->
+    test(fun() ->
+        pitcrew_channel_tests:in_a_room(fun(#{slots := Slots, worker := Worker}) ->
+            Channel = pitcrew_channel_tests:claim(Slots),
+            Ref = make_ref(),
+            Large = bytes(64 * ?MB),
+            Caller = self(),
+            Peer = spawn_link(fun() -> write_first(Caller, Worker, Large) end),
+            {pending, _} = pitcrew_channel_tests:call(Channel, Ref, [Large]),
+            Peer ! go,
+            ?assertMatch({reply, 0, _, <<"both">>}, pitcrew_channel_tests:await(Channel, Ref)),
+            receive {Peer, Called, Refused} -> ok end,
+            ?assertMatch([3, 1, <<"tool">>, [Large], nil, nil], Called),
+            ?assertMatch([5, 7, 0, #{<<"kind">> := <<"unknown_kind">>}], Refused),
+            ok = pitcrew_nif:checkin(Channel),
+            pitcrew_channel_tests:nothing_in_the_mailbox()
+        end)
+    end).
+
+%% The next call is on its way to a worker that is writing the answer to the one before.
+pipelined_test_() ->
+    test(fun() ->
+        with_pool(#{size => 1, pipeline => 4}, fun(Pool) ->
+            Large = bytes(64 * ?MB),
+            Call = fun(N) -> exit(pitcrew:call(Pool, echo, [[N, Large]], #{timeout => 50_000})) end,
+            Callers = [{N, spawn_monitor(fun() -> Call(N) end)} || N <- [1, 2, 3]],
+            [receive {'DOWN', Ref, process, Pid, Answer} -> ?assertEqual({ok, [N, Large]}, Answer) end
+             || {N, {Pid, Ref}} <- Callers]
+        end)
+    end).
+
+write_first(Caller, Worker, Large) ->
+    receive go -> ok end,
+    %% In pieces: each waits until nearly all of those before it are out.
+    in_pieces(Worker, frame([3, 7, <<"callback">>, [Large], nil, nil])),
+    [3, Id | _] = Called = read_frame(Worker),
+    Refused = read_frame(Worker),
+    ok = gen_tcp:send(Worker, frame([4, Id, 0, <<"both">>])),
+    Caller ! {self(), Called, Refused}.
+
+frame(Term) ->
+    {ok, Payload} = pitcrew_nif:encode(Term, #{}),
+    <<(byte_size(Payload)):32, Payload/binary>>.
+
+in_pieces(Worker, <<Piece:(64 * 1024)/binary, Rest/binary>>) ->
+    ok = gen_tcp:send(Worker, Piece),
+    in_pieces(Worker, Rest);
+in_pieces(Worker, Last) ->
+    ok = gen_tcp:send(Worker, Last).
+
+read_frame(Worker) ->
+    {ok, <<Length:32>>} = gen_tcp:recv(Worker, 4),
+    {ok, Frame} = pitcrew_nif:decode(iolist_to_binary(read(Worker, Length)), #{}),
+    Frame.
+
+read(_, 0) -> [];
+read(Worker, N) ->
+    {ok, Piece} = gen_tcp:recv(Worker, min(N, ?MB)),
+    [Piece | read(Worker, N - byte_size(Piece))].
+
 %% Large binaries share the message's memory, smaller ones do not keep it alive, and copy_binaries copies all.
 memory_test_() ->
     test(fun() ->

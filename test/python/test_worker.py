@@ -1,12 +1,13 @@
 """The call and the side channel of docs/protocol.md, against a real worker that a real zygote has forked."""
 
 import os
+import select
 import signal
 import socket
 import struct
 
 import pytest
-from harness import CLOSED, HELLO, Failed, Worker, gone, recv_frame, run_python, send_frame, wait_readable
+from harness import CLOSED, HELLO, SECONDS, Failed, Worker, gone, recv_frame, run_python, send_frame, wait_readable
 from pitcrew import Atom, _core
 
 KIND_NOBODY_KNOWS = 99
@@ -67,6 +68,44 @@ def test_a_large_frame_each_way(worker):
     data = os.urandom(1 << 20) * 16
     assert worker.call("echo", data) == data
     assert worker.call("add", 1) == 2
+
+
+def test_large_frames_cross(tools):
+    """64 MiB each way at once: the answer to one call is written while the next call comes."""
+    token = tools.request(1)
+    worker = Worker(tools.listener, token, {**HELLO, "max_frame": 1 << 27})
+    tools.workers.append(worker)
+    data = os.urandom(1 << 20) * 64
+    calls = [_core.encode([_core.KIND_CALL, id_, "echo", [data], None, None]) for id_ in (1, 2)]
+    stream = memoryview(b"".join(struct.pack(">I", len(call)) + call for call in calls))
+    sock, answers = worker.call_socket, bytearray()
+    sock.setblocking(False)
+    poll = select.poll()
+    poll.register(sock, select.POLLIN | select.POLLOUT)
+    written, written_at_first_answer = 0, None
+    while len(bounds := bounds_of_frames(answers)) < 2:
+        [(_, events)] = poll.poll(SECONDS * 1000)
+        if events & select.POLLIN:
+            piece = sock.recv(1 << 20)
+            assert piece, "the worker is gone"
+            answers += piece
+            written_at_first_answer = written_at_first_answer or written
+        if events & select.POLLOUT:
+            written += sock.send(stream[written : written + (1 << 20)])
+            if written == len(stream):
+                poll.modify(sock, select.POLLIN)
+    assert written_at_first_answer < len(stream)
+    frames = [_core.decode(bytes(answers[begin:end])) for begin, end in bounds]
+    assert [(frame[1], frame[3] == data) for frame in frames] == [(1, True), (2, True)]
+
+
+def bounds_of_frames(data):
+    """Where the payloads of the whole frames at the beginning are."""
+    bounds, begin = [], 4
+    while begin <= len(data) and begin + (length := struct.unpack_from(">I", data, begin - 4)[0]) <= len(data):
+        bounds.append((begin, begin + length))
+        begin += length + 4
+    return bounds
 
 
 def test_a_frame_that_comes_byte_by_byte(worker):
