@@ -42,25 +42,33 @@ static void translate(uint8_t *etf, const uint8_t *p, uint32_t n) {
     etf[(size_t)n * FLOAT_BYTES] = ETF_NIL;
 }
 
-enum pc_status pc_term_decode_floats(struct decoder *d, uint32_t n, bool *done, ERL_NIF_TERM *term) {
-    *done = false;
-    d->units -= n;
-    if (is_time_up(d)) {
-        return PC_BUDGET;
-    }
-    if (!are_floats(d->r->p, n)) {
-        return PC_OK;
-    }
+static enum pc_status make_list(struct decoder *d, const uint8_t *p, uint32_t n, bool *done, ERL_NIF_TERM *term) {
     size_t size = ETF_HEAD + (size_t)n * FLOAT_BYTES + 1;
     uint8_t *etf = enif_alloc(size);
     if (etf == NULL) {
         return failed(d, PC_NO_MEMORY);
     }
-    translate(etf, d->r->p, n);
+    translate(etf, p, n);
     *done = enif_binary_to_term(d->env, etf, size, term, ERL_NIF_BIN2TERM_SAFE) == size;
     enif_free(etf);
-    if (*done) {
-        d->r->p += (size_t)n * FLOAT_BYTES;
-    }
     return PC_OK;
+}
+
+enum pc_status pc_term_decode_floats(struct decoder *d, uint32_t n, bool *done, ERL_NIF_TERM *term) {
+    const uint8_t *start = d->r->p;
+    enum pc_status status = PC_OK;
+    *done = false;
+    /* Read before they are paid for: whoever looks at the clock compares what was paid with what has been read. */
+    d->r->p += (size_t)n * FLOAT_BYTES;
+    d->units -= n;
+    if (is_time_up(d)) {
+        return PC_BUDGET;
+    }
+    if (are_floats(start, n)) {
+        status = make_list(d, start, n, done, term);
+    }
+    if (!*done) {
+        d->r->p = start;
+    }
+    return status;
 }

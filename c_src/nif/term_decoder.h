@@ -86,8 +86,9 @@ enum pc_status pc_term_open(struct decoder *d, uint32_t n, bool is_map);
 enum pc_status pc_term_fill(struct decoder *d);
 
 /*
- * term_decode_floats.c: the array of n elements whose head was read, if it is one of finite floats and nothing else; the caller has seen
- * that the first is, and that the input is long enough. Otherwise not *done, and nothing is read.
+ * term_decode_floats.c: the array of n elements whose head was read, if it is one of finite floats and nothing else; the
+ * caller has seen that the first is, and that the input is long enough. Otherwise not *done, and nothing is read. After
+ * PC_BUDGET it is the caller who puts the reader back.
  */
 enum pc_status pc_term_decode_floats(struct decoder *d, uint32_t n, bool *done, ERL_NIF_TERM *term);
 
