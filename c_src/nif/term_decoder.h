@@ -19,6 +19,8 @@ enum {
     SLOTS = 1 << SLOT_BITS,
     MOST_KNOWN_BYTES = 64,
     MOST_ATOM_BYTES = 4 * 255,
+    FLOAT64_HEAD = 0xcb,
+    FLOAT64_BYTES = 9, /* with the head */
     /* What costs more than a unit, in units. */
     NEW_ATOM_COST = 15, /* an atom that is not known yet, at worst through the external term format */
     SHARED_BYTES = 256, /* from here on a binary becomes a part of the input, if that is one */
