@@ -211,9 +211,5 @@ static ERL_NIF_TERM reply_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM arg
 }
 
 ERL_NIF_TERM nif_reply(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
-    struct pc_budget budget;
-    pc_budget_init(&budget, 0);
-    ERL_NIF_TERM answer = reply(env, argc, argv, &budget);
-    pc_budget_account(env, &budget);
-    return answer;
+    return pc_budget_run(env, argc, argv, reply);
 }
