@@ -99,6 +99,12 @@ bool pc_channel_select(ErlNifEnv *env, struct pc_channel *channel, enum ErlNifSe
                        ERL_NIF_TERM ref);
 
 /*
+ * Leaves the machine until the socket takes more of the outbox or has more for the inbox, of which {select, Channel, Ref, _}
+ * tells `owner`. False when that cannot be had; the channel is lost then, and left all the same.
+ */
+bool pc_channel_await(ErlNifEnv *env, struct pc_channel *channel, const ErlNifPid *owner, ERL_NIF_TERM ref);
+
+/*
  * Takes every select of a call back. The VM clears an event before it sends the message for it, so a select that cannot be
  * cancelled any more is one message that comes for certain: it is counted in `owed`.
  */

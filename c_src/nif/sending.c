@@ -82,11 +82,12 @@ static ERL_NIF_TERM flush(ErlNifEnv *env, const struct pc_sending *s, struct pc_
         pc_machine_leave(&c->machine, pc_channel_actor(env), PC_READING, false);
         return enif_make_tuple2(env, am_ready, bytes);
     }
-    bool pending = io == PC_IO_AGAIN;
-    enum ErlNifSelectFlags mode = pending ? ERL_NIF_SELECT_READ | ERL_NIF_SELECT_WRITE : ERL_NIF_SELECT_READ;
-    bool lost = io == PC_IO_EOF || !pc_channel_select(env, c, mode, &s->self, s->ref);
-    pc_machine_leave(&c->machine, pc_channel_actor(env), pending ? PC_WRITING : PC_WAITING, lost);
-    return enif_make_tuple2(env, pending ? am_pending : am_ok, bytes);
+    if (io == PC_IO_EOF) {
+        pc_machine_leave(&c->machine, pc_channel_actor(env), PC_WAITING, true);
+    } else {
+        (void)pc_channel_await(env, c, &s->self, s->ref); /* if that fails, the verdict will come instead */
+    }
+    return enif_make_tuple2(env, io == PC_IO_AGAIN ? am_pending : am_ok, bytes);
 }
 
 bool pc_sending_run(ErlNifEnv *env, const struct pc_sending *s, struct pc_budget *budget, ERL_NIF_TERM *answer) {
