@@ -174,6 +174,12 @@ enum pc_io pc_channel_flush(struct pc_channel *c) {
     return io;
 }
 
+void pc_channel_drop_parts(struct pc_channel *c) {
+    if (c->parts_env != NULL && c->out.parts_count == 0) {
+        enif_clear_env(c->parts_env);
+    }
+}
+
 bool pc_channel_set_controller(ErlNifEnv *env, struct pc_channel *c, const ErlNifPid *pid) {
     ErlNifMonitor monitor;
     ErlNifMonitor old = c->controller_monitor;

@@ -91,6 +91,9 @@ bool pc_channel_add_part(struct pc_channel *channel, size_t at, ERL_NIF_TERM bin
 /* pc_outbox_flush; whatever was kept for what is sent now is let go. */
 enum pc_io pc_channel_flush(struct pc_channel *channel);
 
+/* After a frame was undone: lets go of what was kept for its parts, if no other has any. */
+void pc_channel_drop_parts(struct pc_channel *channel);
+
 /* Moves to another controlling process; false when that one is not alive. */
 bool pc_channel_set_controller(ErlNifEnv *env, struct pc_channel *channel, const ErlNifPid *pid);
 

@@ -26,10 +26,13 @@ static enum pc_status fill(ErlNifEnv *env, const struct pc_sending *s, struct pc
     enum pc_status status = s->write(env, s, budget, err);
     if (status != PC_OK) {
         pc_outbox_undo(&s->c->out, mark);
-        return status;
+    } else if ((status = pc_outbox_end(&s->c->out, mark)) != PC_OK) {
+        (void)pc_term_refuse(env, err, status);
     }
-    status = pc_outbox_end(&s->c->out, mark);
-    return status == PC_OK ? status : pc_term_refuse(env, err, status);
+    if (status != PC_OK) {
+        pc_channel_drop_parts(s->c);
+    }
+    return status;
 }
 
 /* The reference that whatever is told to the owner of this call carries. */

@@ -16,6 +16,7 @@ channel_test_() ->
           {a_call_goes_round, fun a_call_goes_round/1},
           {an_error_frame_is_a_fault, fun an_error_frame_is_a_fault/1},
           {an_unencodable_argument_keeps_the_slot, fun an_unencodable_argument_keeps_the_slot/1},
+          {a_large_argument_is_let_go, fun a_large_argument_is_let_go/1},
           {a_frame_in_single_bytes, fun a_frame_in_single_bytes/1},
           {large_frames_both_ways, fun large_frames_both_ways/1},
           {a_late_answer_is_dropped, fun a_late_answer_is_dropped/1},
@@ -206,6 +207,25 @@ an_unencodable_argument_keeps_the_slot(#{slots := Slots}) ->
     ?assertEqual(ok, pitcrew_nif:checkin(Channel)),
     Channel = claim(Slots),
     ok = pitcrew_nif:checkin(Channel).
+
+%% A large argument is sent from where it is; once it is sent, or refused, nothing but its owner keeps it.
+a_large_argument_is_let_go(#{slots := Slots, worker := Worker}) ->
+    Channel = claim(Slots),
+    Large = binary:copy(<<"x">>, 40_000),
+    ?assertEqual(1, references(Large)),
+    {error, #{kind := too_big}} =
+        pitcrew_nif:call(Channel, make_ref(), <<"t">>, [Large, Large], nil, nil, ?OPTS, 60_000, 0),
+    ?assertEqual(1, references(Large)),
+    {ok, _} = call(Channel, make_ref(), [Large]),
+    ?assertEqual(1, references(Large)),
+    [?CALL, _, <<"tool">>, [Large] | _] = worker_recv(Worker).
+
+%% How many hold the memory of a binary of this process.
+references(Binary) ->
+    garbage_collect(),
+    {binary, All} = process_info(self(), binary),
+    [References] = lists:usort([N || {_, Size, N} <- All, Size =:= byte_size(Binary)]),
+    References.
 
 a_frame_in_single_bytes(#{slots := Slots, worker := Worker}) ->
     Channel = claim(Slots),
