@@ -6,6 +6,7 @@
 
 #include "codec/limits.h"
 #include "nif/atoms.h"
+#include "wire/clock.h"
 
 /* A poll takes a part of the millisecond that a stay may last. */
 enum { MOST_SPIN_NS = 200 * 1000 };
@@ -56,11 +57,11 @@ static bool poll_answer(const struct pc_sending *s, struct pc_budget *budget) {
         return false;
     }
     enum pc_io io = PC_IO_AGAIN;
-    int64_t begin = pc_spin_now();
+    int64_t begin = pc_clock_ns();
     int64_t waited = 0;
     while (io == PC_IO_AGAIN && waited < s->spin_ns) {
         io = pc_inbox_read(&c->in, c->fd, c->max_frame, PC_SHARE, &payload, &n);
-        waited = pc_spin_now() - begin;
+        waited = pc_clock_ns() - begin;
     }
     budget->units -= waited / PC_BUDGET_UNIT_NS;
     pc_spin_done(&c->spin, io == PC_IO_AGAIN);
