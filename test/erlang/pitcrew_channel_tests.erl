@@ -3,6 +3,7 @@
 -module(pitcrew_channel_tests).
 -include_lib("eunit/include/eunit.hrl").
 -export([in_a_room/1, claim/1, call/3, await/2, told/1, worker_recv/1, worker_send/2, nothing_in_the_mailbox/0]).
+-export([open_room/1, close_room/1, wait_until/1]).
 
 -define(OPTS, #{}).
 -define(CALL, 3).
@@ -48,28 +49,38 @@ in_a_room(Fun) ->
         Room = setup(),
         exit(try {result, Fun(Room)}
              catch Class:Reason:Trace -> {raised, Class, Reason, Trace}
-             after cleanup(Room)
+             after close_room(Room)
              end)
     end) of
         {result, _} -> ok;
         {raised, Class, Reason, Trace} -> erlang:raise(Class, Reason, Trace)
     end.
 
+%% One slot and its worker.
 setup() ->
+    Room = #{ends := [{Worker, Channel}]} = open_room(1),
+    Room#{worker => Worker, channel => Channel}.
+
+%% So many slots, and for each the worker's end and ours.
+open_room(Size) ->
     Dir = filename:join("/tmp", "pitcrew-test-" ++ integer_to_list(erlang:unique_integer([positive])) ++ os:getpid()),
     ok = file:make_dir(Dir),
     Path = filename:join(Dir, "s"),
     {ok, Listener} = pitcrew_nif:listen(Path),
+    Slots = pitcrew_nif:slots_new(Size, self()),
+    Ends = [open_end(Listener, Path, Slots, Index) || Index <- lists:seq(0, Size - 1)],
+    #{dir => Dir, path => Path, listener => Listener, slots => Slots, ends => Ends}.
+
+open_end(Listener, Path, Slots, Index) ->
     Worker = connect(Path),
     {ok, Channel, #{pid := _, uid := _}} = accept(Listener),
-    Slots = pitcrew_nif:slots_new(1, self()),
-    ok = pitcrew_nif:slots_install(Slots, 0, Channel),
-    #{dir => Dir, path => Path, listener => Listener, worker => Worker, channel => Channel, slots => Slots}.
+    ok = pitcrew_nif:slots_install(Slots, Index, Channel),
+    {Worker, Channel}.
 
-cleanup(#{dir := Dir, path := Path, listener := Listener, worker := Worker, channel := Channel, slots := Slots}) ->
-    gen_tcp:close(Worker),
-    pitcrew_nif:slots_remove(Slots, 0),
-    pitcrew_nif:channel_close(Channel),
+close_room(#{dir := Dir, path := Path, listener := Listener, slots := Slots, ends := Ends}) ->
+    [gen_tcp:close(Worker) || {Worker, _} <- Ends],
+    [pitcrew_nif:slots_remove(Slots, Index) || Index <- lists:seq(0, length(Ends) - 1)],
+    [pitcrew_nif:channel_close(Channel) || {_, Channel} <- Ends],
     pitcrew_nif:close_listener(Listener),
     file:delete(Path),
     file:del_dir(Dir).
@@ -80,7 +91,7 @@ leak_test() ->
     {_, Ref} = spawn_monitor(fun() ->
         S = setup(),
         a_call_goes_round(S),
-        cleanup(S)
+        close_room(S)
     end),
     receive {'DOWN', Ref, process, _, Reason} -> ?assertEqual(normal, Reason) end,
     wait_until(fun() -> pitcrew_nif:live() =:= Before end).
