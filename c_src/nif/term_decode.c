@@ -220,7 +220,10 @@ static uint32_t fill_numbers(struct decoder *d, size_t base, uint32_t n, uint32_
     return at;
 }
 
-/* Elements for the list on top, until it is full or another container is on top. What moves with the stacks is looked up each time. */
+/*
+ * Elements for the list on top, until it is full or another container is on top. What moves with the stacks is looked up
+ * each time.
+ */
 static enum pc_status fill_list(struct decoder *d) {
     unsigned depth = d->depth;
     const struct level top = d->levels[depth - 1];
