@@ -21,8 +21,9 @@
 
 %% What is not given is the first value. pitcrew_msgpack has the meaning of each; calls use the first three.
 %% `bin' and `bytes' are the same. `raw' has a bit for each extension, by its type modulo 256, that is kept as a struct
-%% Pitcrew.MessagePack.Ext; such a struct is written only when there is a `raw'. `inline_units' is for tests: how much work the
-%% codec does before it goes to a dirty scheduler; `share_least' is the smallest binary that shares the input's memory.
+%% Pitcrew.MessagePack.Ext; such a struct is written only when there is a `raw'. `inline_units' is for tests: how much
+%% work the codec does before it goes to a dirty scheduler; `share_least' is the smallest binary that shares the input's
+%% memory.
 -type codec_opts() :: #{
     binaries => str | bin | bytes | auto,
     nil => nil | undefined | null,
@@ -49,7 +50,8 @@ load() ->
 
 %% Elixir's own definitions of the structs that the codec makes, where there is Elixir.
 templates() ->
-    Names = ['Elixir.MapSet', 'Elixir.Date', 'Elixir.Time', 'Elixir.NaiveDateTime', 'Elixir.DateTime', 'Elixir.Decimal'],
+    Names = ['Elixir.MapSet', 'Elixir.Date', 'Elixir.Time', 'Elixir.NaiveDateTime', 'Elixir.DateTime',
+             'Elixir.Decimal'],
     maps:from_list([{Name, Name:'__struct__'()} || Name <- Names, has_struct(Name)]).
 
 has_struct(Name) ->
@@ -78,7 +80,7 @@ decode_all(_Binary, _Opts) -> erlang:nif_error(not_loaded).
 
 %% Listening. The descriptor closes when the calling process (its owner) ends.
 %% accept/2 arms a select when nobody is there: {select, Listener, Ref, ready_input} will come.
-%% Only peers with the uid of this VM are accepted; others are closed at once. An accepted channel belongs to the caller.
+%% Only peers with the uid of this VM are accepted, others are closed at once. An accepted channel is the caller's.
 -spec listen(file:filename_all()) -> {ok, listener()} | {error, file:posix()}.
 listen(_Path) -> erlang:nif_error(not_loaded).
 -spec accept(listener(), reference()) ->
@@ -92,7 +94,8 @@ close_listener(_Listener) -> erlang:nif_error(not_loaded).
 channel_give(_Channel, _NewOwner) -> erlang:nif_error(not_loaded).
 %% Sends a frame [Kind, Id | Rest]. What the socket does not take is kept; `pending' means that
 %% {select, Channel, undefined, ready_output} will come, to be answered with channel_flush/2.
-%% A channel that lies `free' goes back to `control' with this, so that nobody can claim it any more; a claimed one is `closed'.
+%% A channel that lies `free' goes back to `control' with this, so that nobody can claim it any more; a claimed one is
+%% `closed'.
 -spec channel_send(channel(), nonempty_list()) -> ok | pending | {error, codec_error() | closed | not_owner}.
 channel_send(_Channel, _Frame) -> erlang:nif_error(not_loaded).
 %% The first frame to a worker that will be pipelined, and with it the memory in which it publishes what it has started.
@@ -109,14 +112,17 @@ channel_recv(_Channel, _Ref) -> erlang:nif_error(not_loaded).
 -spec channel_close(channel()) -> ok | {error, not_owner}.
 channel_close(_Channel) -> erlang:nif_error(not_loaded).
 %% Of a lane: how many calls are out, and which is the first of them, or 0.
--spec channel_info(channel()) -> #{phase := atom(), flags := [atom()], bytes_in := integer(), bytes_out := integer(), calls := integer(), load := integer(),
-                                 first := non_neg_integer()}.
+-spec channel_info(channel()) ->
+    #{phase := atom(), flags := [atom()], bytes_in := integer(), bytes_out := integer(), calls := integer(),
+      load := integer(), first := non_neg_integer()}.
 channel_info(_Channel) -> erlang:nif_error(not_loaded).
 
-%% Slots: a fixed table, indices 0..Size-1. Pool is told {pitcrew_slots, Slots, freed} at a check-in while `waiting' is set.
+%% Slots: a fixed table, indices 0..Size-1. Pool is told {pitcrew_slots, Slots, freed} at a check-in while `waiting' is
+%% set.
 -spec slots_new(pos_integer(), pid()) -> slots().
 slots_new(_Size, _Pool) -> erlang:nif_error(not_loaded).
-%% Called by the channel's controlling process, which keeps control for close and verdict: the channel leaves `control' and becomes `free'.
+%% Called by the channel's controlling process, which keeps control for close and verdict: the channel leaves
+%% `control' and becomes `free'.
 -spec slots_install(slots(), non_neg_integer(), channel()) -> ok | {error, not_owner | taken | closed}.
 slots_install(_Slots, _Index, _Channel) -> erlang:nif_error(not_loaded).
 -spec slots_remove(slots(), non_neg_integer()) -> ok.
@@ -132,13 +138,16 @@ claim(_Slots) -> erlang:nif_error(not_loaded).
 -spec claim_for(slots(), pid()) -> {ok, channel(), Index :: non_neg_integer()} | busy | noproc.
 claim_for(_Slots, _Pid) -> erlang:nif_error(not_loaded).
 
-%% The owner's calls. Args is a list, Kwargs a map or nil, Meta a map or nil. After `{ok, Bytes}' messages tagged Ref come:
+%% The owner's calls. Args is a list, Kwargs a map or nil, Meta a map or nil. After `{ok, Bytes}' messages tagged Ref
+%% come:
 %% {select, Channel, Ref, ready_input | ready_output}, each answered with reply/3, or
 %% {pitcrew_verdict, Ref, Reason, Owed}, after which only checkin/1 is left to do (its result then says nothing new).
-%% `pending' instead of `ok': the frame is not out yet. `Owed', here and in {owed, N, _} below, is how many select messages of
-%% this call have been sent, or are about to be, beyond those that reply/3 has answered: receive so many.
-%% `ready': the frame is out, and within SpinNs nanoseconds something came back: answer with reply/3 at once, no message comes.
-%% {error, Map}: nothing was sent, the slot is still claimed. poisoned: nothing was sent; after checkin/1 claim another slot.
+%% `pending' instead of `ok': the frame is not out yet. `Owed', here and in {owed, N, _} below, is how many select
+%% messages of this call have been sent, or are about to be, beyond those that reply/3 has answered: receive so many.
+%% `ready': the frame is out, and within SpinNs nanoseconds something came back: answer with reply/3 at once, no message
+%% comes.
+%% {error, Map}: nothing was sent, the slot is still claimed. poisoned: nothing was sent; after checkin/1 claim another
+%% slot.
 -spec call(channel(), reference(), Tool :: binary(), Args :: list(), Kwargs :: map() | nil, Meta :: map() | nil,
            codec_opts(), MaxFrame :: pos_integer(), SpinNs :: non_neg_integer()) ->
     {ok | ready | pending, BytesOut :: non_neg_integer()} | {error, codec_error()} | poisoned.
@@ -148,7 +157,8 @@ call(_Channel, _Ref, _Tool, _Args, _Kwargs, _Meta, _Opts, _MaxFrame, _SpinNs) ->
                 MaxFrame :: pos_integer(), SpinNs :: non_neg_integer()) ->
     {ok | ready | pending, BytesOut :: non_neg_integer()} | {error, codec_error()} | poisoned.
 call_json(_Channel, _Ref, _Tool, _Args, _Kwargs, _MaxFrame, _SpinNs) -> erlang:nif_error(not_loaded).
-%% An answer is in the format of the call; of one in JSON the value comes as text. `again': armed again. `lost': end of file, a broken frame, or a verdict in the middle of it; the verdict will come as a message.
+%% An answer is in the format of the call; of one in JSON the value comes as text. `again': armed again.
+%% `lost': end of file, a broken frame, or a verdict in the middle of it; the verdict will come as a message.
 %% `poisoned': the verdict was passed meanwhile; its message is in the mailbox or on its way, and its Owed counts the select message
 %% that reply/3 was called for.
 -spec reply(channel(), reference(), codec_opts()) ->
@@ -158,8 +168,8 @@ call_json(_Channel, _Ref, _Tool, _Args, _Kwargs, _MaxFrame, _SpinNs) -> erlang:n
     | {error, codec_error()}
     | again | lost | poisoned.
 reply(_Channel, _Ref, _Opts) -> erlang:nif_error(not_loaded).
-%% Gives the slot back. `verdict': it will not be used again, and one {pitcrew_verdict, Ref, _, _} is in the mailbox or on
-%% its way: receive it. `poisoned': it will not be used again, and no verdict comes.
+%% Gives the slot back. `verdict': it will not be used again, and one {pitcrew_verdict, Ref, _, _} is in the mailbox or
+%% on its way: receive it. `poisoned': it will not be used again, and no verdict comes.
 -type ending() :: ok | poisoned | verdict.
 -spec checkin(channel()) -> ending() | {owed, pos_integer(), ending()}.
 checkin(_Channel) -> erlang:nif_error(not_loaded).
@@ -218,10 +228,12 @@ lane_end(_Channel, _Reason) -> erlang:nif_error(not_loaded).
 lane_shutdown(_Channel) -> erlang:nif_error(not_loaded).
 
 %% Native handles alive, for leak gates.
--spec live() -> #{listeners := integer(), channels := integer(), slots := integer(), descriptors := integer(), suspended := integer()}.
+-spec live() ->
+    #{listeners := integer(), channels := integer(), slots := integer(), descriptors := integer(),
+      suspended := integer()}.
 live() -> erlang:nif_error(not_loaded).
 
-%% For tests and benchmarks: the longest that encode, decode, call or reply stayed on a normal scheduler since the last time, in
-%% nanoseconds of processor time. `true' goes on measuring, `false' stops; at first nothing is measured.
+%% For tests and benchmarks: the longest that encode, decode, call or reply stayed on a normal scheduler since the
+%% last time, in nanoseconds of processor time. `true' goes on measuring, `false' stops; at first nothing is measured.
 -spec longest_stay(boolean()) -> non_neg_integer().
 longest_stay(_Watch) -> erlang:nif_error(not_loaded).

@@ -21,7 +21,7 @@ defmodule Bench.Codec do
     """)
 
     small = for {name, term} <- Payloads.all(), do: {name, measure(cases(term, %{}), rounds)}
-    report(small, "codec")
+    report(small)
     geometric("encode", small, &ratio(&1, :encode, :term_to_binary))
     geometric("encode_to_iodata", small, &ratio(&1, :encode_to_iodata, :term_to_iovec))
     geometric("decode", small, &ratio(&1, :decode, :binary_to_term))
@@ -33,7 +33,7 @@ defmodule Bench.Codec do
         {name <> "_" <> how, measure(cases(term, options), rounds)}
       end
 
-    report(large, "codec-large")
+    report(large)
     for {name, results} <- large, String.ends_with?(name, "_str"), do: utf8(name, results, Map.new(large))
     for {name, results} <- small ++ large, do: lines(name, results, large?(name))
   end
@@ -49,18 +49,14 @@ defmodule Bench.Codec do
     {:ok, ^term} = :pitcrew_nif.decode(packed, %{})
     etf = :erlang.term_to_binary(term)
 
-    iodata =
-      if Code.ensure_loaded?(:pitcrew_msgpack) and function_exported?(:pitcrew_msgpack, :encode_to_iodata, 2),
-        do: [encode_to_iodata: fn -> {:ok, _} = :pitcrew_msgpack.encode_to_iodata(term, iodata_options(options)) end],
-        else: []
-
     [
+      encode_to_iodata: fn -> {:ok, _} = :pitcrew_msgpack.encode_to_iodata(term, iodata_options(options)) end,
       encode: fn -> {:ok, _} = :pitcrew_nif.encode(term, options) end,
       term_to_binary: fn -> :erlang.term_to_binary(term) end,
       term_to_iovec: fn -> :erlang.term_to_iovec(term) end,
       decode: fn -> {:ok, _} = :pitcrew_nif.decode(packed, %{}) end,
       binary_to_term: fn -> :erlang.binary_to_term(etf) end
-    ] ++ iodata
+    ]
   end
 
   defp iodata_options(%{binaries: :bytes}), do: [binaries: :bin]
@@ -102,14 +98,9 @@ defmodule Bench.Codec do
     repeat(fun, n - 1)
   end
 
-  defp ratio(results, ours, theirs) do
-    case results do
-      %{^ours => mine, ^theirs => other} -> Stats.quartiles(Enum.zip_with(mine, other, &(&1 / &2)))
-      _ -> nil
-    end
-  end
+  defp ratio(results, ours, theirs), do: Stats.quartiles(Enum.zip_with(results[ours], results[theirs], &(&1 / &2)))
 
-  defp report(all, _name) do
+  defp report(all) do
     header = ["payload", "encode", "x term_to_binary", "iodata", "x term_to_iovec", "decode", "x binary_to_term"]
 
     rows =
@@ -141,24 +132,15 @@ defmodule Bench.Codec do
     Table.line("codec-large", name <> " utf8", more_us: mine - bin, pass_us: pass)
   end
 
-  defp us(results, name) do
-    case results do
-      %{^name => values} -> Table.number(Stats.median(values), 2)
-      _ -> "-"
-    end
-  end
+  defp us(results, name), do: Table.number(Stats.median(results[name]), 2)
 
-  defp spread(nil), do: "-"
   defp spread(quartiles), do: Table.spread(quartiles, 2)
 
   defp geometric(name, all, ratio) do
-    ratios = for {_, results} <- all, {_, middle, _} <- [ratio.(results)], do: middle
-
-    if ratios != [] do
-      mean = :math.exp(Enum.sum(Enum.map(ratios, &:math.log/1)) / length(ratios))
-      IO.puts("  geometric mean of #{name}: #{Table.number(mean, 2)}")
-      Table.line("codec", "geometric_mean", [{"#{name}_ratio_to_etf", mean}])
-    end
+    logs = for {_, results} <- all, {_, middle, _} = ratio.(results), do: :math.log(middle)
+    mean = :math.exp(Enum.sum(logs) / length(logs))
+    IO.puts("  geometric mean of #{name}: #{Table.number(mean, 2)}")
+    Table.line("codec", "geometric_mean", [{"#{name}_ratio_to_etf", mean}])
   end
 
   defp lines(name, results, large) do

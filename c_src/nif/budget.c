@@ -54,3 +54,11 @@ void pc_budget_account(ErlNifEnv *env, const struct pc_budget *b) {
         (void)enif_consume_timeslice(env, spent < SLICE_NS ? (int)(spent / PERCENT_NS) : 100);
     }
 }
+
+ERL_NIF_TERM pc_budget_run(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[], pc_budget_fun *fun) {
+    struct pc_budget budget;
+    pc_budget_init(&budget, 0);
+    ERL_NIF_TERM answer = fun(env, argc, argv, &budget);
+    pc_budget_account(env, &budget);
+    return answer;
+}

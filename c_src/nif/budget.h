@@ -41,4 +41,10 @@ bool pc_budget_extend(struct pc_budget *b, int64_t *units);
 /* Tells the scheduler about the work; at most a whole time slice is taken. Only on a normal scheduler. */
 void pc_budget_account(ErlNifEnv *env, const struct pc_budget *b);
 
+/* A native function, but for the budget; with NULL it runs on a dirty scheduler. */
+typedef ERL_NIF_TERM pc_budget_fun(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[], struct pc_budget *budget);
+
+/* Runs one within the usual budget and accounts for it. Only on a normal scheduler. */
+ERL_NIF_TERM pc_budget_run(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[], pc_budget_fun *fun);
+
 #endif

@@ -174,6 +174,12 @@ enum pc_io pc_channel_flush(struct pc_channel *c) {
     return io;
 }
 
+void pc_channel_drop_parts(struct pc_channel *c) {
+    if (c->parts_env != NULL && c->out.parts_count == 0) {
+        enif_clear_env(c->parts_env);
+    }
+}
+
 bool pc_channel_set_controller(ErlNifEnv *env, struct pc_channel *c, const ErlNifPid *pid) {
     ErlNifMonitor monitor;
     ErlNifMonitor old = c->controller_monitor;
@@ -197,6 +203,15 @@ bool pc_channel_select(ErlNifEnv *env, struct pc_channel *c, enum ErlNifSelectFl
     }
     c->armed |= (unsigned)mode & (ERL_NIF_SELECT_READ | ERL_NIF_SELECT_WRITE);
     return true;
+}
+
+bool pc_channel_await(ErlNifEnv *env, struct pc_channel *c, const ErlNifPid *owner, ERL_NIF_TERM ref) {
+    bool pending = pc_outbox_pending(&c->out) > 0;
+    enum pc_phase phase = pending ? PC_WRITING : pc_inbox_partial(&c->in) ? PC_READING : PC_WAITING;
+    enum ErlNifSelectFlags mode = pending ? ERL_NIF_SELECT_READ | ERL_NIF_SELECT_WRITE : ERL_NIF_SELECT_READ;
+    bool armed = pc_channel_select(env, c, mode, owner, ref);
+    pc_machine_leave(&c->machine, pc_channel_actor(env), phase, !armed);
+    return armed;
 }
 
 void pc_channel_unselect(ErlNifEnv *env, struct pc_channel *c) {

@@ -23,7 +23,7 @@ struct pc_started;
 /* Bytes read from a socket in one stay on a normal scheduler. */
 enum { PC_SHARE = 256 * 1024 };
 
-/* Largest frames in PC_CONTROL, which are decoded where they are read: before a peer is known, and from a known worker. */
+/* Largest frames in PC_CONTROL, decoded where they are read: of a peer before it is known, and of a worker. */
 enum { PC_STRANGER_FRAME = 4 * 1024, PC_CONTROL_FRAME = 4 * 1024 * 1024 };
 
 struct pc_channel {
@@ -78,7 +78,10 @@ int pc_listener_load(ErlNifEnv *env, ErlNifResourceFlags flags);
 /* Who acts on a channel's machine from this env. */
 struct pc_actor pc_channel_actor(ErlNifEnv *env);
 
-/* A channel over a connected non-blocking socket, which it takes; the calling process controls it. 0 when that process is gone or memory is out. */
+/*
+ * A channel over a connected non-blocking socket, which it takes; the calling process controls it. 0 when that
+ * process is gone or memory is out.
+ */
 ERL_NIF_TERM pc_channel_make(ErlNifEnv *env, int fd);
 
 bool pc_channel_get(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_channel **channel);
@@ -93,6 +96,9 @@ bool pc_channel_add_part(struct pc_channel *channel, size_t at, ERL_NIF_TERM bin
 /* pc_outbox_flush; whatever was kept for what is sent now is let go. */
 enum pc_io pc_channel_flush(struct pc_channel *channel);
 
+/* After a frame was undone: lets go of what was kept for its parts, if no other has any. */
+void pc_channel_drop_parts(struct pc_channel *channel);
+
 /* Moves to another controlling process; false when that one is not alive. */
 bool pc_channel_set_controller(ErlNifEnv *env, struct pc_channel *channel, const ErlNifPid *pid);
 
@@ -101,8 +107,14 @@ bool pc_channel_select(ErlNifEnv *env, struct pc_channel *channel, enum ErlNifSe
                        ERL_NIF_TERM ref);
 
 /*
- * Takes every select of a call back. The VM clears an event before it sends the message for it, so a select that cannot be
- * cancelled any more is one message that comes for certain: it is counted in `owed`.
+ * Leaves the machine until the socket takes more of the outbox or has more for the inbox, of which {select, Channel,
+ * Ref, _} tells `owner`. False when that cannot be had; the channel is lost then, and left all the same.
+ */
+bool pc_channel_await(ErlNifEnv *env, struct pc_channel *channel, const ErlNifPid *owner, ERL_NIF_TERM ref);
+
+/*
+ * Takes every select of a call back. The VM clears an event before it sends the message for it, so a select that cannot
+ * be cancelled any more is one message that comes for certain: it is counted in `owed`.
  */
 void pc_channel_unselect(ErlNifEnv *env, struct pc_channel *channel);
 
@@ -111,7 +123,10 @@ void pc_channel_answered(ErlNifEnv *env, struct pc_channel *channel);
 
 /* Slots, for the channel's machine: the channel's slot is free; tells the pool if somebody waits. */
 void pc_slots_hand_on(ErlNifEnv *env, struct pc_slots *slots, unsigned index, struct pc_channel *channel);
-/* Takes a free slot off the table: a channel that the caller must release, or NULL. `queue_first` refuses when somebody waits. */
+/*
+ * Takes a free slot off the table: a channel that the caller must release, or NULL. `queue_first` refuses when somebody
+ * waits.
+ */
 struct pc_channel *pc_slots_take(struct pc_slots *slots, bool queue_first, unsigned *index);
 bool pc_slots_get(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_slots **slots);
 void pc_slots_release(struct pc_slots *slots);

@@ -46,28 +46,24 @@ static bool read_args(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct packed *
            pc_call_terms_read(env, argv + 2, &p->terms);
 }
 
-/* With a budget, false when it ran out. */
-static bool call(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct pc_budget *budget, ERL_NIF_TERM *answer) {
+static ERL_NIF_TERM call_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
+
+static ERL_NIF_TERM call(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[], struct pc_budget *budget) {
     struct packed p;
+    ERL_NIF_TERM answer;
     if (!read_args(env, argv, &p)) {
-        *answer = enif_make_badarg(env);
-        return true;
+        return enif_make_badarg(env);
     }
-    return pc_sending_run(env, &p.sending, budget, answer);
+    if (pc_sending_run(env, &p.sending, budget, &answer)) {
+        return answer;
+    }
+    return enif_schedule_nif(env, "call", ERL_NIF_DIRTY_JOB_CPU_BOUND, call_dirty, argc, argv);
 }
 
 static ERL_NIF_TERM call_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
-    (void)argc;
-    ERL_NIF_TERM answer = am_error;
-    (void)call(env, argv, NULL, &answer);
-    return answer;
+    return call(env, argc, argv, NULL);
 }
 
 ERL_NIF_TERM nif_call(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
-    struct pc_budget budget;
-    ERL_NIF_TERM answer = am_error;
-    pc_budget_init(&budget, 0);
-    bool finished = call(env, argv, &budget, &answer);
-    pc_budget_account(env, &budget);
-    return finished ? answer : enif_schedule_nif(env, "call", ERL_NIF_DIRTY_JOB_CPU_BOUND, call_dirty, argc, argv);
+    return pc_budget_run(env, argc, argv, call);
 }

@@ -35,30 +35,26 @@ static enum pc_status join(ErlNifEnv *env, const struct pc_sending *sending, str
     return PC_OK;
 }
 
-static bool call(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct pc_budget *budget, ERL_NIF_TERM *answer) {
+static ERL_NIF_TERM call_json_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
+
+static ERL_NIF_TERM call_json(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[], struct pc_budget *budget) {
     struct texts t = {.sending = {.json = true, .write = join}};
+    ERL_NIF_TERM answer;
     if (!pc_sending_read(env, argv[0], argv[1], argv[5], argv[6], &t.sending) ||
         !enif_inspect_binary(env, argv[2], &t.tool) || !enif_inspect_binary(env, argv[3], &t.args) ||
         !enif_inspect_binary(env, argv[4], &t.kwargs)) {
-        *answer = enif_make_badarg(env);
-        return true;
+        return enif_make_badarg(env);
     }
-    return pc_sending_run(env, &t.sending, budget, answer);
+    if (pc_sending_run(env, &t.sending, budget, &answer)) {
+        return answer;
+    }
+    return enif_schedule_nif(env, "call_json", ERL_NIF_DIRTY_JOB_CPU_BOUND, call_json_dirty, argc, argv);
 }
 
 static ERL_NIF_TERM call_json_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
-    (void)argc;
-    ERL_NIF_TERM answer = am_error;
-    (void)call(env, argv, NULL, &answer);
-    return answer;
+    return call_json(env, argc, argv, NULL);
 }
 
 ERL_NIF_TERM nif_call_json(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
-    struct pc_budget budget;
-    ERL_NIF_TERM answer = am_error;
-    pc_budget_init(&budget, 0);
-    bool finished = call(env, argv, &budget, &answer);
-    pc_budget_account(env, &budget);
-    return finished ? answer
-                    : enif_schedule_nif(env, "call_json", ERL_NIF_DIRTY_JOB_CPU_BOUND, call_json_dirty, argc, argv);
+    return pc_budget_run(env, argc, argv, call_json);
 }

@@ -109,19 +109,6 @@ static ERL_NIF_TERM lost(ErlNifEnv *env, struct pc_channel *c, uint32_t phase) {
     return am_lost;
 }
 
-/* Nothing more to be had now: arm what is awaited and leave. */
-static ERL_NIF_TERM wait_on(ErlNifEnv *env, const struct reply_args *a) {
-    struct pc_channel *c = a->c;
-    bool pending = pc_outbox_pending(&c->out) > 0;
-    uint32_t phase = pending ? PC_WRITING : pc_inbox_partial(&c->in) ? PC_READING : PC_WAITING;
-    enum ErlNifSelectFlags mode = pending ? ERL_NIF_SELECT_READ | ERL_NIF_SELECT_WRITE : ERL_NIF_SELECT_READ;
-    if (!pc_channel_select(env, c, mode, &a->self, a->ref)) {
-        return lost(env, c, phase);
-    }
-    pc_machine_leave(&c->machine, pc_channel_actor(env), (enum pc_phase)phase, false);
-    return am_again;
-}
-
 /* The call has ended with a result; inside. */
 static ERL_NIF_TERM conclude(ErlNifEnv *env, struct pc_channel *c, uint32_t phase, ERL_NIF_TERM result) {
     if (pc_outbox_pending(&c->out) > 0) {
@@ -147,7 +134,7 @@ static bool advance(ErlNifEnv *env, const struct reply_args *a, uint32_t phase, 
         enum pc_io io =
             pc_inbox_read(&c->in, c->fd, c->max_frame, budget != NULL ? PC_SHARE : SIZE_MAX, &f.payload, &f.n);
         if (io == PC_IO_AGAIN) {
-            *answer = wait_on(env, a);
+            *answer = pc_channel_await(env, c, &a->self, a->ref) ? am_again : am_lost;
             return true;
         }
         if (io == PC_IO_MORE || (io == PC_IO_DONE && budget != NULL && f.n > PC_INLINE_BYTES)) {
@@ -212,9 +199,5 @@ static ERL_NIF_TERM reply_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM arg
 }
 
 ERL_NIF_TERM nif_reply(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
-    struct pc_budget budget;
-    pc_budget_init(&budget, 0);
-    ERL_NIF_TERM answer = reply(env, argc, argv, &budget);
-    pc_budget_account(env, &budget);
-    return answer;
+    return pc_budget_run(env, argc, argv, reply);
 }

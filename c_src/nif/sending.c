@@ -6,6 +6,7 @@
 
 #include "codec/limits.h"
 #include "nif/atoms.h"
+#include "wire/clock.h"
 
 /* A poll takes a part of the millisecond that a stay may last. */
 enum { MOST_SPIN_NS = 200 * 1000 };
@@ -26,10 +27,13 @@ static enum pc_status fill(ErlNifEnv *env, const struct pc_sending *s, struct pc
     enum pc_status status = s->write(env, s, budget, err);
     if (status != PC_OK) {
         pc_outbox_undo(&s->c->out, mark);
-        return status;
+    } else if ((status = pc_outbox_end(&s->c->out, mark)) != PC_OK) {
+        (void)pc_term_refuse(env, err, status);
     }
-    status = pc_outbox_end(&s->c->out, mark);
-    return status == PC_OK ? status : pc_term_refuse(env, err, status);
+    if (status != PC_OK) {
+        pc_channel_drop_parts(s->c);
+    }
+    return status;
 }
 
 /* The reference that whatever is told to the owner of this call carries. */
@@ -53,11 +57,11 @@ static bool poll_answer(const struct pc_sending *s, struct pc_budget *budget) {
         return false;
     }
     enum pc_io io = PC_IO_AGAIN;
-    int64_t begin = pc_spin_now();
+    int64_t begin = pc_clock_ns();
     int64_t waited = 0;
     while (io == PC_IO_AGAIN && waited < s->spin_ns) {
         io = pc_inbox_read(&c->in, c->fd, c->max_frame, PC_SHARE, &payload, &n);
-        waited = pc_spin_now() - begin;
+        waited = pc_clock_ns() - begin;
     }
     budget->units -= waited / PC_BUDGET_UNIT_NS;
     pc_spin_done(&c->spin, io == PC_IO_AGAIN);
@@ -82,11 +86,12 @@ static ERL_NIF_TERM flush(ErlNifEnv *env, const struct pc_sending *s, struct pc_
         pc_machine_leave(&c->machine, pc_channel_actor(env), PC_READING, false);
         return enif_make_tuple2(env, am_ready, bytes);
     }
-    bool pending = io == PC_IO_AGAIN;
-    enum ErlNifSelectFlags mode = pending ? ERL_NIF_SELECT_READ | ERL_NIF_SELECT_WRITE : ERL_NIF_SELECT_READ;
-    bool lost = io == PC_IO_EOF || !pc_channel_select(env, c, mode, &s->self, s->ref);
-    pc_machine_leave(&c->machine, pc_channel_actor(env), pending ? PC_WRITING : PC_WAITING, lost);
-    return enif_make_tuple2(env, pending ? am_pending : am_ok, bytes);
+    if (io == PC_IO_EOF) {
+        pc_machine_leave(&c->machine, pc_channel_actor(env), PC_WAITING, true);
+    } else {
+        (void)pc_channel_await(env, c, &s->self, s->ref); /* if that fails, the verdict will come instead */
+    }
+    return enif_make_tuple2(env, io == PC_IO_AGAIN ? am_pending : am_ok, bytes);
 }
 
 bool pc_sending_run(ErlNifEnv *env, const struct pc_sending *s, struct pc_budget *budget, ERL_NIF_TERM *answer) {

@@ -15,8 +15,8 @@ struct pc_sending {
     ErlNifSInt64 spin_ns; /* poll for the answer so long; on a normal scheduler, with nobody waiting for it */
     bool json;
     /*
-     * Appends the payload to c->out.w; the call's id is c->call_id + 1. Statuses and *err as those of pc_term_encode, but for
-     * the writer's own, which need not be looked at.
+     * Appends the payload to c->out.w; the call's id is c->call_id + 1. Statuses and *err as those of pc_term_encode,
+     * but for the writer's own, which need not be looked at.
      */
     enum pc_status (*write)(ErlNifEnv *env, const struct pc_sending *s, struct pc_budget *budget,
                             struct pc_term_error *err);
@@ -27,8 +27,9 @@ bool pc_sending_read(ErlNifEnv *env, ERL_NIF_TERM channel, ERL_NIF_TERM ref, ERL
                      ERL_NIF_TERM spin_ns, struct pc_sending *s);
 
 /*
- * Writes the frame, sends what the socket takes, and may poll for the answer; *answer is that of the native function. With a budget, false when it ran
- * out: then the native function goes on on a dirty scheduler, where it does the same without one.
+ * Writes the frame, sends what the socket takes, and may poll for the answer; *answer is that of the native function.
+ * With a budget, false when it ran out: then the native function goes on on a dirty scheduler, where it does the same
+ * without one.
  */
 bool pc_sending_run(ErlNifEnv *env, const struct pc_sending *s, struct pc_budget *budget, ERL_NIF_TERM *answer);
 

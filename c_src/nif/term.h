@@ -92,7 +92,7 @@ void pc_term_state_free(struct pc_term_state *state);
 /* Which one the functions below use; at load and upgrade. */
 void pc_term_state_use(const struct pc_term_state *state);
 
-/* Reads codec_opts() of pitcrew_nif.erl; false if it is not a map or has a value that is not allowed. Unknown keys are refused too. */
+/* Reads codec_opts() of pitcrew_nif.erl; false if it is not a map, or has an unknown key or a value that is not allowed. */
 bool pc_term_opts_read(ErlNifEnv *env, ERL_NIF_TERM map, struct pc_term_opts *opts);
 
 /*

@@ -97,7 +97,7 @@ enum pc_status pc_term_learn(struct decoder *d, const struct pc_token *t, struct
 }
 
 static enum pc_status decode_array(struct decoder *d, uint32_t n, ERL_NIF_TERM *term) {
-    if (n >= MANY_FLOATS && pc_reader_left(d->r) >= PC_PACK_MOST * (uint64_t)n && *d->r->p == 0xcb &&
+    if (n >= MANY_FLOATS && pc_reader_left(d->r) >= FLOAT64_BYTES * (uint64_t)n && *d->r->p == FLOAT64_HEAD &&
         d->depth < d->max_depth) {
         bool done;
         enum pc_status status = pc_term_decode_floats(d, n, &done, term);
@@ -220,7 +220,10 @@ static uint32_t fill_numbers(struct decoder *d, size_t base, uint32_t n, uint32_
     return at;
 }
 
-/* Elements for the list on top, until it is full or another container is on top. What moves with the stacks is looked up each time. */
+/*
+ * Elements for the list on top, until it is full or another container is on top. What moves with the stacks is looked up
+ * each time.
+ */
 static enum pc_status fill_list(struct decoder *d) {
     unsigned depth = d->depth;
     const struct level top = d->levels[depth - 1];

@@ -19,6 +19,8 @@ enum {
     SLOTS = 1 << SLOT_BITS,
     MOST_KNOWN_BYTES = 64,
     MOST_ATOM_BYTES = 4 * 255,
+    FLOAT64_HEAD = 0xcb,
+    FLOAT64_BYTES = 9, /* with the head */
     /* What costs more than a unit, in units. */
     NEW_ATOM_COST = 15, /* an atom that is not known yet, at worst through the external term format */
     SHARED_BYTES = 256, /* from here on a binary becomes a part of the input, if that is one */
@@ -86,8 +88,9 @@ enum pc_status pc_term_open(struct decoder *d, uint32_t n, bool is_map);
 enum pc_status pc_term_fill(struct decoder *d);
 
 /*
- * term_decode_floats.c: the array of n elements whose head was read, if it is one of finite floats and nothing else; the caller has seen
- * that the first is, and that the input is long enough. Otherwise not *done, and nothing is read.
+ * term_decode_floats.c: the array of n elements whose head was read, if it is one of finite floats and nothing else; the
+ * caller has seen that the first is, and that the input is long enough. Otherwise not *done, and nothing is read. After
+ * PC_BUDGET it is the caller who puts the reader back.
  */
 enum pc_status pc_term_decode_floats(struct decoder *d, uint32_t n, bool *done, ERL_NIF_TERM *term);
 

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <time.h>
 
+#include "wire/clock.h"
+
 static volatile sig_atomic_t stop_came;
 
 static void on_signal(int signal) {
@@ -67,8 +69,4 @@ bool pc_signals_take_stop(void) {
     return came;
 }
 
-int64_t pc_now_ms(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
+int64_t pc_now_ms(void) { return pc_clock_ns() / 1000000; }

@@ -12,6 +12,7 @@
 
 #include "decode.h"
 #include "encode.h"
+#include "wire/clock.h"
 #include "wire/kinds.h"
 
 static int wait_for(int fd, short events) {
@@ -33,9 +34,9 @@ static bool poll_input(struct pc_inbox *in, int fd, size_t max_frame, struct pc_
     const uint8_t *payload;
     size_t n;
     enum pc_io io;
-    int64_t begin = pc_spin_now();
+    int64_t begin = pc_clock_ns();
     Py_BEGIN_ALLOW_THREADS do { io = pc_inbox_read(in, fd, max_frame, SIZE_MAX, &payload, &n); }
-    while (io == PC_IO_AGAIN && pc_spin_now() - begin < spin->limit_ns)
+    while (io == PC_IO_AGAIN && pc_clock_ns() - begin < spin->limit_ns)
         ;
     Py_END_ALLOW_THREADS pc_spin_done(spin, io == PC_IO_AGAIN);
     return io != PC_IO_AGAIN;

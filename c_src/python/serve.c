@@ -7,7 +7,6 @@
 #include "serve.h"
 
 #include <errno.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "channel.h"
@@ -18,6 +17,7 @@
 #include "respond.h"
 #include "side.h"
 #include "turn.h"
+#include "wire/clock.h"
 #include "wire/json_frame.h"
 #include "wire/kinds.h"
 
@@ -28,19 +28,13 @@ struct server {
     struct pc_responder to;
 };
 
-static int64_t now_ns(void) {
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 /* The call has begun. */
 static enum pc_next run(struct server *s, struct pc_request *q) {
     pc_published_set(q->from.id);
-    int64_t start = now_ns();
+    int64_t start = pc_clock_ns();
     PyObject *result = PyObject_Vectorcall(q->tool, q->args.items, q->args.positional | PY_VECTORCALL_ARGUMENTS_OFFSET,
                                            q->args.kwnames);
-    int64_t python_ns = now_ns() - start;
+    int64_t python_ns = pc_clock_ns() - start;
     if (pc_respond_forked() < 0) {
         Py_XDECREF(result);
         return PC_RAISED;

@@ -9,7 +9,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <time.h>
 
 enum { PC_SPIN_MOST_SKIPPED = 256 };
 
@@ -18,12 +17,6 @@ struct pc_spin {
     unsigned skip;    /* waits to sleep through before the next try */
     unsigned penalty; /* what skip was set to last; 0 after a success */
 };
-
-static inline int64_t pc_spin_now(void) {
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 /* Once for each wait: whether to poll first. If so, pc_spin_done is told how it went. */
 static inline bool pc_spin_pays(struct pc_spin *s) {

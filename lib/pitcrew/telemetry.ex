@@ -24,7 +24,8 @@ defmodule Pitcrew.Telemetry do
   | `worker, :start` | `duration` (from the fork until it was ready) | `pool`, `worker`, `id` |
   | `worker, :stop` | `lifetime`, `calls` | `pool`, `worker`, `id`, `reason` |
 
-  `protocol` is `:msgpack` or `:json`, as the call travels; `worker` is an operating-system process id; `reason` is `:normal`, `{:signal, :sigkill}`, `{:status, 1}` or alike.
+  `protocol` is `:msgpack` or `:json`, as the call travels; `worker` is an operating-system process id; `reason` is
+  `:normal`, `{:signal, :sigkill}`, `{:status, 1}` or alike.
   """
 
   @type event :: [atom(), ...]

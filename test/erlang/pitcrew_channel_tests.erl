@@ -3,6 +3,7 @@
 -module(pitcrew_channel_tests).
 -include_lib("eunit/include/eunit.hrl").
 -export([in_a_room/1, claim/1, call/3, await/2, told/1, worker_recv/1, worker_send/2, nothing_in_the_mailbox/0]).
+-export([open_room/1, close_room/1, wait_until/1]).
 
 -define(OPTS, #{}).
 -define(CALL, 3).
@@ -16,6 +17,7 @@ channel_test_() ->
           {a_call_goes_round, fun a_call_goes_round/1},
           {an_error_frame_is_a_fault, fun an_error_frame_is_a_fault/1},
           {an_unencodable_argument_keeps_the_slot, fun an_unencodable_argument_keeps_the_slot/1},
+          {a_large_argument_is_let_go, fun a_large_argument_is_let_go/1},
           {a_frame_in_single_bytes, fun a_frame_in_single_bytes/1},
           {large_frames_both_ways, fun large_frames_both_ways/1},
           {a_late_answer_is_dropped, fun a_late_answer_is_dropped/1},
@@ -47,28 +49,38 @@ in_a_room(Fun) ->
         Room = setup(),
         exit(try {result, Fun(Room)}
              catch Class:Reason:Trace -> {raised, Class, Reason, Trace}
-             after cleanup(Room)
+             after close_room(Room)
              end)
     end) of
         {result, _} -> ok;
         {raised, Class, Reason, Trace} -> erlang:raise(Class, Reason, Trace)
     end.
 
+%% One slot and its worker.
 setup() ->
+    Room = #{ends := [{Worker, Channel}]} = open_room(1),
+    Room#{worker => Worker, channel => Channel}.
+
+%% So many slots, and for each the worker's end and ours.
+open_room(Size) ->
     Dir = filename:join("/tmp", "pitcrew-test-" ++ integer_to_list(erlang:unique_integer([positive])) ++ os:getpid()),
     ok = file:make_dir(Dir),
     Path = filename:join(Dir, "s"),
     {ok, Listener} = pitcrew_nif:listen(Path),
+    Slots = pitcrew_nif:slots_new(Size, self()),
+    Ends = [open_end(Listener, Path, Slots, Index) || Index <- lists:seq(0, Size - 1)],
+    #{dir => Dir, path => Path, listener => Listener, slots => Slots, ends => Ends}.
+
+open_end(Listener, Path, Slots, Index) ->
     Worker = connect(Path),
     {ok, Channel, #{pid := _, uid := _}} = accept(Listener),
-    Slots = pitcrew_nif:slots_new(1, self()),
-    ok = pitcrew_nif:slots_install(Slots, 0, Channel),
-    #{dir => Dir, path => Path, listener => Listener, worker => Worker, channel => Channel, slots => Slots}.
+    ok = pitcrew_nif:slots_install(Slots, Index, Channel),
+    {Worker, Channel}.
 
-cleanup(#{dir := Dir, path := Path, listener := Listener, worker := Worker, channel := Channel, slots := Slots}) ->
-    gen_tcp:close(Worker),
-    pitcrew_nif:slots_remove(Slots, 0),
-    pitcrew_nif:channel_close(Channel),
+close_room(#{dir := Dir, path := Path, listener := Listener, slots := Slots, ends := Ends}) ->
+    [gen_tcp:close(Worker) || {Worker, _} <- Ends],
+    [pitcrew_nif:slots_remove(Slots, Index) || Index <- lists:seq(0, length(Ends) - 1)],
+    [pitcrew_nif:channel_close(Channel) || {_, Channel} <- Ends],
     pitcrew_nif:close_listener(Listener),
     file:delete(Path),
     file:del_dir(Dir).
@@ -79,7 +91,7 @@ leak_test() ->
     {_, Ref} = spawn_monitor(fun() ->
         S = setup(),
         a_call_goes_round(S),
-        cleanup(S)
+        close_room(S)
     end),
     receive {'DOWN', Ref, process, _, Reason} -> ?assertEqual(normal, Reason) end,
     wait_until(fun() -> pitcrew_nif:live() =:= Before end).
@@ -206,6 +218,25 @@ an_unencodable_argument_keeps_the_slot(#{slots := Slots}) ->
     ?assertEqual(ok, pitcrew_nif:checkin(Channel)),
     Channel = claim(Slots),
     ok = pitcrew_nif:checkin(Channel).
+
+%% A large argument is sent from where it is; once it is sent, or refused, nothing but its owner keeps it.
+a_large_argument_is_let_go(#{slots := Slots, worker := Worker}) ->
+    Channel = claim(Slots),
+    Large = binary:copy(<<"x">>, 40_000),
+    ?assertEqual(1, references(Large)),
+    {error, #{kind := too_big}} =
+        pitcrew_nif:call(Channel, make_ref(), <<"t">>, [Large, Large], nil, nil, ?OPTS, 60_000, 0),
+    ?assertEqual(1, references(Large)),
+    {ok, _} = call(Channel, make_ref(), [Large]),
+    ?assertEqual(1, references(Large)),
+    [?CALL, _, <<"tool">>, [Large] | _] = worker_recv(Worker).
+
+%% How many hold the memory of a binary of this process.
+references(Binary) ->
+    garbage_collect(),
+    {binary, All} = process_info(self(), binary),
+    [References] = lists:usort([N || {_, Size, N} <- All, Size =:= byte_size(Binary)]),
+    References.
 
 a_frame_in_single_bytes(#{slots := Slots, worker := Worker}) ->
     Channel = claim(Slots),

@@ -1,7 +1,10 @@
-%% No slot is ever lost, wherever its owner dies: callers claim and check in as fast as they can, and are killed at random points.
+%% No slot is ever lost, wherever its owner dies: callers claim and check in as fast as they can, and are killed at random
+%% points. The room is that of pitcrew_channel_tests.
 -module(pitcrew_claim_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+
+-import(pitcrew_channel_tests, [open_room/1, close_room/1, wait_until/1]).
 
 -define(SLOTS, 4).
 -define(CALLERS, 6).
@@ -16,7 +19,7 @@ killed_callers_lose_no_slot_test_() ->
     end}.
 
 kill_callers() ->
-    Room = #{slots := Slots} = setup(),
+    Room = #{slots := Slots} = open_room(?SLOTS),
     Claims = counters:new(1, [write_concurrency]),
     Callers = [start(Slots, Claims) || _ <- lists:seq(1, ?CALLERS)],
     Left = lists:foldl(fun(_, All) -> kill_one(All, Slots, Claims) end, Callers, lists:seq(1, ?KILLED)),
@@ -25,7 +28,7 @@ kill_callers() ->
     %% The test would show nothing if the slots had not changed hands all the time.
     ?assert(counters:get(Claims, 1) > ?KILLED),
     every_slot_works(Slots),
-    cleanup(Room).
+    close_room(Room).
 
 kill_one([Oldest | Others], Slots, Claims) ->
     %% Some work, of an amount that differs, so that the blow falls anywhere.
@@ -59,38 +62,3 @@ every_slot_works(Slots) ->
     ?assertEqual(lists:seq(0, ?SLOTS - 1), lists:sort([Index || {Index, _} <- Channels])),
     ?assertEqual(busy, pitcrew_nif:claim(Slots)),
     [ok = pitcrew_nif:checkin(Channel) || {_, Channel} <- Channels].
-
-setup() ->
-    Dir = filename:join("/tmp", "pitcrew-test-" ++ integer_to_list(erlang:unique_integer([positive])) ++ os:getpid()),
-    ok = file:make_dir(Dir),
-    Path = filename:join(Dir, "s"),
-    {ok, Listener} = pitcrew_nif:listen(Path),
-    Slots = pitcrew_nif:slots_new(?SLOTS, self()),
-    Ends = [open(Listener, Path, Slots, Index) || Index <- lists:seq(0, ?SLOTS - 1)],
-    #{dir => Dir, path => Path, listener => Listener, slots => Slots, ends => Ends}.
-
-open(Listener, Path, Slots, Index) ->
-    {ok, Worker} = gen_tcp:connect({local, Path}, 0, [binary, {packet, raw}, {active, false}]),
-    {ok, Channel, _} = accept(Listener),
-    ok = pitcrew_nif:slots_install(Slots, Index, Channel),
-    {Worker, Channel}.
-
-accept(Listener) ->
-    Ref = make_ref(),
-    case pitcrew_nif:accept(Listener, Ref) of
-        again -> receive {select, Listener, Ref, ready_input} -> accept(Listener) end;
-        Accepted -> Accepted
-    end.
-
-cleanup(#{dir := Dir, path := Path, listener := Listener, slots := Slots, ends := Ends}) ->
-    [pitcrew_nif:slots_remove(Slots, Index) || Index <- lists:seq(0, ?SLOTS - 1)],
-    [begin gen_tcp:close(Worker), pitcrew_nif:channel_close(Channel) end || {Worker, Channel} <- Ends],
-    pitcrew_nif:close_listener(Listener),
-    file:delete(Path),
-    file:del_dir(Dir).
-
-wait_until(Condition) ->
-    case Condition() of
-        true -> ok;
-        false -> receive after 5 -> wait_until(Condition) end
-    end.

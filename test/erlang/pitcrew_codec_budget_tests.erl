@@ -74,6 +74,32 @@ long_lists_test_() ->
                          [binary:copy(<<"x">>, 10000) | lists:seq(1, 70000)], lists:duplicate(70000, {}), lists:duplicate(20000, [1, 2])]]
     end}.
 
+%% Work is paid for before it is done. That must not look as if little had been read for much: what fits the time that there is
+%% does not move. How much that is, is counted in units, so the machine's speed is of no matter.
+floats_that_fit_do_not_move_test() ->
+    ?assertNot(moves([N / 7 || N <- lists:seq(1, 10_000)])),
+    ?assert(moves([N / 7 || N <- lists:seq(1, 100_000)])).
+
+%% Whether a process leaves its scheduler from within decode/2.
+moves(Term) ->
+    {ok, Bytes} = pitcrew_nif:encode(Term, #{}),
+    {Pid, Monitor} = spawn_monitor(fun() ->
+        receive go -> {ok, Term} = pitcrew_nif:decode(Bytes, #{}) end
+    end),
+    1 = erlang:trace(Pid, true, [running]),
+    Pid ! go,
+    receive {'DOWN', Monitor, process, Pid, Reason} -> ?assertEqual(normal, Reason) end,
+    Delivered = erlang:trace_delivered(Pid),
+    receive {trace_delivered, Pid, Delivered} -> ok end,
+    lists:member({pitcrew_nif, decode, 2}, left(Pid)).
+
+left(Pid) ->
+    receive
+        {trace, Pid, out, Where} -> [Where | left(Pid)];
+        {trace, Pid, _, _} -> left(Pid)
+    after 0 -> []
+    end.
+
 reload_while_work_is_in_flight_test_() ->
     {timeout, 60, fun() ->
         Term = [[N, <<"text">>, N / 3] || N <- lists:seq(1, 20000)],

@@ -10,6 +10,7 @@ terms() ->
     [
         {numbers, lists:seq(1, 300_000)},
         {floats, [N / 7 || N <- lists:seq(1, 100_000)]},
+        {most_floats_at_once, [N / 7 || N <- lists:seq(1, 43_000)]},
         {wide_text, [Wide, Wide, Wide]},
         {text_and_numbers, [binary:copy(<<"x">>, 3_000_000) | lists:seq(1, 100_000)]},
         {numbers_and_text, lists:seq(1, 20_000) ++ [Wide]},

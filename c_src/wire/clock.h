@@ -1,0 +1,14 @@
+#ifndef PC_WIRE_CLOCK_H
+#define PC_WIRE_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+/* Nanoseconds of a clock that nobody sets, since some moment in the past. Async-signal-safe. */
+static inline int64_t pc_clock_ns(void) {
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+#endif
