@@ -44,6 +44,11 @@ defmodule Pitcrew.Pool do
     * `:max_frame` - the largest message in bytes (default 1 GiB)
     * `:spin_us` - microseconds, at most 200, that a caller and its worker poll for the other's frame before they sleep until
       it is there (default 0: never); `docs/performance.md` says for whom
+    * `:pipeline` - how many calls a worker may hold at once, 1 to 1 024 (default 1). It runs one at a time; with more than one the
+      others wait inside it, so that it never waits for the VM: several times the calls a second for many callers and quick tools.
+      When a worker dies, only the call that it had started is lost; the others are sent to another worker
+    * `:pipeline_age` - milliseconds after which calls that wait behind a running one move to a worker that has nothing to do
+      (default 1)
 
   An unknown or misspelt option, or one of the wrong type, is an error that says what was given and what is allowed:
 
