@@ -64,9 +64,9 @@ static ERL_NIF_TERM submit(ErlNifEnv *env, const struct submission *s, struct pc
 
 /* ---- MessagePack */
 
-/* From memory of the caller's, which is the writer's owner, to memory of malloc's. */
+/* From memory of the caller's, which is the writer's owner if there is any, to memory of malloc's. */
 static bool grow(struct pc_writer *w, size_t need) {
-    if (w->data != w->owner) {
+    if (w->data == NULL || w->data != w->owner) {
         return pc_grow_malloc(w, need);
     }
     uint8_t *data = malloc(need);
