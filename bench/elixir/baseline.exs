@@ -23,4 +23,22 @@ defmodule Bench.Baseline do
   end
 
   def stop(port), do: Port.close(port)
+
+  defmodule Server do
+    @moduledoc "A port belongs to one process; so for many callers there is a server in front of each."
+    use GenServer
+
+    def start_link(python, script), do: GenServer.start_link(__MODULE__, {python, script})
+
+    def call(server, tool, args), do: GenServer.call(server, {tool, args}, :infinity)
+
+    def os_pid(server), do: GenServer.call(server, :os_pid)
+
+    @impl true
+    def init({python, script}), do: {:ok, Bench.Baseline.start(python, script)}
+
+    @impl true
+    def handle_call({tool, args}, _from, port), do: {:reply, Bench.Baseline.call(port, tool, args), port}
+    def handle_call(:os_pid, _from, port), do: {:reply, port |> Port.info(:os_pid) |> elem(1), port}
+  end
 end
