@@ -109,65 +109,45 @@ arguments(Other, _) ->
     Format = "arguments are a list (positional), a map (by name) or both as {List, Map}; given was ~0tP",
     {error, pitcrew_error:new(bad_arguments, Format, [Other, 8])}.
 
-%% One attempt: a slot, an exchange, and what follows from its outcome.
-attempt(#job{pool = #pool{dispatch = none}} = Job) ->
-    attempt_alone(Job);
-attempt(#job{pool = #pool{dispatch = Dispatch, max_frame = Max}, codec = Codec} = Job) ->
+%% One attempt: a slot, an exchange, and what follows from its outcome. Where no slot is free, or none is ever claimed, the call is handed on
+%% with its frame ready.
+attempt(#job{pool = #pool{is_pipelined = true}} = Job) ->
+    hand_over(Job);
+attempt(#job{pool = #pool{slots = Slots} = Pool} = Job) ->
+    case pitcrew_nif:claim(Slots) of
+        {ok, Channel, Index} ->
+            Held = Job#job{worker = pitcrew_pools:worker_pid(Pool, Index)},
+            conclude(exchange(Channel, Held), Held);
+        busy ->
+            hand_over(Job)
+    end.
+
+hand_over(#job{pool = #pool{dispatch = Dispatch, max_frame = Max}, codec = Codec} = Job) ->
     #job{deadline = Deadline, checkout_timeout = Timeout} = Job,
-    pipelined(pitcrew_pipeline:exchange(Dispatch, {request(Job), Codec, Max}, {Deadline, Timeout}), Job).
+    handed_over(pitcrew_pipeline:exchange(Dispatch, {request(Job), Codec, Max}, {Deadline, Timeout}), Job).
 
 request(#job{texts = nil, tool = Tool, args = Args, kwargs = Kwargs, meta = Meta}) -> {msgpack, Tool, Args, Kwargs, Meta};
 request(#job{texts = Texts}) -> {json, pitcrew_pipeline:body(Texts)}.
 
-pipelined({done, _, _, _, unstarted}, Job) ->
+handed_over({done, _, _, _, unstarted}, Job) ->
     case left(Job#job.deadline) of
         0 -> {{error, timeout_error(Job, "before a worker could take it")}, Job};
         _ -> attempt(Job)
     end;
-pipelined({done, Index, BytesOut, QueueNs, Answer}, #job{queue = Queue, bytes_out = Bytes} = Job) ->
+handed_over({done, Index, BytesOut, QueueNs, Answer}, #job{queue = Queue, bytes_out = Bytes} = Job) ->
     Queued = Queue + erlang:convert_time_unit(QueueNs, nanosecond, native),
     answered(Answer, Job#job{queue = Queued, bytes_out = Bytes + BytesOut, worker = worker_pid(Index, Job)});
-pipelined(over, Job) ->
+handed_over(over, Job) ->
     {{error, pitcrew_error:new(pool_down, "the pool went down before the call")}, Job};
-pipelined(checkout_timeout, Job) ->
+handed_over(queue_timeout, Job) ->
+    {{error, timeout_error(Job, "while it waited for a free worker")}, Job};
+handed_over(checkout_timeout, Job) ->
     {checkout_error(Job), Job};
-pipelined({error, _} = Refused, Job) ->
+handed_over({error, _} = Refused, Job) ->
     conclude(Refused, Job).
 
 worker_pid(nil, _) -> nil;
 worker_pid(Index, #job{pool = Pool}) -> pitcrew_pools:worker_pid(Pool, Index).
-
-attempt_alone(Job) ->
-    Before = erlang:monotonic_time(),
-    Claim = claim(Job),
-    Waited = Job#job{queue = Job#job.queue + erlang:monotonic_time() - Before},
-    case Claim of
-        {ok, Channel, Index} ->
-            Held = Waited#job{worker = pitcrew_pools:worker_pid(Job#job.pool, Index)},
-            conclude(exchange(Channel, Held), Held);
-        {error, _} = Error ->
-            {Error, Waited}
-    end.
-
-claim(#job{pool = #pool{slots = Slots}} = Job) ->
-    case pitcrew_nif:claim(Slots) of
-        busy -> wait_for_slot(Job);
-        Claimed -> Claimed
-    end.
-
-wait_for_slot(#job{pool = #pool{server = Server}, deadline = Deadline, checkout_timeout = Timeout} = Job) ->
-    %% `infinity' is greater than every number.
-    Until = min(Deadline, later(erlang:monotonic_time(millisecond), Timeout)),
-    case pitcrew_pool_server:checkout(Server, Until) of
-        timeout when Until =:= Deadline ->
-            {error, timeout_error(Job, "while it waited for a free worker")};
-        timeout ->
-            checkout_error(Job);
-        down ->
-            {error, pitcrew_error:new(pool_down, "the pool went down while the call waited for a worker")};
-        Claimed ->
-            Claimed
-    end.
 
 checkout_error(#job{checkout_timeout = Timeout}) ->
     {error, pitcrew_error:new(checkout_timeout, "no worker became free within ~b ms", [Timeout])}.

@@ -5,10 +5,10 @@
 -export([encode/2, encode_iov/2, decode/2, decode_all/2]).
 -export([listen/1, accept/2, close_listener/1]).
 -export([channel_give/2, channel_hello/2, channel_send/2, channel_recv/2, channel_flush/2, channel_close/1, channel_info/1]).
--export([slots_new/2, slots_install/3, slots_remove/2, slots_set_waiting/2, slots_info/1]).
--export([claim/1, claim_for/2, call/9, call_json/7, reply/3, checkin/1, abandon/2, verdict/2]).
--export([dispatch_new/2, dispatch_info/1, dispatch_uneven/2, submit/8, submit_json/5, leave/3]).
--export([lane_open/5, lane_deliver/2, lane_recover/1, lane_flush/1, lane_drop/2, lane_end/2, lane_shutdown/1]).
+-export([slots_new/2, slots_install/3, slots_remove/2, slots_info/1]).
+-export([claim/1, call/9, call_json/7, reply/3, checkin/1, abandon/2, verdict/2]).
+-export([dispatch_new/3, dispatch_info/1, dispatch_uneven/2, submit/8, submit_json/5, leave/3]).
+-export([lane_attach/5, lane_open/5, lane_deliver/2, lane_recover/1, lane_flush/1, lane_drop/2, lane_shutdown/1]).
 -export([live/0, longest_stay/1]).
 -on_load(load/0).
 
@@ -117,8 +117,7 @@ channel_close(_Channel) -> erlang:nif_error(not_loaded).
       load := integer(), first := non_neg_integer()}.
 channel_info(_Channel) -> erlang:nif_error(not_loaded).
 
-%% Slots: a fixed table, indices 0..Size-1. Pool is told {pitcrew_slots, Slots, freed} at a check-in while `waiting' is
-%% set.
+%% Slots: a fixed table, indices 0..Size-1, that ends with the process Pool.
 -spec slots_new(pos_integer(), pid()) -> slots().
 slots_new(_Size, _Pool) -> erlang:nif_error(not_loaded).
 %% Called by the channel's controlling process, which keeps control for close and verdict: the channel leaves
@@ -127,16 +126,11 @@ slots_new(_Size, _Pool) -> erlang:nif_error(not_loaded).
 slots_install(_Slots, _Index, _Channel) -> erlang:nif_error(not_loaded).
 -spec slots_remove(slots(), non_neg_integer()) -> ok.
 slots_remove(_Slots, _Index) -> erlang:nif_error(not_loaded).
--spec slots_set_waiting(slots(), boolean()) -> ok.
-slots_set_waiting(_Slots, _Waiting) -> erlang:nif_error(not_loaded).
--spec slots_info(slots()) -> #{size := integer(), installed := integer(), free := integer(), waiting := boolean()}.
+-spec slots_info(slots()) -> #{size := integer(), installed := integer(), free := integer()}.
 slots_info(_Slots) -> erlang:nif_error(not_loaded).
 
-%% `busy': nothing is free, or somebody waits already. claim_for/2 is the pool's, and does not look at `waiting'.
 -spec claim(slots()) -> {ok, channel(), Index :: non_neg_integer()} | busy.
 claim(_Slots) -> erlang:nif_error(not_loaded).
--spec claim_for(slots(), pid()) -> {ok, channel(), Index :: non_neg_integer()} | busy | noproc.
-claim_for(_Slots, _Pid) -> erlang:nif_error(not_loaded).
 
 %% The owner's calls. Args is a list, Kwargs a map or nil, Meta a map or nil. After `{ok, Bytes}' messages tagged Ref
 %% come:
@@ -176,14 +170,15 @@ checkin(_Channel) -> erlang:nif_error(not_loaded).
 %% The same at a deadline: ends an outstanding call.
 -spec abandon(channel(), reference()) -> ending() | {owed, pos_integer(), ending()}.
 abandon(_Channel, _Ref) -> erlang:nif_error(not_loaded).
-%% By the controlling process, once. The owner of an outstanding call is sent {pitcrew_verdict, Ref, Reason, Owed}.
+%% By the controlling process, once. Calls that it is lent for end. The owner of an outstanding call is sent {pitcrew_verdict, Ref, Reason, Owed}.
 %% The controlling process itself is told {pitcrew_channel, Channel, cut | lost} by the machine.
 -spec verdict(channel(), Reason :: term()) -> ok | {error, not_owner}.
 verdict(_Channel, _Reason) -> erlang:nif_error(not_loaded).
 
-%% Pipelined workers (docs/protocol.md, section 3). A dispatcher has the calls of a pool; a channel that becomes a lane of it holds at most Depth.
--spec dispatch_new(Depth :: 1..1024, Pool :: pid()) -> dispatch().
-dispatch_new(_Depth, _Pool) -> erlang:nif_error(not_loaded).
+%% Calls that no caller has claimed a slot for (docs/protocol.md, section 3): of pipelined workers, whose channels are lanes that hold at most
+%% Depth calls, and those that wait for a slot. `none' instead of slots where workers are pipelined.
+-spec dispatch_new(Depth :: 1..1024, slots() | none, Pool :: pid()) -> dispatch().
+dispatch_new(_Depth, _Slots, _Pool) -> erlang:nif_error(not_loaded).
 %% `free': lanes without a call; `out', `queued': calls.
 -spec dispatch_info(dispatch()) -> #{lanes := integer(), free := integer(), out := integer(), queued := integer()}.
 dispatch_info(_Dispatch) -> erlang:nif_error(not_loaded).
@@ -205,25 +200,28 @@ submit_json(_Dispatch, _Ref, _Body, _Opts, _MaxFrame) -> erlang:nif_error(not_lo
 %% with OnlyQueued it is just `out', and nothing has changed. `none': the message has come, or is about to.
 -spec leave(dispatch(), reference(), OnlyQueued :: boolean()) -> queued | {out, Index :: non_neg_integer()} | out | none.
 leave(_Dispatch, _Ref, _OnlyQueued) -> erlang:nif_error(not_loaded).
+%% By the controlling process, before slots_install/3: the reader is sent `pitcrew_lent' when the slot is lent.
+-spec lane_attach(dispatch(), non_neg_integer(), channel(), Reader :: pid(), MaxFrame :: pos_integer()) ->
+    ok | {error, not_owner | closed}.
+lane_attach(_Dispatch, _Index, _Channel, _Reader, _MaxFrame) -> erlang:nif_error(not_loaded).
 %% By the controlling process, instead of slots_install/3.
 -spec lane_open(dispatch(), non_neg_integer(), channel(), Reader :: pid(), MaxFrame :: pos_integer()) ->
     ok | {error, not_owner | closed}.
 lane_open(_Dispatch, _Index, _Channel, _Reader, _MaxFrame) -> erlang:nif_error(not_loaded).
 %% By the reader. `more': look again; `again': {select, Channel, Ref, ready_input} will come. `lost': nothing more will be read.
+%% `idle': the channel is a slot, or closed.
 %% The reader may be sent {select, Channel, undefined, ready_output} at any time, to be answered with lane_flush/1.
--spec lane_deliver(channel(), reference()) -> more | again | lost | closed.
+-spec lane_deliver(channel(), reference()) -> more | again | lost | idle.
 lane_deliver(_Channel, _Ref) -> erlang:nif_error(not_loaded).
 %% Of a dead worker, after everything else was read: what it had not sent yet is there to be delivered.
 -spec lane_recover(channel()) -> ok.
 lane_recover(_Channel) -> erlang:nif_error(not_loaded).
 -spec lane_flush(channel()) -> ok.
 lane_flush(_Channel) -> erlang:nif_error(not_loaded).
-%% By the controlling process. drop: the worker has dropped a call that it had not started. end: it is dead, or condemned. shutdown: it is
-%% told to end, if it has nothing to do.
+%% By the controlling process. drop: the worker has dropped a call that it had not started. shutdown: it is told to end, if it has nothing
+%% to do.
 -spec lane_drop(channel(), Id :: pos_integer()) -> ok.
 lane_drop(_Channel, _Id) -> erlang:nif_error(not_loaded).
--spec lane_end(channel(), Reason :: term()) -> ok.
-lane_end(_Channel, _Reason) -> erlang:nif_error(not_loaded).
 -spec lane_shutdown(channel()) -> ok | busy.
 lane_shutdown(_Channel) -> erlang:nif_error(not_loaded).
 

@@ -1,4 +1,4 @@
-%% A call to a pool of pipelined workers, in the caller's process: the frame is handed to the pool's dispatcher, and one message with the
+%% A call for which no slot was claimed, in the caller's process: the frame is handed to the pool's dispatcher, and one message with the
 %% answer comes back. Where it goes, and when, is native code's business.
 %%
 %% Invariant: every submission that is not refused is followed by exactly one message, or by a leave/3 that says that none comes.
@@ -21,6 +21,7 @@
     {done, Index :: non_neg_integer() | nil, BytesOut :: non_neg_integer(), QueueNs :: non_neg_integer(), answer()}
     | {error, pitcrew_nif:codec_error()}
     | over
+    | queue_timeout
     | checkout_timeout.
 %% Until when to wait for the answer, in monotonic milliseconds, and how long for a worker.
 -type limits() :: {Deadline :: integer() | infinity, CheckoutTimeout :: timeout()}.
@@ -61,7 +62,7 @@ await_worker(Dispatch, Ref, Until, Deadline) ->
 leave(Dispatch, Ref, Deadline, OnlyQueued) ->
     case pitcrew_nif:leave(Dispatch, Ref, OnlyQueued) of
         queued when OnlyQueued -> checkout_timeout;
-        queued -> {done, nil, 0, 0, timeout};
+        queued -> queue_timeout;
         out -> await(Dispatch, Ref, Deadline);
         {out, Index} -> {done, Index, 0, 0, timeout};
         none -> await(Dispatch, Ref, infinity)

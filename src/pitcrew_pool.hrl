@@ -4,8 +4,9 @@
     sup :: pid(),
     server :: pid(),
     slots :: pitcrew_nif:slots(),
-    %% Where the workers are pipelined, instead of the slots.
-    dispatch :: pitcrew_nif:dispatch() | none,
+    dispatch :: pitcrew_nif:dispatch(),
+    %% Whether no slot is ever claimed.
+    is_pipelined :: boolean(),
     %% Operating-system pids by slot; a worker's own process writes its before the slot can be claimed.
     os_pids :: atomics:atomics_ref(),
     %% The tools that may be run again.

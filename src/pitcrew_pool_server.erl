@@ -1,11 +1,10 @@
-%% A pool's server: keeps every slot filled, and hands slots to callers who found none free.
+%% A pool's server: keeps every slot filled. Calls never meet it; those that find no free slot wait in native code.
 %%
-%% It never waits for anybody: workers, the keeper and callers send messages, and the clock is one timer. A caller who is
-%% handed a slot is its owner before it hears of it (claim_for), so nothing is lost when it dies meanwhile.
+%% It never waits for anybody: workers and the keeper send messages.
 -module(pitcrew_pool_server).
 -behaviour(gen_server).
 
--export([start_link/2, await/1, checkout/2, ask/2]).
+-export([start_link/2, await/1, ask/2]).
 -export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -17,14 +16,12 @@
     keeper :: pid(),
     workers :: pid(),
     slots :: pitcrew_nif:slots(),
-    dispatch :: pitcrew_nif:dispatch() | none,
+    dispatch :: pitcrew_nif:dispatch(),
     os_pids :: atomics:atomics_ref(),
     crew :: pitcrew_crew:crew(),
     channels = #{} :: #{pitcrew_crew:index() => pitcrew_nif:channel()},
     %% The workers' processes, one incarnation of a worker each.
     pids = #{} :: #{pid() => {Monitor :: reference(), pitcrew_crew:index()}},
-    queue = pitcrew_queue:new() :: pitcrew_queue:queue(),
-    timer = none :: none | {reference(), integer()},
     %% What the keeper says about Python; `down' while there is no zygote to fork from.
     python = down :: down | map(),
     %% The workers of the first start share one deadline.
@@ -42,16 +39,6 @@ start_link(Sup, Options) -> gen_server:start_link(?MODULE, {Sup, Options}, []).
 -spec await(pid()) -> ok | {error, pitcrew_error:t()}.
 await(Server) -> gen_server:call(Server, await, infinity).
 
-%% @doc Waits for a slot until a deadline in monotonic milliseconds, which the server watches.
--spec checkout(pid(), integer() | infinity) -> {ok, pitcrew_nif:channel(), pitcrew_crew:index()} | timeout | down.
-checkout(Server, Until) ->
-    Ref = erlang:monitor(process, Server, [{alias, reply_demonitor}]),
-    Server ! {pitcrew_checkout, Ref, self(), Until},
-    receive
-        {Ref, Answer} -> Answer;
-        {'DOWN', Ref, process, _, _} -> down
-    end.
-
 %% @doc Answers the questions of {@link pitcrew}; raises the error when the pool has just gone.
 -spec ask(pitcrew_pools:entry(), tools | info) -> term().
 ask(#pool{name = Name, server = Server}, What) ->
@@ -66,21 +53,22 @@ init({Sup, #{size := Size, start_timeout := Timeout} = Options}) ->
     process_flag(trap_exit, true),
     logger:set_process_metadata(#{pool => maps:get(name, Options)}),
     pitcrew_pools:join(Sup, server),
+    Slots = pitcrew_nif:slots_new(Size, self()),
     State = #state{
         sup = Sup,
         options = Options,
         keeper = pitcrew_pools:member(Sup, keeper),
         workers = pitcrew_pools:member(Sup, workers),
-        slots = pitcrew_nif:slots_new(Size, self()),
-        dispatch = dispatcher(Options),
+        slots = Slots,
+        dispatch = dispatcher(Options, Slots),
         os_pids = atomics:new(Size, [{signed, true}]),
         crew = pitcrew_crew:new(Size),
         start_by = deadline(Timeout)
     },
     {ok, State, {continue, subscribe}}.
 
-dispatcher(#{pipeline := 1}) -> none;
-dispatcher(#{pipeline := Depth}) -> pitcrew_nif:dispatch_new(Depth, self()).
+dispatcher(#{pipeline := 1}, Slots) -> pitcrew_nif:dispatch_new(1, Slots, self());
+dispatcher(#{pipeline := Depth}, _) -> pitcrew_nif:dispatch_new(Depth, none, self()).
 
 handle_continue(subscribe, State) ->
     ok = pitcrew_keeper:subscribe(State#state.keeper),
@@ -101,92 +89,25 @@ handle_call(_, _, State) ->
 
 handle_cast(_, State) -> {noreply, State}.
 
-handle_info({pitcrew_slots, _, freed}, State) ->
-    {noreply, dispatch(State)};
 handle_info({pitcrew_dispatch, uneven}, State) ->
     {noreply, balance_later(State)};
 handle_info({timeout, _, balance}, State) ->
     {noreply, balance(State)};
-handle_info({pitcrew_checkout, Ref, Pid, Until}, State) ->
-    {noreply, enqueue(Ref, Pid, Until, State)};
-handle_info({timeout, Timer, expire}, #state{timer = {Timer, _}} = State) ->
-    {noreply, expire(State#state{timer = none})};
 handle_info({timeout, _, {rested, Index}}, #state{crew = Crew} = State) ->
     {noreply, refill(State#state{crew = pitcrew_crew:rested(Index, Crew)})};
 handle_info({pitcrew_worker, Pid, News}, #state{pids = Pids} = State) when is_map_key(Pid, Pids) ->
     {noreply, worker(News, Pid, State)};
 handle_info({pitcrew_keeper, News}, State) ->
     {noreply, keeper(News, State)};
-handle_info({'DOWN', Monitor, process, Pid, Reason}, #state{pids = Pids, queue = Queue} = State) ->
+handle_info({'DOWN', Monitor, process, Pid, Reason}, #state{pids = Pids} = State) ->
     case Pids of
         #{Pid := {Monitor, _}} -> {noreply, worker({stopped, Reason, 0}, Pid, State)};
-        #{} -> {noreply, left(pitcrew_queue:remove(Monitor, Queue), State)}
+        #{} -> {noreply, State}
     end;
 handle_info(_, State) ->
     {noreply, State}.
 
 terminate(_, #state{sup = Sup, options = #{name := Name}}) -> pitcrew_pools:withdraw(Name, Sup).
-
-%% ---- Callers who wait
-
-enqueue(Ref, Pid, Until, #state{queue = Queue, slots = Slots} = State) ->
-    case pitcrew_queue:is_empty(Queue) of
-        true -> ok = pitcrew_nif:slots_set_waiting(Slots, true);
-        false -> ok
-    end,
-    %% A slot that came free before the table knew of this caller is found by the dispatch.
-    Queued = pitcrew_queue:in(monitor(process, Pid), Until, {Pid, Ref}, Queue),
-    dispatch(State#state{queue = Queued}).
-
-dispatch(#state{queue = Queue, slots = Slots} = State) ->
-    case pitcrew_queue:out(Queue) of
-        {Monitor, {Pid, Ref}, Rest} ->
-            case pitcrew_nif:claim_for(Slots, Pid) of
-                busy ->
-                    set_timer(State);
-                noproc ->
-                    demonitor(Monitor, [flush]),
-                    dispatch(State#state{queue = Rest});
-                {ok, _, _} = Claimed ->
-                    demonitor(Monitor, [flush]),
-                    Ref ! {Ref, Claimed},
-                    dispatch(State#state{queue = Rest})
-            end;
-        empty ->
-            ok = pitcrew_nif:slots_set_waiting(Slots, false),
-            set_timer(State)
-    end.
-
-expire(#state{queue = Queue} = State) ->
-    {Expired, Rest} = pitcrew_queue:expire(erlang:monotonic_time(millisecond), Queue),
-    lists:foreach(
-        fun({Monitor, {_, Ref}}) ->
-            demonitor(Monitor, [flush]),
-            Ref ! {Ref, timeout}
-        end,
-        Expired
-    ),
-    dispatch(State#state{queue = Rest}).
-
-left({_, Rest}, State) -> dispatch(State#state{queue = Rest});
-left(absent, State) -> State.
-
-%% One timer, never later than the earliest deadline. One that is too early costs a message; moving it at every turn costs more.
-set_timer(#state{timer = Timer, queue = Queue} = State) ->
-    case {pitcrew_queue:next_deadline(Queue), Timer} of
-        {infinity, _} ->
-            State;
-        {Deadline, {_, Armed}} when Armed =< Deadline ->
-            State;
-        {Deadline, {Old, _}} ->
-            _ = erlang:cancel_timer(Old, [{async, true}, {info, false}]),
-            arm(Deadline, State);
-        {Deadline, none} ->
-            arm(Deadline, State)
-    end.
-
-arm(Deadline, State) ->
-    State#state{timer = {erlang:start_timer(Deadline, self(), expire, [{abs, true}]), Deadline}}.
 
 %% ---- Pipelined workers: calls that wait behind a long one go to whoever has nothing to do
 
@@ -245,7 +166,7 @@ worker({ready, OsPid, Channel, Tools}, Pid, #state{crew = Crew, channels = Chann
         channels = Channels#{Index => Channel},
         tools = Tools
     },
-    dispatch(announce(State#state.tools, open(Ready)));
+    announce(State#state.tools, open(Ready));
 worker({stopped, Reason, Calls}, Pid, State) ->
     {{Monitor, Index}, Pids} = maps:take(Pid, State#state.pids),
     demonitor(Monitor, [flush]),
@@ -305,6 +226,7 @@ entry(#state{options = #{telemetry_prefix := Prefix} = Options} = State) ->
         server = self(),
         slots = State#state.slots,
         dispatch = State#state.dispatch,
+        is_pipelined = maps:get(pipeline, Options) > 1,
         os_pids = State#state.os_pids,
         idempotent = pitcrew_manifest:idempotent(State#state.tools),
         events = {Prefix ++ [call, start], Prefix ++ [call, stop], Prefix ++ [call, exception]},
@@ -327,11 +249,12 @@ info(#state{options = #{name := Name, size := Size}, python = Python} = State) -
         workers => [worker_info(Worker, State) || Worker <- pitcrew_crew:list(State#state.crew)]
     }.
 
-load(#state{dispatch = none, slots = Slots, queue = Queue}) ->
-    #{free := Free} = pitcrew_nif:slots_info(Slots),
-    #{free => Free, queued => pitcrew_queue:size(Queue)};
-load(#state{dispatch = Dispatch}) ->
-    maps:with([free, queued], pitcrew_nif:dispatch_info(Dispatch)).
+load(#state{dispatch = Dispatch, slots = Slots, options = #{pipeline := Depth}}) ->
+    #{free := Free} = Load = maps:with([free, queued], pitcrew_nif:dispatch_info(Dispatch)),
+    case Depth of
+        1 -> Load#{free := Free + maps:get(free, pitcrew_nif:slots_info(Slots))};
+        _ -> Load
+    end.
 
 worker_info(#{id := Index} = Worker, #state{channels = Channels}) ->
     case Channels of

@@ -1,5 +1,5 @@
-%% The reader of a pipelined worker's channel: one process for each, linked to the worker's own. It takes answers from the socket and
-%% sends them to the callers that wait for them, all of it in native code; so it holds no state and no payload passes its heap.
+%% The reader of a worker's channel while no caller has claimed it: one process for each, linked to the worker's own. It takes answers from the
+%% socket and sends them to the callers that wait for them, all of it in native code; so it holds no state and no payload passes its heap.
 -module(pitcrew_reader).
 
 -export([start_link/0, open/2, drain/1]).
@@ -50,8 +50,8 @@ read(Channel) ->
             read(Channel);
         again ->
             await(Channel, Ref);
-        Over when Over =:= lost; Over =:= closed ->
-            over(Channel)
+        Nothing ->
+            idle(Channel, Nothing)
     end.
 
 await(Channel, Ref) ->
@@ -75,7 +75,7 @@ drain(Channel, Worker, Tag) ->
     Worker ! {Tag, drained},
     case Over of
         again -> await(Channel, Tag);
-        _ -> over(Channel)
+        _ -> idle(Channel, Over)
     end.
 
 deliver(Channel, Ref) ->
@@ -84,13 +84,15 @@ deliver(Channel, Ref) ->
         Over -> Over
     end.
 
-%% Nothing more will come; the worker's process has been told.
-over(Channel) ->
+%% The channel is a slot that callers claim, until it is lent; or nothing more will come, and the worker's process has been told.
+idle(Channel, Why) ->
     receive
+        pitcrew_lent when Why =:= idle ->
+            read(Channel);
         {drain, Worker, Tag} ->
             drain(Channel, Worker, Tag);
         {'EXIT', _, _} ->
             ok;
         {select, _, _, _} ->
-            over(Channel)
+            idle(Channel, Why)
     end.

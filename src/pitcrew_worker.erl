@@ -20,7 +20,7 @@
     server := pid(),
     keeper := pid(),
     slots := pitcrew_nif:slots(),
-    dispatch := pitcrew_nif:dispatch() | none,
+    dispatch := pitcrew_nif:dispatch(),
     os_pids := atomics:atomics_ref(),
     options := pitcrew_options:pool(),
     %% Monotonic milliseconds.
@@ -34,7 +34,6 @@
     os_pid = nil :: pos_integer() | nil,
     call :: pitcrew_nif:channel() | undefined,
     side :: pitcrew_nif:channel() | undefined,
-    %% Of a pipelined worker.
     reader = none :: pid() | none,
     call_ref = make_ref() :: reference(),
     side_ref = make_ref() :: reference(),
@@ -92,7 +91,7 @@ starting(state_timeout, too_late, Worker) ->
 starting(Type, Event, Worker) ->
     any_state(starting, Type, Event, Worker).
 
-greet(Channel, Hello, #worker{start = #{dispatch := none}}) -> pitcrew_nif:channel_send(Channel, Hello);
+greet(Channel, Hello, #worker{start = #{options := #{pipeline := 1}}}) -> pitcrew_nif:channel_send(Channel, Hello);
 greet(Channel, Hello, _) -> pitcrew_nif:channel_hello(Channel, Hello).
 
 %% Reads what the worker says on the call channel: that it is ready, or why not. An end of file is explained by the exit report.
@@ -137,20 +136,23 @@ maybe_ready(#worker{os_pid = OsPid, side = Side, tools = Tools} = Worker) when
 maybe_ready(Worker) ->
     {keep_state, Worker}.
 
-install(#worker{call = Channel, start = #{slots := Slots, dispatch := none, index := Index}} = Worker) ->
-    case pitcrew_nif:slots_install(Slots, Index, Channel) of
-        ok -> {ok, Worker};
-        {error, _} = Error -> Error
-    end;
-install(#worker{call = Channel, start = #{dispatch := Dispatch, index := Index, options := #{max_frame := Max}}} = Worker) ->
+install(#worker{call = Channel, start = Start} = Worker) ->
     Reader = pitcrew_reader:start_link(),
-    case pitcrew_nif:lane_open(Dispatch, Index, Channel, Reader, Max) of
+    case install(Channel, Reader, Start) of
         ok ->
             ok = pitcrew_reader:open(Reader, Channel),
             {ok, Worker#worker{reader = Reader}};
         {error, _} = Error ->
             Error
     end.
+
+install(Channel, Reader, #{dispatch := Dispatch, slots := Slots, index := Index, options := #{pipeline := 1, max_frame := Max}}) ->
+    case pitcrew_nif:lane_attach(Dispatch, Index, Channel, Reader, Max) of
+        ok -> pitcrew_nif:slots_install(Slots, Index, Channel);
+        {error, _} = Error -> Error
+    end;
+install(Channel, Reader, #{dispatch := Dispatch, index := Index, options := #{max_frame := Max}}) ->
+    pitcrew_nif:lane_open(Dispatch, Index, Channel, Reader, Max).
 
 %% ---- ready
 
@@ -161,18 +163,21 @@ ready(info, {pitcrew_channel, Channel, lost}, #worker{call = Channel}) ->
     {keep_state_and_data, [{state_timeout, ?LOST_MS, lost}]};
 ready(state_timeout, lost, Worker) ->
     kill(Worker);
-%% Of a pipelined worker: nobody waits for a call of its any more; or a call would be better off elsewhere, if it has not begun.
+%% Nobody waits for a call any more that a caller did not claim the slot for. Of a pipelined worker: a call would be better off elsewhere, if
+%% it has not begun.
+ready(info, {pitcrew_channel, Channel, {left, _}}, #worker{call = Channel, start = #{options := #{pipeline := 1}}} = Worker) ->
+    kill(Worker);
 ready(info, {pitcrew_channel, Channel, {left, Id}}, #worker{call = Channel, side = Side}) ->
     _ = pitcrew_nif:channel_send(Side, [?CANCEL, Id]),
     keep_state_and_data;
 ready(info, {pitcrew_move, Id}, #worker{side = Side}) ->
     _ = pitcrew_nif:channel_send(Side, [?CANCEL, Id, false]),
     keep_state_and_data;
-ready(info, {pitcrew_cancelled, Id, <<"unstarted">>}, #worker{call = Channel, reader = Reader}) when is_pid(Reader) ->
+ready(info, {pitcrew_cancelled, Id, <<"unstarted">>}, #worker{call = Channel, start = #{options := #{pipeline := Depth}}}) when Depth > 1 ->
     ok = pitcrew_nif:lane_drop(Channel, Id),
     keep_state_and_data;
 %% It was interrupted, and has the grace to end. If it does, the worker goes on with the others.
-ready(info, {pitcrew_cancelled, Id, <<"started">>}, #worker{reader = Reader, start = #{options := #{grace := Grace}}}) when is_pid(Reader) ->
+ready(info, {pitcrew_cancelled, Id, <<"started">>}, #worker{start = #{options := #{grace := Grace, pipeline := Depth}}}) when Depth > 1 ->
     {keep_state_and_data, [{{timeout, {left, Id}}, Grace, too_late}]};
 ready({timeout, {left, Id}}, too_late, #worker{call = Channel} = Worker) ->
     case pitcrew_nif:channel_info(Channel) of
@@ -274,7 +279,8 @@ judge(Reason, #worker{call = Channel, reader = none}) ->
 judge(Reason, #worker{call = Channel, reader = Reader}) ->
     %% What it answered before it died comes first.
     ok = pitcrew_reader:drain(Reader),
-    ok = pitcrew_nif:lane_end(Channel, Reason).
+    _ = pitcrew_nif:verdict(Channel, Reason),
+    ok.
 
 close(undefined) -> ok;
 close(Channel) -> _ = pitcrew_nif:channel_close(Channel), ok.
@@ -316,7 +322,7 @@ terminate(_, _, #worker{start = #{options := #{grace := Grace}, keeper := Keeper
     end.
 
 dismiss(#worker{ready_at = undefined}) -> false;
-dismiss(#worker{call = Channel, reader = Reader}) when is_pid(Reader) ->
+dismiss(#worker{call = Channel, start = #{options := #{pipeline := Depth}}}) when Depth > 1 ->
     pitcrew_nif:lane_shutdown(Channel) =:= ok;
 dismiss(#worker{call = Channel, start = #{slots := Slots, index := Index}}) ->
     ok = pitcrew_nif:slots_remove(Slots, Index),

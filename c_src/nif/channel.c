@@ -104,14 +104,12 @@ static void channel_down(ErlNifEnv *env, void *object, ErlNifPid *pid, ErlNifMon
     }
     if (c->lane != NULL) {
         pc_channel_end_lane(env, c, am_noproc);
-        pc_channel_close_lane(env, c);
-        return;
     }
     if (!pc_machine_judged(&c->machine)) {
         c->verdict = am_noproc; /* atoms need no env */
         pc_machine_verdict(&c->machine, pc_channel_actor(env));
     }
-    pc_machine_close(&c->machine, pc_channel_actor(env));
+    pc_channel_close(env, c);
 }
 
 int pc_channel_load(ErlNifEnv *env, ErlNifResourceFlags flags) {

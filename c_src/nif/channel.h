@@ -60,8 +60,9 @@ struct pc_channel {
     /* What a pipelined worker publishes, for life; or NULL. Its stream begins behind so many bytes. */
     const struct pc_started *started;
     uint64_t stream;
-    /* Of a pipelined worker (lane.h), from then on for life; the owner is then its reader. */
+    /* What it is while it is lent, or the worker pipelined (lane.h), and the process that then reads it. Set once, kept for life. */
     struct pc_lane *lane;
+    ErlNifPid reader;
 
     /* Set by install, kept for life. */
     struct pc_slots *slots;
@@ -121,13 +122,10 @@ void pc_channel_unselect(ErlNifEnv *env, struct pc_channel *channel);
 /* The owner answers one select message: afterwards nothing is armed, and `owed` is what else will come. */
 void pc_channel_answered(ErlNifEnv *env, struct pc_channel *channel);
 
-/* Slots, for the channel's machine: the channel's slot is free; tells the pool if somebody waits. */
+/* Slots, for the channel's machine: the channel's slot is free; it is lent to its lane if calls wait. */
 void pc_slots_hand_on(ErlNifEnv *env, struct pc_slots *slots, unsigned index, struct pc_channel *channel);
-/*
- * Takes a free slot off the table: a channel that the caller must release, or NULL. `queue_first` refuses when somebody
- * waits.
- */
-struct pc_channel *pc_slots_take(struct pc_slots *slots, bool queue_first, unsigned *index);
+/* Takes a free slot off the table: a channel that the caller must release, or NULL. */
+struct pc_channel *pc_slots_take(struct pc_slots *slots, unsigned *index);
 bool pc_slots_get(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_slots **slots);
 void pc_slots_release(struct pc_slots *slots);
 

@@ -18,12 +18,13 @@ static ErlNifResourceType *dispatcher_type;
 
 static void keep(void *channel) { enif_keep_resource(channel); }
 static void release(void *channel) { enif_release_resource(channel); }
-static void close_now(void *channel, void *env) {
+/* The machine was told to close before, and has waited for us to come out. */
+static void come_out(void *channel, void *env) {
     struct pc_channel *c = channel;
-    (void)enif_select(env, c->fd, ERL_NIF_SELECT_STOP, c, NULL, am_undefined);
+    pc_machine_leave(&c->machine, pc_channel_actor(env), PC_PIPELINED, false);
 }
 
-static const struct pc_lane_ops ops = {.keep = keep, .release = release, .close = close_now};
+static const struct pc_lane_ops ops = {.keep = keep, .release = release, .close = come_out};
 
 struct pc_lane_actor pc_lane_actor(ErlNifEnv *env) {
     return (struct pc_lane_actor){.ops = &ops, .env = env};
@@ -193,6 +194,9 @@ static void dispatcher_dtor(ErlNifEnv *env, void *object) {
         enif_free(owner); /* nothing of a resource that is gone is watched any more */
     }
     pc_dispatch_destroy(&dispatcher->d);
+    if (dispatcher->slots != NULL) {
+        pc_slots_release(dispatcher->slots);
+    }
     atomic_fetch_sub(&pc_nif_state(env)->slots, 1);
 }
 
@@ -206,13 +210,19 @@ ERL_NIF_TERM nif_dispatch_new(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
     (void)argc;
     unsigned depth;
     ErlNifPid pool;
+    struct pc_slots *slots = NULL;
     if (!enif_get_uint(env, argv[0], &depth) || depth == 0 || depth > MOST_DEPTH ||
-        !enif_get_local_pid(env, argv[1], &pool)) {
+        !(enif_is_identical(argv[1], am_none) || pc_slots_get(env, argv[1], &slots)) ||
+        !enif_get_local_pid(env, argv[2], &pool)) {
         return enif_make_badarg(env);
     }
     struct pc_dispatcher *dispatcher = enif_alloc_resource(dispatcher_type, sizeof *dispatcher);
     atomic_fetch_add(&pc_nif_state(env)->slots, 1);
     dispatcher->pool = pool;
+    dispatcher->slots = slots;
+    if (slots != NULL) {
+        enif_keep_resource(slots);
+    }
     ERL_NIF_TERM term = 0;
     if (pc_dispatch_init(&dispatcher->d, depth) &&
         enif_monitor_process(env, dispatcher, &pool, &dispatcher->pool_monitor) == 0) {

@@ -2,8 +2,9 @@
 #define PC_NIF_LANE_H
 
 /*
- * Pipelined workers in the VM: wire/dispatch.h bound to processes, messages and select. A pool has one dispatcher; a
- * channel that has become a lane belongs to it until it is closed. Whoever waits for a call is sent exactly one message
+ * Calls of many callers in the VM: wire/dispatch.h bound to processes, messages and select. A pool has one dispatcher, and each channel of its
+ * workers a lane. With pipelined workers the channel is the lane's until it is closed. Otherwise it is a slot, which callers claim, and
+ * is lent to its lane while calls wait. Whoever waits for a call is sent exactly one message
  *
  *   {pitcrew_end, Ref, Index | nil, BytesOut, QueueNs, Answer}
  *
@@ -18,6 +19,7 @@
 
 struct pc_dispatcher {
     struct pc_dispatch d;
+    struct pc_slots *slots; /* whose channels are lent; or NULL where workers are pipelined */
     ErlNifPid pool;
     ErlNifMonitor pool_monitor;
 };
@@ -51,13 +53,16 @@ void pc_job_drop(struct pc_job *job);
 enum pc_submitted pc_dispatcher_submit(ErlNifEnv *env, struct pc_dispatcher *dispatcher, struct pc_job *job,
                                        struct pc_body *body, struct pc_lane **lane);
 
+/* Of a channel in phase free that is somebody's for the moment: it becomes its lane's if calls wait, otherwise it is free again. */
+void pc_channel_lend(ErlNifEnv *env, struct pc_channel *channel);
+
 /* pc_lane_flush for a pinned lane of this channel, with what follows from its outcome; unpins. */
 void pc_channel_flush_lane(ErlNifEnv *env, struct pc_channel *channel, bool unblock);
 
 /* The worker is dead, or will start nothing more: what it had started ends with `reason`, the others with `unstarted`. */
 void pc_channel_end_lane(ErlNifEnv *env, struct pc_channel *channel, ERL_NIF_TERM reason);
 
-/* No more I/O on a channel that is a lane. Idempotent. */
-void pc_channel_close_lane(ErlNifEnv *env, struct pc_channel *channel);
+/* No more I/O on a channel, whoever has it. Idempotent. */
+void pc_channel_close(ErlNifEnv *env, struct pc_channel *channel);
 
 #endif

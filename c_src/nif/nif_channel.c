@@ -206,14 +206,12 @@ ERL_NIF_TERM nif_channel_close(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv
     }
     if (c->lane != NULL) {
         pc_channel_end_lane(env, c, am_closed);
-        pc_channel_close_lane(env, c);
-        return am_ok;
     }
     if (!pc_machine_judged(&c->machine)) {
         c->verdict = am_closed;
         pc_machine_verdict(&c->machine, pc_channel_actor(env));
     }
-    pc_machine_close(&c->machine, pc_channel_actor(env));
+    pc_channel_close(env, c);
     return am_ok;
 }
 

@@ -4,47 +4,34 @@
  */
 #include "nif/atoms.h"
 #include "nif/channel.h"
+#include "nif/lane.h"
 #include "nif/nif.h"
 
 /* ---- claim ---- */
 
-static ERL_NIF_TERM claim(ErlNifEnv *env, struct pc_slots *slots, const ErlNifPid *pid, bool queue_first) {
-    struct pc_channel *c;
-    unsigned index;
-    while ((c = pc_slots_take(slots, queue_first, &index)) != NULL) {
-        if (pc_machine_enter(&c->machine, PC_FREE) == 0) {
-            enif_release_resource(c); /* condemned while it lay free; its process takes it off the table */
-            continue;
-        }
-        c->owner = *pid;
-        bool dead = enif_monitor_process(env, c, pid, &c->owner_monitor) != 0;
-        ERL_NIF_TERM result =
-            dead ? am_noproc : enif_make_tuple3(env, am_ok, enif_make_resource(env, c), enif_make_uint(env, index));
-        pc_machine_leave(&c->machine, pc_channel_actor(env), dead ? PC_FREE : PC_CLAIMED, false);
-        enif_release_resource(c);
-        return result;
-    }
-    return am_busy;
-}
-
 ERL_NIF_TERM nif_claim(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     (void)argc;
     struct pc_slots *slots;
+    struct pc_channel *c;
+    unsigned index;
     ErlNifPid self;
     if (!pc_slots_get(env, argv[0], &slots) || enif_self(env, &self) == NULL) {
         return enif_make_badarg(env);
     }
-    return claim(env, slots, &self, true);
-}
-
-ERL_NIF_TERM nif_claim_for(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
-    (void)argc;
-    struct pc_slots *slots;
-    ErlNifPid pid;
-    if (!pc_slots_get(env, argv[0], &slots) || !enif_get_local_pid(env, argv[1], &pid)) {
-        return enif_make_badarg(env);
+    while ((c = pc_slots_take(slots, &index)) != NULL) {
+        if (pc_machine_enter(&c->machine, PC_FREE) == 0) {
+            enif_release_resource(c); /* condemned while it lay free; its process takes it off the table */
+            continue;
+        }
+        c->owner = self;
+        /* The process is alive, since it runs this, and stays alive until it is through. */
+        (void)enif_monitor_process(env, c, &self, &c->owner_monitor);
+        ERL_NIF_TERM result = enif_make_tuple3(env, am_ok, enif_make_resource(env, c), enif_make_uint(env, index));
+        pc_machine_leave(&c->machine, pc_channel_actor(env), PC_CLAIMED, false);
+        enif_release_resource(c);
+        return result;
     }
-    return claim(env, slots, &pid, false);
+    return am_busy;
 }
 
 /* ---- the end of a claim ---- */
@@ -101,6 +88,9 @@ ERL_NIF_TERM nif_verdict(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     }
     if (!pc_channel_is_controller(env, c)) {
         return enif_make_tuple2(env, am_error, am_not_owner);
+    }
+    if (c->lane != NULL) {
+        pc_channel_end_lane(env, c, argv[1]);
     }
     if (!pc_machine_judged(&c->machine)) {
         c->verdict_env = enif_alloc_env();

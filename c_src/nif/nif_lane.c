@@ -24,6 +24,11 @@ static bool lane_of(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_channel **chann
     return pc_channel_get(env, term, channel) && (*channel)->lane != NULL;
 }
 
+static bool read_lane(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_channel **channel, ErlNifPid *self) {
+    return lane_of(env, term, channel) && enif_self(env, self) != NULL &&
+           enif_compare_pids(self, &(*channel)->reader) == 0;
+}
+
 static bool controlled_lane(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_channel **channel) {
     return lane_of(env, term, channel) && pc_channel_is_controller(env, *channel);
 }
@@ -42,7 +47,7 @@ static void tell_lost(ErlNifEnv *env, struct pc_channel *c) {
 void pc_channel_flush_lane(ErlNifEnv *env, struct pc_channel *c, bool unblock) {
     switch (pc_lane_flush(c->lane, unblock)) {
     case PC_IO_AGAIN:
-        if (enif_select(env, c->fd, ERL_NIF_SELECT_WRITE, c, &c->owner, am_undefined) < 0) {
+        if (enif_select(env, c->fd, ERL_NIF_SELECT_WRITE, c, &c->reader, am_undefined) < 0) {
             tell_lost(env, c);
         }
         break;
@@ -57,40 +62,79 @@ void pc_channel_flush_lane(ErlNifEnv *env, struct pc_channel *c, bool unblock) {
 
 /* ---- Birth and end */
 
-ERL_NIF_TERM nif_lane_open(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
-    (void)argc;
+/* Dispatcher, index, channel, reader, max_frame; enters the channel in phase control, or *refusal says why not. */
+static bool attach(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct pc_channel **channel, ERL_NIF_TERM *refusal) {
     struct pc_dispatcher *dispatcher;
     unsigned index;
-    struct pc_channel *c;
-    ErlNifPid reader;
     ErlNifUInt64 max_frame;
+    ErlNifPid reader;
     if (!pc_dispatcher_get(env, argv[0], &dispatcher) || !enif_get_uint(env, argv[1], &index) ||
-        !pc_channel_get(env, argv[2], &c) || !enif_get_local_pid(env, argv[3], &reader) ||
+        !pc_channel_get(env, argv[2], channel) || !enif_get_local_pid(env, argv[3], &reader) ||
         !enif_get_uint64(env, argv[4], &max_frame) || max_frame > PC_MAX_FRAME) {
-        return enif_make_badarg(env);
+        *refusal = enif_make_badarg(env);
+        return false;
     }
+    struct pc_channel *c = *channel;
     if (!pc_channel_is_controller(env, c)) {
-        return enif_make_tuple2(env, am_error, am_not_owner);
+        *refusal = enif_make_tuple2(env, am_error, am_not_owner);
+        return false;
     }
-    struct pc_lane *lane = enif_alloc(sizeof *lane);
-    if (c->started == NULL || pc_machine_enter(&c->machine, PC_CONTROL) == 0) {
-        enif_free(lane);
-        return enif_make_tuple2(env, am_error, am_closed);
+    if (c->lane != NULL || pc_machine_enter(&c->machine, PC_CONTROL) == 0) {
+        *refusal = enif_make_tuple2(env, am_error, am_closed);
+        return false;
     }
-    pc_lane_init(lane, &dispatcher->d, c, c->fd, index, (size_t)max_frame);
+    c->reader = reader;
+    c->stream = c->in.total;
+    c->max_frame = (size_t)max_frame;
+    c->lane = enif_alloc(sizeof *c->lane);
+    pc_lane_init(c->lane, &dispatcher->d, c, c->fd, index, c->max_frame);
     enif_keep_resource(dispatcher);
     enif_keep_resource(c); /* the dispatcher's, until the lane is closed */
-    c->max_frame = (size_t)max_frame;
-    c->owner = reader;
-    c->stream = c->in.total;
-    c->lane = lane;
-    pc_machine_leave(&c->machine, pc_channel_actor(env), PC_PIPELINED, false);
-    if (!pc_lane_pin(lane, pc_lane_actor(env)) || !pc_lane_open(lane, now_ns())) {
-        pc_lane_unpin(lane, pc_lane_actor(env));
+    return true;
+}
+
+/* The channel will be a slot, which can be lent. */
+ERL_NIF_TERM nif_lane_attach(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_channel *c;
+    ERL_NIF_TERM refusal;
+    if (!attach(env, argv, &c, &refusal)) {
+        return refusal;
+    }
+    pc_machine_leave(&c->machine, pc_channel_actor(env), PC_CONTROL, false);
+    return am_ok;
+}
+
+/* The channel is a pipelined worker's, and from now on a lane. */
+ERL_NIF_TERM nif_lane_open(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_channel *c;
+    ERL_NIF_TERM refusal;
+    if (!attach(env, argv, &c, &refusal)) {
+        return refusal;
+    }
+    if (!pc_lane_open(c->lane, 0, false, now_ns(), pc_lane_actor(env))) {
+        pc_machine_leave(&c->machine, pc_channel_actor(env), PC_CONTROL, false);
         return enif_make_tuple2(env, am_error, am_closed);
     }
+    pc_machine_become(&c->machine, PC_PIPELINED);
     pc_channel_flush_lane(env, c, false);
     return am_ok;
+}
+
+void pc_channel_lend(ErlNifEnv *env, struct pc_channel *c) {
+    if (pc_machine_enter(&c->machine, PC_FREE) == 0) {
+        return; /* condemned while it lay free; its process takes it off the table */
+    }
+    if (!pc_lane_open(c->lane, c->call_id, true, now_ns(), pc_lane_actor(env))) {
+        pc_machine_leave(&c->machine, pc_channel_actor(env), PC_FREE, false);
+        return;
+    }
+    c->max_frame = c->lane->max_frame;
+    pc_machine_become(&c->machine, PC_PIPELINED);
+    ErlNifEnv *message = enif_alloc_env();
+    pc_send(env, &c->reader, message, am_pitcrew_lent);
+    pc_channel_flush_lane(env, c, false);
 }
 
 /* Calls that were in the lane end with `answer`; those that nobody waits for just end. */
@@ -108,26 +152,17 @@ static void end_calls(ErlNifEnv *env, struct pc_call *calls, ERL_NIF_TERM answer
 }
 
 void pc_channel_end_lane(ErlNifEnv *env, struct pc_channel *c, ERL_NIF_TERM reason) {
-    uint64_t started = pc_started_id(c->started);
+    uint64_t started = c->started == NULL ? UINT64_MAX : pc_started_id(c->started);
     pc_lane_stop(c->lane);
     end_calls(env, pc_lane_take_after(c->lane, started), am_unstarted);
     end_calls(env, pc_lane_take_after(c->lane, 0), enif_make_tuple2(env, am_exit, reason));
 }
 
-void pc_channel_close_lane(ErlNifEnv *env, struct pc_channel *c) {
-    if (pc_lane_close(c->lane, pc_lane_actor(env))) {
+void pc_channel_close(ErlNifEnv *env, struct pc_channel *c) {
+    pc_machine_close(&c->machine, pc_channel_actor(env));
+    if (c->lane != NULL && pc_lane_close(c->lane, pc_lane_actor(env))) {
         enif_release_resource(c);
     }
-}
-
-ERL_NIF_TERM nif_lane_end(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
-    (void)argc;
-    struct pc_channel *c;
-    if (!controlled_lane(env, argv[0], &c)) {
-        return enif_make_badarg(env);
-    }
-    pc_channel_end_lane(env, c, argv[1]);
-    return am_ok;
 }
 
 /* The worker has dropped a call that it had not started. */
@@ -315,17 +350,30 @@ static void say_idle(ErlNifEnv *env, struct pc_channel *c) {
     }
 }
 
+static bool is_lent(const struct pc_channel *c) { return pc_dispatcher_of(c->lane)->slots != NULL; }
+
+/* One that has nothing more to do is a free slot again, perhaps to be lent again at once. Unpinned if so. */
+static bool give_back(ErlNifEnv *env, struct pc_channel *c) {
+    uint64_t last_id;
+    if (!pc_lane_return(c->lane, pc_lane_actor(env), &last_id)) {
+        return false;
+    }
+    c->call_id = last_id;
+    pc_machine_leave(&c->machine, pc_channel_actor(env), PC_FREE, false);
+    return true;
+}
+
 ERL_NIF_TERM nif_lane_deliver(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     (void)argc;
     struct pc_channel *c;
     ErlNifPid self;
     struct pc_budget budget;
     unsigned n;
-    if (!lane_of(env, argv[0], &c) || !pc_channel_is_owner(env, c, &self) || !enif_is_ref(env, argv[1])) {
+    if (!read_lane(env, argv[0], &c, &self) || !enif_is_ref(env, argv[1])) {
         return enif_make_badarg(env);
     }
     if (!pc_lane_pin(c->lane, pc_lane_actor(env))) {
-        return am_closed;
+        return am_idle; /* lent back, or closed */
     }
     pc_budget_init(&budget, 0);
     enum pc_io io = deliver_all(env, c, &budget, &n);
@@ -334,7 +382,9 @@ ERL_NIF_TERM nif_lane_deliver(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
     if (io == PC_IO_EOF || io == PC_IO_BAD) {
         tell_lost(env, c);
         answer = am_lost;
-    } else if (io == PC_IO_AGAIN && n == 0) {
+    } else if (is_lent(c) && give_back(env, c)) {
+        return am_idle;
+    } else if (io == PC_IO_AGAIN && n == 0 && !(is_lent(c) && pc_lane_is_idle(c->lane))) {
         say_idle(env, c);
         answer = enif_select(env, c->fd, ERL_NIF_SELECT_READ, c, &self, argv[1]) < 0 ? am_lost : am_again;
     }
@@ -346,7 +396,7 @@ ERL_NIF_TERM nif_lane_flush(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     (void)argc;
     struct pc_channel *c;
     ErlNifPid self;
-    if (!lane_of(env, argv[0], &c) || !pc_channel_is_owner(env, c, &self)) {
+    if (!read_lane(env, argv[0], &c, &self)) {
         return enif_make_badarg(env);
     }
     if (pc_lane_pin(c->lane, pc_lane_actor(env))) {
@@ -360,10 +410,10 @@ ERL_NIF_TERM nif_lane_recover(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
     struct pc_channel *c;
     ErlNifPid self;
     const uint8_t *data;
-    if (!lane_of(env, argv[0], &c) || !pc_channel_is_owner(env, c, &self)) {
+    if (!read_lane(env, argv[0], &c, &self)) {
         return enif_make_badarg(env);
     }
-    size_t n = pc_started_unsent(c->started, c->in.total - c->stream, &data);
+    size_t n = c->started == NULL ? 0 : pc_started_unsent(c->started, c->in.total - c->stream, &data);
     if (n > 0) {
         (void)pc_inbox_append(&c->in, data, n); /* without memory for them the calls end as those of a dead worker */
     }

@@ -34,6 +34,17 @@ static ERL_NIF_TERM refuse(ErlNifEnv *env, enum pc_status status) {
     return encode_error(env, &err);
 }
 
+/* Slots that came free before the call was in the queue: whoever freed them did not see it. */
+static void lend_free(ErlNifEnv *env, struct pc_dispatcher *dispatcher) {
+    struct pc_channel *c;
+    unsigned index;
+    while (dispatcher->slots != NULL && pc_dispatch_waits(&dispatcher->d) &&
+           (c = pc_slots_take(dispatcher->slots, &index)) != NULL) {
+        pc_channel_lend(env, c);
+        enif_release_resource(c);
+    }
+}
+
 /* Takes the body's memory if that is owned. */
 static ERL_NIF_TERM submit(ErlNifEnv *env, const struct submission *s, struct pc_body *body) {
     struct pc_lane *lane;
@@ -51,6 +62,7 @@ static ERL_NIF_TERM submit(ErlNifEnv *env, const struct submission *s, struct pc
         return am_ok;
     }
     if (how == PC_SUBMIT_QUEUED) {
+        lend_free(env, s->dispatcher);
         return am_queued;
     }
     if (job != NULL) {

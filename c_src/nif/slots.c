@@ -5,10 +5,10 @@
  * The table refers to its channels and they to it; the circle is opened by slots_remove, or when the pool's process ends.
  */
 #include "nif/nif.h"
-#include "nif/send.h"
 
 #include "nif/atoms.h"
 #include "nif/channel.h"
+#include "nif/lane.h"
 
 enum { MAX_SLOTS = 65536 };
 
@@ -16,7 +16,6 @@ struct pc_slots {
     ErlNifMutex *lock;
     ErlNifPid pool;
     ErlNifMonitor pool_monitor;
-    bool waiting;
     bool over; /* the pool's process is gone */
     unsigned size;
     unsigned free_count;
@@ -84,10 +83,10 @@ int pc_slots_load(ErlNifEnv *env, ErlNifResourceFlags flags) {
     return slots_type == NULL ? -1 : 0;
 }
 
-struct pc_channel *pc_slots_take(struct pc_slots *s, bool queue_first, unsigned *index) {
+struct pc_channel *pc_slots_take(struct pc_slots *s, unsigned *index) {
     struct pc_channel *channel = NULL;
     enif_mutex_lock(s->lock);
-    if (s->free_count > 0 && !(queue_first && s->waiting)) {
+    if (s->free_count > 0) {
         *index = s->free_stack[--s->free_count];
         s->is_free[*index] = false;
         channel = s->channels[*index];
@@ -97,19 +96,31 @@ struct pc_channel *pc_slots_take(struct pc_slots *s, bool queue_first, unsigned 
     return channel;
 }
 
-void pc_slots_hand_on(ErlNifEnv *env, struct pc_slots *s, unsigned index, struct pc_channel *channel) {
-    bool tell = false;
+static void put_back(struct pc_slots *s, unsigned index, const struct pc_channel *channel) {
     enif_mutex_lock(s->lock);
     if (s->channels[index] == channel && !s->is_free[index]) {
         s->is_free[index] = true;
         s->free_stack[s->free_count++] = index;
-        tell = s->waiting;
     }
     enif_mutex_unlock(s->lock);
-    if (tell) {
-        ErlNifEnv *message = enif_alloc_env();
-        pc_send(env, &s->pool, message,
-                enif_make_tuple3(message, am_pitcrew_slots, enif_make_resource(message, s), am_freed));
+}
+
+static bool waits(const struct pc_channel *channel) {
+    return channel->lane != NULL && pc_dispatch_waits(channel->lane->dispatch);
+}
+
+void pc_slots_hand_on(ErlNifEnv *env, struct pc_slots *s, unsigned index, struct pc_channel *channel) {
+    struct pc_channel *next = channel;
+    if (!waits(channel)) {
+        put_back(s, index, channel);
+        /* A call that was queued before that may have found nothing free. */
+        next = waits(channel) ? pc_slots_take(s, &index) : NULL;
+    }
+    if (next != NULL) {
+        pc_channel_lend(env, next);
+    }
+    if (next != NULL && next != channel) {
+        enif_release_resource(next);
     }
 }
 
@@ -188,18 +199,6 @@ ERL_NIF_TERM nif_slots_remove(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
     return am_ok;
 }
 
-ERL_NIF_TERM nif_slots_set_waiting(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
-    (void)argc;
-    struct pc_slots *s;
-    if (!pc_slots_get(env, argv[0], &s) || !enif_is_atom(env, argv[1])) {
-        return enif_make_badarg(env);
-    }
-    enif_mutex_lock(s->lock);
-    s->waiting = enif_is_identical(argv[1], am_true);
-    enif_mutex_unlock(s->lock);
-    return am_ok;
-}
-
 ERL_NIF_TERM nif_slots_info(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     (void)argc;
     struct pc_slots *s;
@@ -212,12 +211,11 @@ ERL_NIF_TERM nif_slots_info(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
         installed += s->channels[i] != NULL;
     }
     unsigned free_count = s->free_count;
-    bool waiting = s->waiting;
     enif_mutex_unlock(s->lock);
-    ERL_NIF_TERM keys[] = {am_size, am_installed, am_free, am_waiting};
+    ERL_NIF_TERM keys[] = {am_size, am_installed, am_free};
     ERL_NIF_TERM values[] = {enif_make_uint(env, s->size), enif_make_uint(env, installed),
-                             enif_make_uint(env, free_count), waiting ? am_true : am_false};
+                             enif_make_uint(env, free_count)};
     ERL_NIF_TERM map;
-    (void)enif_make_map_from_arrays(env, keys, values, 4, &map);
+    (void)enif_make_map_from_arrays(env, keys, values, 3, &map);
     return map;
 }

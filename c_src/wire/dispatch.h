@@ -55,7 +55,7 @@ struct pc_call {
 struct pc_lane_ops {
     void (*keep)(void *channel);
     void (*release)(void *channel);
-    /* Give the descriptor back. Once; nobody is at it. */
+    /* The channel is not the lane's any more, nor will it be: nobody is at the descriptor. Once. */
     void (*close)(void *channel, void *env);
 };
 
@@ -80,6 +80,7 @@ struct pc_lane {
     size_t max_frame;
 
     /* Under the dispatcher's lock. */
+    bool held;      /* the channel is the lane's */
     bool open;      /* takes calls */
     bool closed;    /* the descriptor goes back as soon as nobody is at it */
     bool flushing;  /* somebody sends what `sending` holds */
@@ -106,10 +107,10 @@ struct pc_dispatch {
     bool over;
     bool balancing;
     unsigned lanes;
-    unsigned loaded; /* lanes that hold two calls or more */
-    unsigned least;  /* no open lane has a smaller load */
-    size_t out;      /* calls in lanes */
-    size_t queued;
+    unsigned loaded;       /* lanes that hold two calls or more */
+    unsigned least;        /* no open lane has a smaller load */
+    size_t out;            /* calls in lanes */
+    _Atomic size_t queued; /* written under the lock */
     struct pc_call *first, *last;
     struct pc_lane **by_load; /* depth + 1 lists of open lanes */
     struct pc_owner *owners[PC_OWNER_BUCKETS];
@@ -169,14 +170,22 @@ struct pc_dispatch_counts {
 };
 void pc_dispatch_count(struct pc_dispatch *d, struct pc_dispatch_counts *n);
 
-/* A new way to a worker, over a socket that stays the channel's; it gets calls at once if some wait: then flush it. */
+/* Whether there is a queue. Without the lock: whoever makes room and then asks cannot miss a call that was queued before. */
+static inline bool pc_dispatch_waits(struct pc_dispatch *d) { return d->queued > 0; }
+
+/* A way to a worker, over a socket that stays the channel's. */
 void pc_lane_init(struct pc_lane *lane, struct pc_dispatch *d, void *channel, int fd, unsigned index, size_t max_frame);
-/* False when the dispatcher is over. */
-bool pc_lane_open(struct pc_lane *lane, int64_t now);
+/*
+ * The channel is the lane's, whose ids go on after `last_id`; calls that wait go out. Pinned then: flush it. False: it is closed, the
+ * dispatcher is over, or, with `if_needed`, nobody waits.
+ */
+bool pc_lane_open(struct pc_lane *lane, uint64_t last_id, bool if_needed, int64_t now, struct pc_lane_actor at);
+/* The channel is not the lane's any more, if it has nothing to do and nobody waits: *last_id is the last one used. The pin of the caller's goes with it. */
+bool pc_lane_return(struct pc_lane *lane, struct pc_lane_actor at, uint64_t *last_id);
 /* Closed, empty, and nobody is at it. */
 void pc_lane_destroy(struct pc_lane *lane);
 
-/* At the descriptor: false when it is closed. Every success is followed by one pc_lane_unpin or pc_lane_flush. */
+/* At the descriptor: false when it is closed, or not the lane's. Every success is followed by one pc_lane_unpin or pc_lane_flush. */
 bool pc_lane_pin(struct pc_lane *lane, struct pc_lane_actor at);
 void pc_lane_unpin(struct pc_lane *lane, struct pc_lane_actor at);
 
@@ -205,6 +214,8 @@ void pc_lane_count(struct pc_lane *lane, struct pc_lane_counts *n);
 
 /* Whole frames that are no calls, to be flushed. False when out of memory, or, with `only_idle`, when calls are out; then the lane has stopped, too. */
 bool pc_lane_append(struct pc_lane *lane, const uint8_t *frames, size_t n, bool only_idle);
+
+bool pc_lane_is_idle(struct pc_lane *lane);
 
 /* Takes no more calls. */
 void pc_lane_stop(struct pc_lane *lane);

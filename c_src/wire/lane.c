@@ -69,16 +69,19 @@ void pc_lane_init(struct pc_lane *lane, struct pc_dispatch *d, void *channel, in
     load_out_init(&lane->sending);
 }
 
-bool pc_lane_open(struct pc_lane *lane, int64_t now) {
+bool pc_lane_open(struct pc_lane *lane, uint64_t last_id, bool if_needed, int64_t now, struct pc_lane_actor at) {
+    struct pc_dispatch *d = lane->dispatch;
     lock(lane);
-    lane->open = !lane->dispatch->over;
-    if (lane->open) {
+    bool opens = !lane->closed && !d->over && (!if_needed || d->first != NULL);
+    if (opens) {
+        lane->last_id = last_id;
+        lane->held = lane->open = true;
         pc_lane_list(lane);
         (void)pc_lane_refill(lane, now);
+        pc_lane_enter(lane, at);
     }
-    bool open = lane->open;
     unlock(lane);
-    return open;
+    return opens;
 }
 
 void pc_lane_destroy(struct pc_lane *lane) {
@@ -118,6 +121,13 @@ bool pc_lane_append(struct pc_lane *lane, const uint8_t *frames, size_t n, bool 
     return good;
 }
 
+bool pc_lane_is_idle(struct pc_lane *lane) {
+    lock(lane);
+    bool idle = lane->load == 0;
+    unlock(lane);
+    return idle;
+}
+
 void pc_lane_count(struct pc_lane *lane, struct pc_lane_counts *n) {
     lock(lane);
     n->load += lane->load;
@@ -136,17 +146,35 @@ void pc_lane_enter(struct pc_lane *lane, struct pc_lane_actor at) {
 
 bool pc_lane_pin(struct pc_lane *lane, struct pc_lane_actor at) {
     lock(lane);
-    bool open = !lane->closed;
-    if (open) {
+    bool good = lane->held && !lane->closed;
+    if (good) {
         pc_lane_enter(lane, at);
     }
     unlock(lane);
-    return open;
+    return good;
+}
+
+bool pc_lane_return(struct pc_lane *lane, struct pc_lane_actor at, uint64_t *last_id) {
+    lock(lane);
+    bool idle = lane->users == 1 && lane->open && !lane->closed && lane->load == 0 &&
+                pc_outbox_pending(&lane->pending.box) + pc_outbox_pending(&lane->sending.box) == 0;
+    if (idle) {
+        stop(lane);
+        lane->held = false;
+        lane->users = 0;
+        *last_id = lane->last_id;
+    }
+    unlock(lane);
+    if (idle) {
+        at.ops->release(lane->channel);
+    }
+    return idle;
 }
 
 void pc_lane_unpin(struct pc_lane *lane, struct pc_lane_actor at) {
     lock(lane);
-    bool last = --lane->users == 0 && lane->closed;
+    bool last = --lane->users == 0 && lane->closed && lane->held;
+    lane->held = lane->held && !last;
     unlock(lane);
     if (last) {
         at.ops->close(lane->channel, at.env);
@@ -157,7 +185,8 @@ void pc_lane_unpin(struct pc_lane *lane, struct pc_lane_actor at) {
 bool pc_lane_close(struct pc_lane *lane, struct pc_lane_actor at) {
     lock(lane);
     bool first = !lane->closed;
-    bool now = first && lane->users == 0;
+    bool now = first && lane->users == 0 && lane->held;
+    lane->held = lane->held && !now;
     stop(lane);
     lane->closed = true;
     unlock(lane);

@@ -33,6 +33,11 @@ uint32_t pc_machine_enter(struct pc_machine *m, uint32_t phases) {
     return seen & PC_PHASES;
 }
 
+void pc_machine_become(struct pc_machine *m, enum pc_phase phase) {
+    uint32_t seen = pc_machine_word(m);
+    while (!swap(m, &seen, (seen & ~(uint32_t)PC_PHASES) | phase)) {}
+}
+
 /* A verdict reaches only an owner that waits: one whose call is outstanding and who has neither left nor died. */
 static bool owner_waits(uint32_t word) { return (word & PC_OUTSTANDING) != 0 && (word & (PC_LEFT | PC_GONE)) == 0; }
 

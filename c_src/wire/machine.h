@@ -19,7 +19,7 @@ enum pc_phase {
     PC_WAITING = 1 << 4,
     PC_READING = 1 << 5,
     PC_STREAMING = 1 << 6,
-    PC_PIPELINED = 1 << 7, /* dispatch.h has it from here on */
+    PC_PIPELINED = 1 << 7, /* a lane of dispatch.h, which is inside all the time */
 };
 enum {
     PC_PHASES = (1 << 8) - 1,
@@ -75,6 +75,9 @@ static inline uint32_t pc_machine_word(const struct pc_machine *m) {
  * poisoned, closed, in another phase, or somebody is inside. Every success is followed by one pc_machine_leave.
  */
 uint32_t pc_machine_enter(struct pc_machine *m, uint32_t phases);
+
+/* Inside: another phase, and still inside. */
+void pc_machine_become(struct pc_machine *m, enum pc_phase phase);
 
 /*
  * Comes out with a new phase; `lost` sets PC_BROKEN and tells the worker's process. Does what fell due meanwhile: an owner that

@@ -30,10 +30,8 @@ channel_test_() ->
           {abandon_after_a_verdict_says_so, fun abandon_after_a_verdict_says_so/1},
           {caller_death_with_a_call_cuts, fun caller_death_with_a_call_cuts/1},
           {caller_death_without_a_call_frees, fun caller_death_without_a_call_frees/1},
-          {claim_for_the_dead, fun claim_for_the_dead/1},
           {only_the_owner_may_call, fun only_the_owner_may_call/1},
           {only_the_controller_may_close, fun only_the_controller_may_close/1},
-          {the_queue_is_not_overtaken, fun the_queue_is_not_overtaken/1},
           {a_peer_that_is_gone_before_the_call, fun a_peer_that_is_gone_before_the_call/1},
           {controller_death_is_a_verdict, fun controller_death_is_a_verdict/1},
           {an_answer_within_the_poll_needs_no_message, fun an_answer_within_the_poll_needs_no_message/1},
@@ -380,12 +378,6 @@ caller_death_without_a_call_frees(#{slots := Slots}) ->
     wait_until(fun() -> maps:get(free, pitcrew_nif:slots_info(Slots)) =:= 1 end),
     nothing_in_the_mailbox().
 
-claim_for_the_dead(#{slots := Slots}) ->
-    {Pid, Monitor} = spawn_monitor(fun() -> ok end),
-    receive {'DOWN', Monitor, process, Pid, _} -> ok end,
-    ?assertEqual(noproc, pitcrew_nif:claim_for(Slots, Pid)),
-    ?assertMatch(#{free := 1}, pitcrew_nif:slots_info(Slots)).
-
 only_the_owner_may_call(#{slots := Slots}) ->
     Channel = claim(Slots),
     badarg = in_another_process(fun() -> exit(try call(Channel, make_ref(), []) catch error:E -> E end) end),
@@ -399,17 +391,6 @@ only_the_controller_may_close(#{channel := Channel}) ->
     end),
     Error = {error, not_owner},
     receive {results, A, B, C} -> ?assertEqual([Error, Error, Error], [A, B, C]) end.
-
-the_queue_is_not_overtaken(#{slots := Slots}) ->
-    Channel = claim(Slots),
-    ok = pitcrew_nif:slots_set_waiting(Slots, true),
-    ok = pitcrew_nif:checkin(Channel),
-    receive {pitcrew_slots, Slots, freed} -> ok after 5000 -> error(not_told) end,
-    ?assertEqual(busy, pitcrew_nif:claim(Slots)),
-    {ok, Channel, 0} = pitcrew_nif:claim_for(Slots, self()),
-    ok = pitcrew_nif:slots_set_waiting(Slots, false),
-    ok = pitcrew_nif:checkin(Channel),
-    nothing_in_the_mailbox().
 
 a_peer_that_is_gone_before_the_call(#{slots := Slots, worker := Worker}) ->
     Channel = claim(Slots),
