@@ -227,7 +227,7 @@ lane_shutdown(_Channel) -> erlang:nif_error(not_loaded).
 
 %% Native handles alive, for leak gates.
 -spec live() ->
-    #{listeners := integer(), channels := integer(), slots := integer(), descriptors := integer(),
+    #{listeners := integer(), channels := integer(), slots := integer(), dispatchers := integer(), descriptors := integer(),
       suspended := integer()}.
 live() -> erlang:nif_error(not_loaded).
 

@@ -197,7 +197,7 @@ static void dispatcher_dtor(ErlNifEnv *env, void *object) {
     if (dispatcher->slots != NULL) {
         pc_slots_release(dispatcher->slots);
     }
-    atomic_fetch_sub(&pc_nif_state(env)->slots, 1);
+    atomic_fetch_sub(&pc_nif_state(env)->dispatchers, 1);
 }
 
 int pc_dispatcher_load(ErlNifEnv *env, ErlNifResourceFlags flags) {
@@ -217,7 +217,7 @@ ERL_NIF_TERM nif_dispatch_new(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
         return enif_make_badarg(env);
     }
     struct pc_dispatcher *dispatcher = enif_alloc_resource(dispatcher_type, sizeof *dispatcher);
-    atomic_fetch_add(&pc_nif_state(env)->slots, 1);
+    atomic_fetch_add(&pc_nif_state(env)->dispatchers, 1);
     dispatcher->pool = pool;
     dispatcher->slots = slots;
     if (slots != NULL) {

@@ -23,6 +23,7 @@ struct pc_nif_state {
     atomic_llong listeners;
     atomic_llong channels;
     atomic_llong slots;
+    atomic_llong dispatchers;
     atomic_llong descriptors;
     atomic_llong suspended;     /* encodings between two schedulers */
     struct pc_term_state *term; /* the codec's */

@@ -140,7 +140,7 @@ static void unload(ErlNifEnv *env, void *priv) {
     bool last = atomic_fetch_sub(&state->incarnations, 1) == 1;
     /* Destructors of handles that outlive the module still count down here, so with any alive the state stays. */
     if (last && atomic_load(&state->listeners) + atomic_load(&state->channels) + atomic_load(&state->slots) +
-                        atomic_load(&state->suspended) ==
+                        atomic_load(&state->dispatchers) + atomic_load(&state->suspended) ==
                     0) {
         pc_term_state_free(state->term);
         enif_free(state);
