@@ -9,6 +9,7 @@
 -export([claim/1, claim_for/2, call/9, call_json/7, reply/3, checkin/1, abandon/2, verdict/2]).
 -export([dispatch_new/2, dispatch_info/1, dispatch_uneven/2, submit/8, submit_json/5, leave/3]).
 -export([lane_open/5, lane_deliver/2, lane_recover/1, lane_flush/1, lane_drop/2, lane_end/2, lane_shutdown/1]).
+-export([finish/1, adopt/2]).
 -export([live/0, longest_stay/1]).
 -on_load(load/0).
 
@@ -111,10 +112,11 @@ channel_recv(_Channel, _Ref) -> erlang:nif_error(not_loaded).
 %% Idempotent; any phase; only by the controlling process. Its death does the same.
 -spec channel_close(channel()) -> ok | {error, not_owner}.
 channel_close(_Channel) -> erlang:nif_error(not_loaded).
-%% Of a lane: how many calls are out, and which is the first of them, or 0.
+%% `call_id' is that of the last call whose frame was made. Of a lane: how many calls are out, and which is the first of
+%% them, or 0.
 -spec channel_info(channel()) ->
     #{phase := atom(), flags := [atom()], bytes_in := integer(), bytes_out := integer(), calls := integer(),
-      load := integer(), first := non_neg_integer()}.
+      call_id := non_neg_integer(), load := integer(), first := non_neg_integer()}.
 channel_info(_Channel) -> erlang:nif_error(not_loaded).
 
 %% Slots: a fixed table, indices 0..Size-1. Pool is told {pitcrew_slots, Slots, freed} at a check-in while `waiting' is
@@ -166,7 +168,8 @@ call_json(_Channel, _Ref, _Tool, _Args, _Kwargs, _MaxFrame, _SpinNs) -> erlang:n
     | {fault, PythonNs :: integer(), BytesIn :: integer(), map()}
     | {json, reply | fault, PythonNs :: integer(), BytesIn :: integer(), binary()}
     | {error, codec_error()}
-    | again | lost | poisoned.
+    | again | lost | poisoned
+    | dropped.
 reply(_Channel, _Ref, _Opts) -> erlang:nif_error(not_loaded).
 %% Gives the slot back. `verdict': it will not be used again, and one {pitcrew_verdict, Ref, _, _} is in the mailbox or
 %% on its way: receive it. `poisoned': it will not be used again, and no verdict comes.
@@ -177,9 +180,18 @@ checkin(_Channel) -> erlang:nif_error(not_loaded).
 -spec abandon(channel(), reference()) -> ending() | {owed, pos_integer(), ending()}.
 abandon(_Channel, _Ref) -> erlang:nif_error(not_loaded).
 %% By the controlling process, once. The owner of an outstanding call is sent {pitcrew_verdict, Ref, Reason, Owed}.
-%% The controlling process itself is told {pitcrew_channel, Channel, cut | lost} by the machine.
+%% The controlling process itself is told {pitcrew_channel, Channel, cut | lost | adopt} by the machine.
 -spec verdict(channel(), Reason :: term()) -> ok | {error, not_owner}.
 verdict(_Channel, _Reason) -> erlang:nif_error(not_loaded).
+
+%% By the owner, before it calls: if it dies, its calls go on, as soon as their frames are whole. Until the next claim.
+-spec finish(channel()) -> ok | poisoned.
+finish(_Channel) -> erlang:nif_error(not_loaded).
+%% By the controlling process that was told `adopt': it owns the channel now. Next is reply/3 with this reference, at
+%% once, as after `ready'; the answer itself is read and dropped (`dropped'). `poisoned': there is nothing to adopt any
+%% more.
+-spec adopt(channel(), reference()) -> ok | poisoned | {error, not_owner}.
+adopt(_Channel, _Ref) -> erlang:nif_error(not_loaded).
 
 %% Pipelined workers (docs/protocol.md, section 3). A dispatcher has the calls of a pool; a channel that becomes a lane of it holds at most Depth.
 -spec dispatch_new(Depth :: 1..1024, Pool :: pid()) -> dispatch().

@@ -17,6 +17,7 @@ static ERL_NIF_TERM claim(ErlNifEnv *env, struct pc_slots *slots, const ErlNifPi
             continue;
         }
         c->owner = *pid;
+        c->finish = c->adopted = false;
         bool dead = enif_monitor_process(env, c, pid, &c->owner_monitor) != 0;
         ERL_NIF_TERM result =
             dead ? am_noproc : enif_make_tuple3(env, am_ok, enif_make_resource(env, c), enif_make_uint(env, index));

@@ -71,6 +71,9 @@ static ErlNifFunc functions[] = {
     {"checkin", 1, nif_checkin, NORMAL},
     {"abandon", 2, nif_abandon, NORMAL},
     {"verdict", 2, nif_verdict, NORMAL},
+    /* A step of the machine, and what goes with it. */
+    {"finish", 1, nif_finish, NORMAL},
+    {"adopt", 2, nif_adopt, NORMAL},
     /* Encode and write, read and decode: within a budget, beyond it they go on on a dirty CPU scheduler. */
     {"call", 9, watched_nif_call, NORMAL},
     {"call_json", 7, watched_nif_call_json, NORMAL},
