@@ -51,9 +51,11 @@ defmodule Pitcrew do
   Options of one call; those not given are the pool's.
 
     * `:timeout` - milliseconds or `:infinity`, for everything: waiting for a worker, the call, retries. At the deadline
-      the caller gets its error and the worker is killed and replaced
+      the caller gets its error; in the tool `pitcrew.Cancelled` is raised, and the worker is replaced
     * `:checkout_timeout` - milliseconds to wait for a free worker
     * `:retry` - how many more times to try when the worker died in the middle; only for tools declared `@tool(idempotent=True)`
+    * `:on_caller_exit` - what becomes of the call when its caller dies in the middle: `:cancel` (as at the deadline) or
+      `:finish` (the tool runs to its end, for as long as the pool's `:timeout` at most, and its result is dropped)
     * `:protocol` - `:msgpack`, `:json` or `:auto`, which is `:msgpack`
     * `:binaries` - `:str` (binaries arrive as `str`) or `:bytes`
     * `:bytes` - `:plain` (Python's `bytes` arrive as binaries) or `:tagged` (as `Pitcrew.Bytes`)
@@ -66,6 +68,7 @@ defmodule Pitcrew do
           {:timeout, timeout()}
           | {:checkout_timeout, timeout()}
           | {:retry, non_neg_integer()}
+          | {:on_caller_exit, :cancel | :finish}
           | {:protocol, :msgpack | :json | :auto}
           | {:binaries, :str | :bytes}
           | {:bytes, :plain | :tagged}
@@ -107,6 +110,59 @@ defmodule Pitcrew do
       {:error, error} -> raise error
     end
   end
+
+  @typedoc "A call that `async/4` has started, for this node."
+  @type async :: :pitcrew.async()
+
+  @doc """
+  Starts a call and returns at once; `await/2` has its result.
+
+      iex> calls = for n <- 1..3, do: Pitcrew.async(MyApp.Py, "add", [n, 1])
+      iex> Enum.map(calls, &Pitcrew.await/1)
+      [{:ok, 2}, {:ok, 3}, {:ok, 4}]
+
+  The call, and its `:timeout`, begin now. Any process may await or cancel it. It ends with the process that started it,
+  as `:on_caller_exit` says; a result that nobody takes is kept for as long.
+  """
+  @spec async(pool(), tool(), args(), [option()] | map()) :: async()
+  def async(pool, tool, args \\ [], opts \\ []), do: :pitcrew.async(pool, tool, args, opts)
+
+  @doc """
+  Waits for the result of a call: what `call/4` would have returned.
+
+  After `timeout` milliseconds it is an error of the kind `:timeout`, and the call goes on: await it again, or cancel
+  it.
+
+      iex> call = Pitcrew.async(MyApp.Py, "wait_forever")
+      iex> {:error, error} = Pitcrew.await(call, 20)
+      iex> error.kind
+      :timeout
+      iex> Pitcrew.cancel(call)
+      :ok
+
+  A result can be taken once. Nothing is left in the mailbox.
+  """
+  @spec await(async(), timeout()) :: {:ok, term()} | {:error, Error.t()}
+  def await(async, timeout \\ :infinity) do
+    with {:error, error} <- :pitcrew.await(async, timeout), do: {:error, Error.from(error)}
+  end
+
+  @doc """
+  Ends a call that `async/4` has started; returns at once.
+
+      iex> call = Pitcrew.async(MyApp.Py, "wait_forever")
+      iex> Pitcrew.cancel(call)
+      :ok
+      iex> {:error, error} = Pitcrew.await(call)
+      iex> error.kind
+      :cancelled
+
+  In Python the exception `pitcrew.Cancelled` is raised in the tool, so that its `finally` blocks run; a tool that goes
+  on is killed after the pool's `:grace`. The worker is replaced. A call that has ended is left alone, and its result
+  may still be awaited.
+  """
+  @spec cancel(async()) :: :ok
+  defdelegate cancel(async), to: :pitcrew
 
   @doc """
   Marks a binary as bytes: it arrives in Python as `bytes`, whatever is in it.

@@ -7,7 +7,8 @@
 -module(pitcrew).
 
 -export([call/2, call/3, call/4, bytes/1, tools/1, info/1]).
--export_type([pool/0, tool/0, args/0, call_options/0, bytes/0]).
+-export([async/2, async/3, async/4, await/1, await/2, cancel/1]).
+-export_type([pool/0, tool/0, args/0, call_options/0, bytes/0, async/0]).
 
 %% The name of a pool, or the pid that {@link pitcrew_pool:start_link/1} returned.
 -type pool() :: atom() | pid().
@@ -15,6 +16,8 @@
 %% Positional arguments, keyword arguments, or both.
 -type args() :: list() | map() | {list(), map()}.
 %% `timeout' covers everything: waiting for a worker, the call, and every retry.
+%% `on_caller_exit' says what becomes of a call whose caller dies in the middle: with `cancel' the tool is interrupted,
+%% with `finish' it runs to its end, for as long as the pool's `timeout' at most, and its result is dropped.
 %% `protocol' is how the call travels, `auto' being `msgpack'.
 %% `retry' counts only for tools that are declared idempotent, and only after the worker died.
 %% `binaries' says what a binary is in Python, `nil' which atom is None. With `bytes => tagged' Python's bytes come back as
@@ -25,6 +28,7 @@
         timeout => timeout(),
         checkout_timeout => timeout(),
         retry => non_neg_integer(),
+        on_caller_exit => cancel | finish,
         protocol => msgpack | json | auto,
         binaries => str | bytes,
         bytes => plain | tagged,
@@ -33,6 +37,8 @@
         keys => dict | strict
     }
     | [{atom(), term()}].
+%% A call that was started by {@link async/4}, for this node.
+-type async() :: pitcrew_async:call().
 -opaque bytes() :: #{'__struct__' := 'Elixir.Pitcrew.Bytes', data := binary()}.
 
 %% @equiv call(Pool, Tool, [], [])
@@ -56,6 +62,52 @@ call(Pool, Tool, Args) -> pitcrew_call:run(Pool, Tool, Args, []).
 -spec call(pool(), tool(), args(), call_options()) -> {ok, term()} | {error, pitcrew_error:t()}.
 call(Pool, Tool, Args, Options) -> pitcrew_call:run(Pool, Tool, Args, Options).
 
+%% @equiv async(Pool, Tool, [], [])
+-spec async(pool(), tool()) -> async().
+async(Pool, Tool) -> pitcrew_async:start(Pool, Tool, [], []).
+
+%% @equiv async(Pool, Tool, Args, [])
+-spec async(pool(), tool(), args()) -> async().
+async(Pool, Tool, Args) -> pitcrew_async:start(Pool, Tool, Args, []).
+
+%% @doc Starts a call and returns at once.
+%%
+%% ```
+%% Calls = [pitcrew:async(py, add, [N, 1]) || N <- [1, 2, 3]],
+%% [{ok, 2}, {ok, 3}, {ok, 4}] = [pitcrew:await(Call) || Call <- Calls].
+%% '''
+%%
+%% The call, and its `timeout', begin now. Any process may await or cancel it. It ends with the process that started it,
+%% as `on_caller_exit' says; a result that nobody takes is kept for as long.
+-spec async(pool(), tool(), args(), call_options()) -> async().
+async(Pool, Tool, Args, Options) -> pitcrew_async:start(Pool, Tool, Args, Options).
+
+%% @equiv await(Call, infinity)
+-spec await(async()) -> {ok, term()} | {error, pitcrew_error:t()}.
+await(Call) -> pitcrew_async:await(Call, infinity).
+
+%% @doc Waits for the result of a call: what {@link call/4} would have returned.
+%%
+%% After `Timeout' milliseconds it is an error of the kind `timeout', and the call goes on: await it again, or cancel
+%% it. A result can be taken once; after that, as after {@link cancel/1}, there is an error of the kind `cancelled'.
+%% Nothing is left in the mailbox.
+-spec await(async(), timeout()) -> {ok, term()} | {error, pitcrew_error:t()}.
+await(Call, Timeout) -> pitcrew_async:await(Call, Timeout).
+
+%% @doc Ends a call.
+%%
+%% ```
+%% Call = pitcrew:async(py, search, [Query]),
+%% ok = pitcrew:cancel(Call),
+%% {error, #{kind := cancelled}} = pitcrew:await(Call).
+%% '''
+%%
+%% Returns at once. In Python the exception `pitcrew.Cancelled' is raised in the tool, so that its `finally' blocks run;
+%% a tool that goes on is killed after the pool's `grace'. The worker is replaced. A call that has ended is left alone,
+%% and its result may still be awaited.
+-spec cancel(async()) -> ok.
+cancel(Call) -> pitcrew_async:cancel(Call).
+
 %% @doc Marks a binary that is to arrive in Python as `bytes', whatever the option `binaries' says.
 %%
 %% ```
@@ -72,7 +124,9 @@ bytes(Data) when is_binary(Data) -> #{'__struct__' => 'Elixir.Pitcrew.Bytes', da
 tools(Pool) -> ask(Pool, tools).
 
 %% @doc The state of a pool: `name', `size', `free', `queued', `start' (`fork' or `spawn'), `zygote', `guard' and `port' (operating-system
-%% pids), `workers' (maps with `id', `os_pid', `state', `calls').
+%% pids), `workers' (maps with `id', `os_pid', `state', `calls'). A worker is `idle', `busy', or `ending', which is
+%% interrupted or dying; until there is one, the state is that of its slot: `starting', `empty', or `resting' before the
+%% next try.
 %%
 %% Raises the {@link pitcrew_error:t()} when there is no such pool.
 -spec info(pool()) -> map().

@@ -4,7 +4,7 @@
 %% call stays in the caller's mailbox; no deadline is later than the caller's own.
 -module(pitcrew_call).
 
--export([run/4, no_pool/1]).
+-export([run/4, no_pool/1, facts/2, on_caller_exit/2]).
 
 -include("pitcrew_pool.hrl").
 
@@ -23,6 +23,7 @@
     timeout :: timeout(),
     checkout_timeout :: timeout(),
     retries :: non_neg_integer(),
+    on_caller_exit :: cancel | finish,
     %% What telemetry is told. Times in native units, summed over the attempts.
     queue = 0 :: integer(),
     python = 0 :: integer(),
@@ -64,6 +65,24 @@ no_pool(Name) ->
         false -> Error
     end.
 
+%% @doc What an error says of a call that has not begun.
+-spec facts(pitcrew:pool(), pitcrew:tool()) -> #{tool := binary(), pool => atom()}.
+facts(Pool, Tool) when is_atom(Pool) -> #{tool => tool_id(Tool), pool => Pool};
+facts(_, Tool) -> #{tool => tool_id(Tool)}.
+
+%% @doc What is to become of a call with such options when its caller dies.
+-spec on_caller_exit(pitcrew:pool(), pitcrew:call_options()) -> cancel | finish.
+on_caller_exit(Name, Options) ->
+    case pitcrew_pools:find(Name) of
+        {ok, #pool{defaults = Defaults}} ->
+            case pitcrew_options:call(Options, Defaults) of
+                {ok, #{on_caller_exit := OnExit}} -> OnExit;
+                {error, _} -> cancel
+            end;
+        absent ->
+            cancel
+    end.
+
 tool_id(Tool) when is_binary(Tool) -> Tool;
 tool_id(Tool) when is_atom(Tool) -> atom_to_binary(Tool);
 tool_id(Tool) -> unicode:characters_to_binary(io_lib:format("~tp", [Tool])).
@@ -74,6 +93,7 @@ protocol({error, _}, #{protocol := Protocol}) -> Protocol.
 prepare(Pool, Tool, Args, {ok, Options}, Started) ->
     #{timeout := Timeout, checkout_timeout := Checkout, retry := Retry, codec := Codec, meta := Meta, protocol := Protocol} =
         Options,
+    #{on_caller_exit := OnExit} = Options,
     Job = #job{
         pool = Pool,
         tool = Tool,
@@ -84,7 +104,8 @@ prepare(Pool, Tool, Args, {ok, Options}, Started) ->
         deadline = later(erlang:convert_time_unit(Started, native, millisecond), Timeout),
         timeout = Timeout,
         checkout_timeout = Checkout,
-        retries = Retry
+        retries = Retry,
+        on_caller_exit = OnExit
     },
     case arguments(Args, Job) of
         {ok, Complete} when Protocol =:= json -> in_json(Complete);
@@ -123,8 +144,8 @@ attempt(#job{pool = #pool{slots = Slots} = Pool} = Job) ->
     end.
 
 hand_over(#job{pool = #pool{dispatch = Dispatch, max_frame = Max}, codec = Codec} = Job) ->
-    #job{deadline = Deadline, checkout_timeout = Timeout} = Job,
-    handed_over(pitcrew_pipeline:exchange(Dispatch, {request(Job), Codec, Max}, {Deadline, Timeout}), Job).
+    #job{deadline = Deadline, checkout_timeout = Timeout, on_caller_exit = OnExit} = Job,
+    handed_over(pitcrew_pipeline:exchange(Dispatch, {request(Job), Codec, Max, OnExit}, {Deadline, Timeout}), Job).
 
 request(#job{texts = nil, tool = Tool, args = Args, kwargs = Kwargs, meta = Meta}) -> {msgpack, Tool, Args, Kwargs, Meta};
 request(#job{texts = Texts}) -> {json, pitcrew_pipeline:body(Texts)}.
@@ -154,12 +175,17 @@ checkout_error(#job{checkout_timeout = Timeout}) ->
 
 %% From here to the end of the exchange the slot is ours.
 exchange(Channel, #job{deadline = Deadline, codec = Codec} = Job) ->
+    _ = announce_finish(Channel, Job),
     Ref = make_ref(),
     case send(Channel, Job#job{ref = Ref}) of
         {sent, BytesOut} -> {sent, BytesOut, await(Channel, Ref, Codec, Deadline)};
         {ready, BytesOut} -> {sent, BytesOut, read(Channel, Ref, Codec, Deadline, 0)};
         Unsent -> Unsent
     end.
+
+%% Poisoned already: the call says so, too.
+announce_finish(_, #job{on_caller_exit = cancel}) -> ok;
+announce_finish(Channel, #job{on_caller_exit = finish}) -> pitcrew_nif:finish(Channel).
 
 %% The reference is in the job here, where the compiler does not look for it: a function that is given it and does not receive
 %% would drop the mark in the mailbox, and await/4 would look through everything that waits there.
@@ -295,7 +321,7 @@ answered({json, Kind, PythonNs, BytesIn, Text}, #job{codec = #{nil := Null}} = J
 answered({error, Unreadable}, Job) ->
     {{error, pitcrew_error:from_codec(Unreadable)}, Job};
 answered(timeout, Job) ->
-    {{error, timeout_error(Job, "and its worker was stopped")}, Job};
+    {{error, timeout_error(Job, "and its worker is being replaced")}, Job};
 answered({exit, pool_down}, Job) ->
     {{error, pitcrew_error:new(pool_down, "the pool went down during the call")}, Job};
 answered({exit, Reason}, Job) ->

@@ -20,6 +20,7 @@
     | result_error
     | too_big
     | timeout
+    | cancelled
     | checkout_timeout
     | overloaded
     | worker_exit
@@ -58,6 +59,7 @@ kinds() ->
         result_error,
         too_big,
         timeout,
+        cancelled,
         checkout_timeout,
         overloaded,
         worker_exit,
@@ -158,6 +160,7 @@ said(LastWords) ->
 
 %% The values of `kind' that docs/protocol.md allows in an error frame; anything else broke the protocol.
 fault_kind(<<"tool_error">>) -> tool_error;
+fault_kind(<<"cancelled">>) -> cancelled;
 fault_kind(<<"bad_arguments">>) -> bad_arguments;
 fault_kind(<<"unknown_tool">>) -> unknown_tool;
 fault_kind(<<"decode_error">>) -> decode_error;

@@ -7,8 +7,9 @@
 -export([channel_give/2, channel_hello/2, channel_send/2, channel_recv/2, channel_flush/2, channel_close/1, channel_info/1]).
 -export([slots_new/2, slots_install/3, slots_remove/2, slots_info/1]).
 -export([claim/1, call/9, call_json/7, reply/3, checkin/1, abandon/2, verdict/2]).
--export([dispatch_new/3, dispatch_info/1, dispatch_uneven/2, submit/8, submit_json/5, leave/3]).
+-export([dispatch_new/3, dispatch_info/1, dispatch_uneven/2, submit/9, submit_json/6, leave/3]).
 -export([lane_attach/5, lane_open/5, lane_deliver/2, lane_recover/1, lane_flush/1, lane_drop/2, lane_shutdown/1]).
+-export([finish/1, adopt/2]).
 -export([live/0, longest_stay/1]).
 -on_load(load/0).
 
@@ -111,10 +112,11 @@ channel_recv(_Channel, _Ref) -> erlang:nif_error(not_loaded).
 %% Idempotent; any phase; only by the controlling process. Its death does the same.
 -spec channel_close(channel()) -> ok | {error, not_owner}.
 channel_close(_Channel) -> erlang:nif_error(not_loaded).
-%% Of a lane: how many calls are out, and which is the first of them, or 0.
+%% `call_id' is that of the last call whose frame was made. Of a lane: how many calls are out, and which is the first of
+%% them, or 0.
 -spec channel_info(channel()) ->
     #{phase := atom(), flags := [atom()], bytes_in := integer(), bytes_out := integer(), calls := integer(),
-      load := integer(), first := non_neg_integer()}.
+      call_id := non_neg_integer(), load := integer(), first := non_neg_integer()}.
 channel_info(_Channel) -> erlang:nif_error(not_loaded).
 
 %% Slots: a fixed table, indices 0..Size-1, that ends with the process Pool.
@@ -160,7 +162,8 @@ call_json(_Channel, _Ref, _Tool, _Args, _Kwargs, _MaxFrame, _SpinNs) -> erlang:n
     | {fault, PythonNs :: integer(), BytesIn :: integer(), map()}
     | {json, reply | fault, PythonNs :: integer(), BytesIn :: integer(), binary()}
     | {error, codec_error()}
-    | again | lost | poisoned.
+    | again | lost | poisoned
+    | dropped.
 reply(_Channel, _Ref, _Opts) -> erlang:nif_error(not_loaded).
 %% Gives the slot back. `verdict': it will not be used again, and one {pitcrew_verdict, Ref, _, _} is in the mailbox or
 %% on its way: receive it. `poisoned': it will not be used again, and no verdict comes.
@@ -171,9 +174,18 @@ checkin(_Channel) -> erlang:nif_error(not_loaded).
 -spec abandon(channel(), reference()) -> ending() | {owed, pos_integer(), ending()}.
 abandon(_Channel, _Ref) -> erlang:nif_error(not_loaded).
 %% By the controlling process, once. Calls that it is lent for end. The owner of an outstanding call is sent {pitcrew_verdict, Ref, Reason, Owed}.
-%% The controlling process itself is told {pitcrew_channel, Channel, cut | lost} by the machine.
+%% The controlling process itself is told {pitcrew_channel, Channel, cut | lost | adopt} by the machine.
 -spec verdict(channel(), Reason :: term()) -> ok | {error, not_owner}.
 verdict(_Channel, _Reason) -> erlang:nif_error(not_loaded).
+
+%% By the owner, before it calls: if it dies, its calls go on, as soon as their frames are whole. Until the next claim.
+-spec finish(channel()) -> ok | poisoned.
+finish(_Channel) -> erlang:nif_error(not_loaded).
+%% By the controlling process that was told `adopt': it owns the channel now. Next is reply/3 with this reference, at
+%% once, as after `ready'; the answer itself is read and dropped (`dropped'). `poisoned': there is nothing to adopt any
+%% more.
+-spec adopt(channel(), reference()) -> ok | poisoned | {error, not_owner}.
+adopt(_Channel, _Ref) -> erlang:nif_error(not_loaded).
 
 %% Calls that no caller has claimed a slot for (docs/protocol.md, section 3): of pipelined workers, whose channels are lanes that hold at most
 %% Depth calls, and those that wait for a slot. `none' instead of slots where workers are pipelined.
@@ -190,13 +202,14 @@ dispatch_uneven(_Dispatch, _AgeNs) -> erlang:nif_error(not_loaded).
 %% reply/3; or {frame, reply | fault, PythonNs, BytesIn, Bytes}, to be decoded; or {exit, Reason}; or `unstarted': the worker has gone, or
 %% another one is free, and the call has had no effect. `over': the pool has ended.
 -spec submit(dispatch(), reference(), Tool :: binary(), Args :: list(), Kwargs :: map() | nil, Meta :: map() | nil,
-             codec_opts(), MaxFrame :: pos_integer()) -> ok | queued | over | {error, codec_error()}.
-submit(_Dispatch, _Ref, _Tool, _Args, _Kwargs, _Meta, _Opts, _MaxFrame) -> erlang:nif_error(not_loaded).
-%% The same with the rest of a frame in JSON, from the tool's name on.
--spec submit_json(dispatch(), reference(), Body :: binary(), codec_opts(), MaxFrame :: pos_integer()) ->
+             codec_opts(), MaxFrame :: pos_integer(), OnCallerExit :: cancel | finish) ->
     ok | queued | over | {error, codec_error()}.
-submit_json(_Dispatch, _Ref, _Body, _Opts, _MaxFrame) -> erlang:nif_error(not_loaded).
-%% `queued': it was taken out of the queue. {out, Index}: no message comes, and the worker's process is told {pitcrew_channel, Channel, {left, Id}};
+submit(_Dispatch, _Ref, _Tool, _Args, _Kwargs, _Meta, _Opts, _MaxFrame, _OnCallerExit) -> erlang:nif_error(not_loaded).
+%% The same with the rest of a frame in JSON, from the tool's name on.
+-spec submit_json(dispatch(), reference(), Body :: binary(), codec_opts(), MaxFrame :: pos_integer(),
+                  OnCallerExit :: cancel | finish) -> ok | queued | over | {error, codec_error()}.
+submit_json(_Dispatch, _Ref, _Body, _Opts, _MaxFrame, _OnCallerExit) -> erlang:nif_error(not_loaded).
+%% What the death of the caller does, too; then it may be {finish, Id}. `queued': it was taken out of the queue. {out, Index}: no message comes, and the worker's process is told {pitcrew_channel, Channel, {left, Id}};
 %% with OnlyQueued it is just `out', and nothing has changed. `none': the message has come, or is about to.
 -spec leave(dispatch(), reference(), OnlyQueued :: boolean()) -> queued | {out, Index :: non_neg_integer()} | out | none.
 leave(_Dispatch, _Ref, _OnlyQueued) -> erlang:nif_error(not_loaded).

@@ -2,7 +2,7 @@
 %% wrong is an error that says what was given and what is allowed.
 -module(pitcrew_options).
 
--export([pool/1, call/2, defaults/1, table/2, given/2, names/1]).
+-export([pool/1, call/2, defaults/1, table/2, given/2, set/3, names/1]).
 -export_type([pool/0, call/0, row/0]).
 
 -type pool() :: #{
@@ -16,6 +16,7 @@
     checkout_timeout := timeout(),
     start_timeout := timeout(),
     retry := non_neg_integer(),
+    on_caller_exit := cancel | finish,
     start := auto | fork | spawn,
     grace := non_neg_integer(),
     thread_limits := pos_integer() | none,
@@ -36,6 +37,7 @@
     timeout := timeout(),
     checkout_timeout := timeout(),
     retry := non_neg_integer(),
+    on_caller_exit := cancel | finish,
     protocol := msgpack | json,
     codec := pitcrew_nif:codec_opts(),
     meta := meta()
@@ -59,6 +61,7 @@ pool_table() ->
         {checkout_timeout, timeout, {value, 5_000}},
         {start_timeout, timeout, {value, 30_000}},
         {retry, {integer, 0, 1000}, {value, 0}},
+        {on_caller_exit, {one_of, [cancel, finish]}, {value, cancel}},
         {start, {one_of, [auto, fork, spawn]}, {value, auto}},
         {grace, {integer, 0, 60_000}, {value, 300}},
         {thread_limits, {integer_or, 1, 4096, none}, {value, 1}},
@@ -77,7 +80,7 @@ pool_table() ->
     ].
 
 call_table() ->
-    Names = [timeout, checkout_timeout, retry, protocol, binaries, bytes, nil, keys, copy_binaries],
+    Names = [timeout, checkout_timeout, retry, on_caller_exit, protocol, binaries, bytes, nil, keys, copy_binaries],
     [Row || {Name, _, _} = Row <- pool_table(), lists:member(Name, Names)].
 
 aliases() -> #{pool_size => size}.
@@ -120,11 +123,23 @@ call(Options, #{codec := Codec} = Defaults) ->
         agree(with_meta(Given, (maps:merge(Defaults, plain(Given)))#{codec => maps:merge(Codec, codec(Given))}))
     end).
 
+%% @doc Gives an option its value, whether it was given or not; what is no options stays as it is, for call/2 to refuse.
+-spec set(atom(), term(), map() | [{atom(), term()}]) -> map() | [{atom(), term()}].
+set(Name, Value, Options) when is_map(Options) -> Options#{Name => Value};
+set(Name, Value, Options) when length(Options) >= 0 -> [{Name, Value} | lists:filter(is_not(Name), Options)];
+set(_, _, Options) -> Options.
+
+is_not(Name) ->
+    fun
+        ({Other, _}) -> Other =/= Name;
+        (_) -> true
+    end.
+
 %% @doc What a pool's options say of its calls.
 -spec defaults(pool()) -> call().
 defaults(Options) -> with_meta(Options, (plain(Options))#{codec => codec(Options)}).
 
-plain(Options) -> maps:with([timeout, checkout_timeout, retry, protocol], Options).
+plain(Options) -> maps:with([timeout, checkout_timeout, retry, on_caller_exit, protocol], Options).
 
 codec(Options) -> maps:with([binaries, bytes, nil, copy_binaries], Options).
 

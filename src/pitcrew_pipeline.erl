@@ -30,7 +30,7 @@
 -spec body(pitcrew_call_json:texts()) -> binary().
 body({Tool, Args, Kwargs}) -> iolist_to_binary([Tool, $,, Args, $,, Kwargs, <<",null]">>]).
 
--spec exchange(pitcrew_nif:dispatch(), {request(), pitcrew_nif:codec_opts(), pos_integer()}, limits()) -> outcome().
+-spec exchange(pitcrew_nif:dispatch(), {request(), pitcrew_nif:codec_opts(), pos_integer(), cancel | finish}, limits()) -> outcome().
 exchange(Dispatch, Request, {Deadline, Timeout}) ->
     Ref = make_ref(),
     case submit(Dispatch, {Ref, Request}) of
@@ -41,10 +41,10 @@ exchange(Dispatch, Request, {Deadline, Timeout}) ->
     end.
 
 %% In a tuple, where the compiler does not look for the reference: see pitcrew_call:send/2.
-submit(Dispatch, {Ref, {{msgpack, Tool, Args, Kwargs, Meta}, Codec, Max}}) ->
-    pitcrew_nif:submit(Dispatch, Ref, Tool, Args, Kwargs, Meta, Codec, Max);
-submit(Dispatch, {Ref, {{json, Body}, Codec, Max}}) ->
-    pitcrew_nif:submit_json(Dispatch, Ref, Body, Codec, Max).
+submit(Dispatch, {Ref, {{msgpack, Tool, Args, Kwargs, Meta}, Codec, Max, OnExit}}) ->
+    pitcrew_nif:submit(Dispatch, Ref, Tool, Args, Kwargs, Meta, Codec, Max, OnExit);
+submit(Dispatch, {Ref, {{json, Body}, Codec, Max, OnExit}}) ->
+    pitcrew_nif:submit_json(Dispatch, Ref, Body, Codec, Max, OnExit).
 
 await(Dispatch, Ref, Deadline) ->
     receive

@@ -21,10 +21,13 @@
 %% <li>`env': variables for Python; `nil' or `false' removes one</li>
 %% <li>`cd': the folder that Python runs in</li>
 %% <li>`timeout' (30000), `checkout_timeout' (5000), `retry' (0): see {@link pitcrew:call/4}</li>
+%% <li>`on_caller_exit': what becomes of a call whose caller dies in the middle: `cancel' (default) interrupts the tool
+%%   as at the deadline, `finish' lets it run to its end, for as long as `timeout' at most, and drops its result</li>
 %% <li>`start_timeout' (30000): until every worker must be ready</li>
 %% <li>`start': `fork' the workers from one process that has imported everything, `spawn' an interpreter for each,
 %%   or `auto': fork unless the imports left threads behind</li>
-%% <li>`grace' (300): milliseconds that a worker has for an orderly end</li>
+%% <li>`grace' (300): milliseconds that a worker has for an orderly end, after an interrupt or when the pool stops,
+%%   before it is killed</li>
 %% <li>`thread_limits' (1): threads that OpenMP, OpenBLAS, MKL and their like may use in a worker, or `none'</li>
 %% <li>`runtime_dir': where the pool's private directory with its socket is made</li>
 %% <li>`telemetry_prefix' (`[pitcrew]')</li>

@@ -260,11 +260,15 @@ worker_info(#{id := Index} = Worker, #state{channels = Channels}) ->
     case Channels of
         #{Index := Channel} ->
             #{calls := Calls} = Info = pitcrew_nif:channel_info(Channel),
-            Worker#{state := busy_or(Info), calls => Calls};
+            Worker#{state := state(Info), calls => Calls};
         #{} ->
             Worker#{calls => 0}
     end.
 
-busy_or(#{phase := free}) -> idle;
-busy_or(#{phase := pipelined, load := 0}) -> idle;
-busy_or(_) -> busy.
+%% A poisoned channel serves no more calls; `gone' alone may become an adoption.
+state(#{phase := Phase, flags := Flags, load := Load}) ->
+    case Flags -- [inside, gone, finish] of
+        [_ | _] -> ending;
+        [] when Phase =:= free; Phase =:= pipelined, Load =:= 0 -> idle;
+        [] -> busy
+    end.

@@ -2,10 +2,11 @@
 %%
 %%   starting   asked for; its channels connect, it says `ready'
 %%   ready      its call channel is a slot of the pool
-%%   ending     it has been told to go, or killed; the exit report is on its way
+%%   ending     it has been interrupted or killed; the exit report is on its way
 %%
-%% It owns both channels and passes the verdict on the call channel when it learns how the worker ended. Interrupts,
-%% heartbeats and limits have their place in `ready', between a reason and the kill.
+%% It owns both channels and passes the verdict on the call channel when it learns how the worker ended. A call whose
+%% caller died and that is to go on is its own to finish. Heartbeats and limits have their place in `ready', between a
+%% reason and the end.
 -module(pitcrew_worker).
 -behaviour(gen_statem).
 
@@ -39,6 +40,10 @@
     side_ref = make_ref() :: reference(),
     %% The manifest, once the worker said `ready'.
     tools :: [pitcrew_manifest:tool()] | undefined,
+    %% The reference of the call that goes on without its caller.
+    adopted = none :: none | reference(),
+    %% Of a worker that was interrupted: when it is killed, in monotonic milliseconds.
+    kill_at = never :: never | integer(),
     failure = none :: none | pitcrew_error:t()
 }).
 
@@ -158,18 +163,40 @@ install(Channel, Reader, #{dispatch := Dispatch, index := Index, options := #{ma
 
 %% A caller gave up or died in the middle of a call.
 ready(info, {pitcrew_channel, Channel, cut}, #worker{call = Channel} = Worker) ->
-    kill(Worker);
+    interrupt(Worker);
+%% A caller died whose call is to go on.
+ready(info, {pitcrew_channel, Channel, adopt}, #worker{call = Channel, start = #{options := Options}} = Worker) ->
+    #{timeout := Timeout} = Options,
+    Ref = make_ref(),
+    ok = pitcrew_nif:adopt(Channel, Ref),
+    {keep_state, finish(Worker#worker{adopted = Ref}), [{{timeout, adopted}, Timeout, Ref}]};
+ready(info, {select, Channel, Ref, _}, #worker{call = Channel, adopted = Ref} = Worker) ->
+    {keep_state, finish(Worker)};
+%% Nobody waits for it, but it must not hold the worker for ever. The machine says `cut', as to any owner that gives up.
+ready({timeout, adopted}, Ref, #worker{call = Channel, adopted = Ref} = Worker) ->
+    _ = pitcrew_nif:abandon(Channel, Ref),
+    {keep_state, Worker#worker{adopted = none}};
 ready(info, {pitcrew_channel, Channel, lost}, #worker{call = Channel}) ->
     {keep_state_and_data, [{state_timeout, ?LOST_MS, lost}]};
 ready(state_timeout, lost, Worker) ->
     kill(Worker);
 %% Nobody waits for a call any more that a caller did not claim the slot for. Of a pipelined worker: a call would be better off elsewhere, if
 %% it has not begun.
-ready(info, {pitcrew_channel, Channel, {left, _}}, #worker{call = Channel, start = #{options := #{pipeline := 1}}} = Worker) ->
-    kill(Worker);
+ready(info, {pitcrew_channel, Channel, {left, Id}}, #worker{call = Channel, start = #{options := #{pipeline := 1}}} = Worker) ->
+    interrupt(Id, Worker);
 ready(info, {pitcrew_channel, Channel, {left, Id}}, #worker{call = Channel, side = Side}) ->
     _ = pitcrew_nif:channel_send(Side, [?CANCEL, Id]),
     keep_state_and_data;
+%% It is to go on, but not for ever.
+ready(info, {pitcrew_channel, Channel, {finish, Id}}, #worker{call = Channel, start = #{options := #{timeout := Timeout}}}) ->
+    {keep_state_and_data, [{{timeout, {finish, Id}}, Timeout, too_late}]};
+ready({timeout, {finish, Id}}, too_late, #worker{call = Channel}) ->
+    case pitcrew_nif:channel_info(Channel) of
+        #{first := First} when First > 0, First =< Id ->
+            {keep_state_and_data, [{next_event, info, {pitcrew_channel, Channel, {left, Id}}}]};
+        #{} ->
+            keep_state_and_data
+    end;
 ready(info, {pitcrew_move, Id}, #worker{side = Side}) ->
     _ = pitcrew_nif:channel_send(Side, [?CANCEL, Id, false]),
     keep_state_and_data;
@@ -187,8 +214,38 @@ ready({timeout, {left, Id}}, too_late, #worker{call = Channel} = Worker) ->
 ready(Type, Event, Worker) ->
     any_state(ready, Type, Event, Worker).
 
+%% Does what there is to do now for the adopted call: sends the rest of it, reads what there is of its answer. When the
+%% channel breaks, the machine says `lost'.
+finish(#worker{call = Channel, adopted = Ref} = Worker) ->
+    case pitcrew_nif:reply(Channel, Ref, #{}) of
+        dropped ->
+            _ = pitcrew_nif:checkin(Channel),
+            Worker#worker{adopted = none};
+        _ ->
+            Worker
+    end.
+
+%% The tool gets an exception, if the worker has its call at all, and the serve loop an end of file, which it finds when
+%% the tool has ended, or in the middle of a frame that was cut. So the worker runs its stop hooks and exits, or is
+%% killed when its time is up.
+interrupt(#worker{call = Channel} = Worker) ->
+    case pitcrew_nif:channel_info(Channel) of
+        #{phase := writing} -> condemn(Worker);
+        #{call_id := Id} -> interrupt(Id, Worker)
+    end.
+
+interrupt(Id, #worker{side = Side} = Worker) ->
+    _ = pitcrew_nif:channel_send(Side, [?CANCEL, Id]),
+    condemn(Worker).
+
+condemn(#worker{call = Channel, start = #{options := #{grace := Grace}}} = Worker) ->
+    close(Channel),
+    Interrupted = Worker#worker{kill_at = erlang:monotonic_time(millisecond) + Grace},
+    {next_state, ending, Interrupted, [{state_timeout, Grace, too_late}]}.
+
 %% ---- ending
 
+ending(state_timeout, too_late, Worker) -> kill(Worker);
 ending(Type, Event, Worker) -> any_state(ending, Type, Event, Worker).
 
 %% ---- in any state
@@ -256,7 +313,7 @@ ended(State, How, LastWords, #worker{call = Channel, ready_at = ReadyAt} = Worke
     judge(How, Worker),
     case ReadyAt of
         undefined -> report({start_failed, start_failure(How, LastWords, Worker)}, Worker);
-        _ -> announce(stop, lifetime(Worker), #{reason => reason(State, How)}, Worker), report(How, Worker)
+        _ -> announce(stop, lifetime(Worker), #{reason => reason(State, How, Worker)}, Worker), report(How, Worker)
     end,
     close(Channel),
     close(Worker#worker.side),
@@ -291,9 +348,10 @@ calls(#worker{call = Channel}) -> maps:get(calls, pitcrew_nif:channel_info(Chann
 lifetime(#worker{ready_at = ReadyAt} = Worker) ->
     #{lifetime => erlang:monotonic_time() - ReadyAt, calls => calls(Worker)}.
 
-%% Status 0 is the answer to `shutdown'.
-reason(ending, {status, 0}) -> normal;
-reason(_, How) -> How.
+%% Status 0 is the answer to `shutdown', and to an interrupt.
+reason(ending, {status, 0}, #worker{kill_at = never}) -> normal;
+reason(ending, {status, 0}, _) -> interrupted;
+reason(_, How, _) -> How.
 
 announce(What, Measurements, More, #worker{os_pid = OsPid, start = #{index := Index, options := Options}}) ->
     #{name := Name, telemetry_prefix := Prefix} = Options,
@@ -302,24 +360,33 @@ announce(What, Measurements, More, #worker{os_pid = OsPid, start = #{index := In
 
 %% ---- The pool is stopped
 
-%% An idle worker runs its stop hooks and exits; one that is busy, or takes longer than the grace, is killed. Without an exit
-%% report (the keeper died, and its port kills everybody) that is how it ended.
+%% An idle worker runs its stop hooks and exits, one that was interrupted does so already; one that is busy, or takes
+%% longer than the grace, is killed. Without an exit report (the keeper died, and its port kills everybody) that is how
+%% it ended.
 terminate(_, _, #worker{os_pid = nil, start = #{keeper := Keeper}}) ->
     pitcrew_keeper:kill(Keeper, sigkill);
-terminate(_, _, #worker{start = #{options := #{grace := Grace}, keeper := Keeper}} = Worker) ->
+terminate(_, _, #worker{start = #{keeper := Keeper}} = Worker) ->
     Monitor = monitor(process, Keeper),
     First =
-        case dismiss(Worker) of
-            true ->
-                await_exit(Monitor, Grace);
-            false ->
-                judge(pool_down, Worker),
-                late
+        case time_left(Worker) of
+            0 -> late;
+            Left -> await_exit(Monitor, Left)
         end,
     case insist(First, Monitor, Keeper) of
         {exit, How, LastWords} -> ended(ending, How, LastWords, Worker);
         _ -> ended(ending, {signal, sigkill}, <<>>, Worker)
     end.
+
+time_left(#worker{kill_at = never, start = #{options := #{grace := Grace}}} = Worker) ->
+    case dismiss(Worker) of
+        true ->
+            Grace;
+        false ->
+            judge(pool_down, Worker),
+            0
+    end;
+time_left(#worker{kill_at = KillAt}) ->
+    max(0, KillAt - erlang:monotonic_time(millisecond)).
 
 dismiss(#worker{ready_at = undefined}) -> false;
 dismiss(#worker{call = Channel, start = #{options := #{pipeline := Depth}}}) when Depth > 1 ->

@@ -26,9 +26,10 @@ static void hand_on(void *channel, void *env) {
 
 static void tell_worker(void *channel, void *env, enum pc_why why) {
     struct pc_channel *c = channel;
+    const ERL_NIF_TERM names[] = {[PC_CUT] = am_cut, [PC_LOST] = am_lost, [PC_ADOPT] = am_adopt};
     ErlNifEnv *msg = enif_alloc_env();
     pc_send(env, &c->controller, msg,
-            enif_make_tuple3(msg, am_pitcrew_channel, enif_make_resource(msg, c), why == PC_CUT ? am_cut : am_lost));
+            enif_make_tuple3(msg, am_pitcrew_channel, enif_make_resource(msg, c), names[why]));
 }
 
 static void tell_owner(void *channel, void *env) {
@@ -208,8 +209,15 @@ bool pc_channel_await(ErlNifEnv *env, struct pc_channel *c, const ErlNifPid *own
     enum pc_phase phase = pending ? PC_WRITING : pc_inbox_partial(&c->in) ? PC_READING : PC_WAITING;
     enum ErlNifSelectFlags mode = pending ? ERL_NIF_SELECT_READ | ERL_NIF_SELECT_WRITE : ERL_NIF_SELECT_READ;
     bool armed = pc_channel_select(env, c, mode, owner, ref);
-    pc_machine_leave(&c->machine, pc_channel_actor(env), phase, !armed);
+    pc_machine_leave(&c->machine, pc_channel_actor(env), pc_channel_waits(c, phase), !armed);
     return armed;
+}
+
+void pc_channel_keep_ref(struct pc_channel *c, ERL_NIF_TERM ref) {
+    enif_clear_env(c->ref_env);
+    c->ref = enif_make_copy(c->ref_env, ref);
+    c->armed = 0;
+    c->owed = 0;
 }
 
 void pc_channel_unselect(ErlNifEnv *env, struct pc_channel *c) {

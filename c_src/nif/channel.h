@@ -43,6 +43,8 @@ struct pc_channel {
     ERL_NIF_TERM ref;
     uint64_t call_id;
     bool json;      /* the outstanding call went out as JSON, and so is its answer */
+    bool finish;    /* the owner's calls go on when it dies */
+    bool adopted;   /* the owner is the controller, which only waits for the end of somebody else's call */
     unsigned armed; /* selects whose messages have not been accounted for: ERL_NIF_SELECT_READ | _WRITE */
     unsigned owed;  /* select messages that were sent, or are being sent, and that the owner has not answered yet */
 
@@ -121,6 +123,14 @@ void pc_channel_unselect(ErlNifEnv *env, struct pc_channel *channel);
 
 /* The owner answers one select message: afterwards nothing is armed, and `owed` is what else will come. */
 void pc_channel_answered(ErlNifEnv *env, struct pc_channel *channel);
+
+/* How to leave the machine with an outstanding call that is whole, but for going on on a dirty scheduler. */
+static inline uint32_t pc_channel_waits(const struct pc_channel *channel, enum pc_phase phase) {
+    return (uint32_t)phase | (channel->finish ? PC_FINISH : 0);
+}
+
+/* Keeps the reference that whatever is told to the owner of the call carries; no select is accounted for yet. */
+void pc_channel_keep_ref(struct pc_channel *channel, ERL_NIF_TERM ref);
 
 /* Slots, for the channel's machine: the channel's slot is free; it is lent to its lane if calls wait. */
 void pc_slots_hand_on(ErlNifEnv *env, struct pc_slots *slots, unsigned index, struct pc_channel *channel);

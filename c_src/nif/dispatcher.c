@@ -38,7 +38,7 @@ void pc_dispatcher_release(struct pc_dispatcher *dispatcher) { enif_release_reso
 
 /* ---- Calls */
 
-struct pc_job *pc_job_new(ErlNifEnv *env, ERL_NIF_TERM ref, const struct pc_term_opts *opts) {
+struct pc_job *pc_job_new(ErlNifEnv *env, ERL_NIF_TERM ref, bool finish, const struct pc_term_opts *opts) {
     struct pc_job *job = enif_alloc(sizeof *job);
     if (job == NULL) {
         return NULL;
@@ -46,6 +46,7 @@ struct pc_job *pc_job_new(ErlNifEnv *env, ERL_NIF_TERM ref, const struct pc_term
     memset(&job->call, 0, sizeof job->call);
     job->env = enif_alloc_env();
     job->ref = enif_make_copy(job->env, ref);
+    job->finish = finish;
     job->opts = *opts;
     (void)enif_self(env, &job->owner);
     return job;
@@ -119,9 +120,17 @@ static bool has_ref(const struct pc_call *call, const void *context) {
     return enif_is_identical(((const struct pc_job *)call)->ref, *(const ERL_NIF_TERM *)context);
 }
 
-/* The worker's process is told of a call that is out: it may have it stopped. */
+/* Any call; notes whether it is to go on. */
+static bool notes_finish(const struct pc_call *call, const void *context) {
+    *(bool *)(uintptr_t)context = ((const struct pc_job *)call)->finish;
+    return true;
+}
+
+/* The worker's process is told of a call that is out: `left`, it may have it stopped, or `finish`. */
 static enum pc_leaving leave(ErlNifEnv *env, struct pc_dispatcher *dispatcher, const ErlNifPid *owner,
                              pc_call_test is_it, const void *context, bool only_queued, unsigned *index) {
+    static const bool no = false;
+    const bool *finish = is_it == notes_finish ? context : &no;
     struct pc_call *call;
     struct pc_lane *lane = NULL;
     uint64_t id = 0;
@@ -133,9 +142,10 @@ static enum pc_leaving leave(ErlNifEnv *env, struct pc_dispatcher *dispatcher, c
         struct pc_channel *c = lane->channel;
         *index = lane->index;
         ErlNifEnv *message = enif_alloc_env();
-        pc_send(env, &c->controller, message,
-                enif_make_tuple3(message, am_pitcrew_channel, enif_make_resource(message, c),
-                                 enif_make_tuple2(message, am_left, enif_make_uint64(message, id))));
+        pc_send(
+            env, &c->controller, message,
+            enif_make_tuple3(message, am_pitcrew_channel, enif_make_resource(message, c),
+                             enif_make_tuple2(message, *finish ? am_finish : am_left, enif_make_uint64(message, id))));
         pc_lane_unpin(lane, pc_lane_actor(env));
     }
     return how;
@@ -150,7 +160,7 @@ ERL_NIF_TERM nif_leave(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
         return enif_make_badarg(env);
     }
     bool only_queued = enif_is_identical(argv[2], am_true);
-    unsigned index;
+    unsigned index = 0;
     switch (leave(env, dispatcher, &self, has_ref, &argv[1], only_queued, &index)) {
     case PC_LEAVE_QUEUED:
         return am_queued;
@@ -173,8 +183,9 @@ static void end_pool(ErlNifEnv *env, struct pc_dispatcher *dispatcher) {
 }
 
 static void end_owner(ErlNifEnv *env, struct pc_dispatcher *dispatcher, const ErlNifPid *pid) {
-    unsigned index;
-    while (leave(env, dispatcher, pid, NULL, NULL, false, &index) != PC_LEAVE_NONE) {}
+    unsigned index = 0;
+    bool finish;
+    while (leave(env, dispatcher, pid, notes_finish, &finish, false, &index) != PC_LEAVE_NONE) {}
     enif_free(pc_dispatch_part(&dispatcher->d, pid->pid));
 }
 

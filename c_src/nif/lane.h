@@ -30,6 +30,7 @@ struct pc_job {
     ErlNifPid owner;
     ErlNifEnv *env; /* of the reference, and then of the answer */
     ERL_NIF_TERM ref;
+    bool finish;              /* it goes on when its owner dies */
     struct pc_term_opts opts; /* for the answer */
     int64_t submitted;        /* monotonic ns */
 };
@@ -44,7 +45,7 @@ static inline struct pc_dispatcher *pc_dispatcher_of(const struct pc_lane *lane)
 struct pc_lane_actor pc_lane_actor(ErlNifEnv *env);
 
 /* A call of the calling process; NULL when out of memory. */
-struct pc_job *pc_job_new(ErlNifEnv *env, ERL_NIF_TERM ref, const struct pc_term_opts *opts);
+struct pc_job *pc_job_new(ErlNifEnv *env, ERL_NIF_TERM ref, bool finish, const struct pc_term_opts *opts);
 /* Of a call that is over: whoever waits for it is told, with a term of job->env, or nobody does any more. Frees it. */
 void pc_job_end(ErlNifEnv *env, struct pc_job *job, ERL_NIF_TERM answer);
 void pc_job_drop(struct pc_job *job);

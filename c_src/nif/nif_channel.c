@@ -17,7 +17,7 @@ enum { SHARE = 256 * 1024 };
 
 static const char *const phase_names[] = {"control", "free",    "claimed",   "writing",
                                           "waiting", "reading", "streaming", "pipelined"};
-static const char *const flag_names[] = {"inside", "broken", "gone", "verdict", "left", "closed"};
+static const char *const flag_names[] = {"inside", "broken", "gone", "verdict", "left", "closed", "finish"};
 
 static ERL_NIF_TERM error(ErlNifEnv *env, ERL_NIF_TERM reason) { return enif_make_tuple2(env, am_error, reason); }
 
@@ -238,12 +238,13 @@ ERL_NIF_TERM nif_channel_info(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
     if (c->lane != NULL) {
         pc_lane_count(c->lane, &n);
     }
-    ERL_NIF_TERM keys[] = {am_phase, am_flags, am_bytes_in, am_bytes_out, am_calls, am_load, am_first};
+    ERL_NIF_TERM keys[] = {am_phase, am_flags, am_bytes_in, am_bytes_out, am_calls, am_call_id, am_load, am_first};
     ERL_NIF_TERM values[] = {phase,
                              flags,
                              enif_make_uint64(env, c->in.total),
                              enif_make_uint64(env, n.bytes_out),
                              enif_make_uint64(env, n.calls),
+                             enif_make_uint64(env, c->call_id),
                              enif_make_uint(env, n.load),
                              enif_make_uint64(env, n.first)};
     ERL_NIF_TERM map;

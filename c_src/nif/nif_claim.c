@@ -24,6 +24,7 @@ ERL_NIF_TERM nif_claim(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
             continue;
         }
         c->owner = self;
+        c->finish = c->adopted = false;
         /* The process is alive, since it runs this, and stays alive until it is through. */
         (void)enif_monitor_process(env, c, &self, &c->owner_monitor);
         ERL_NIF_TERM result = enif_make_tuple3(env, am_ok, enif_make_resource(env, c), enif_make_uint(env, index));

@@ -92,6 +92,10 @@ static enum frame_kind read_frame(ErlNifEnv *env, const struct reply_args *a, st
     if (f->id > a->c->call_id || f->json != a->c->json) {
         return FRAME_BAD;
     }
+    if (a->c->adopted) {
+        *result = am_dropped;
+        return FRAME_RESULT;
+    }
     return f->json ? copy_text(env, f, budget, result) : decode_packed(env, a, f, budget, is_taken, result);
 }
 
@@ -105,7 +109,7 @@ static void refuse_kind(struct pc_channel *c, const struct pc_frame *f) {
 /* ---- Ways out of the machine */
 
 static ERL_NIF_TERM lost(ErlNifEnv *env, struct pc_channel *c, uint32_t phase) {
-    pc_machine_leave(&c->machine, pc_channel_actor(env), (enum pc_phase)phase, true);
+    pc_machine_leave(&c->machine, pc_channel_actor(env), phase, true);
     return am_lost;
 }
 
@@ -190,6 +194,7 @@ static ERL_NIF_TERM reply(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[], s
     if (advance(env, &a, phase, budget, &answer)) {
         return answer;
     }
+    /* An owner that dies now cuts, though its tool has ended: on the dirty scheduler it may be on its way in. */
     pc_machine_leave(&a.c->machine, pc_channel_actor(env), PC_READING, false);
     return enif_schedule_nif(env, "reply", ERL_NIF_DIRTY_JOB_CPU_BOUND, reply_dirty, argc, argv);
 }

@@ -1,5 +1,5 @@
 /*
- * submit/8 and submit_json/4: a call's frame is made, and goes to the worker with the least to do or into the queue. A frame that takes
+ * submit/9 and submit_json/6: a call's frame is made, and goes to the worker with the least to do or into the queue. A frame that takes
  * long is made on a dirty scheduler; everything else happens on a normal one, since the dispatcher's lock must not be held by a
  * thread that may have to wait for a processor.
  */
@@ -21,6 +21,7 @@ struct submission {
     struct pc_dispatcher *dispatcher;
     ERL_NIF_TERM ref;
     bool json;
+    bool finish;
     struct pc_term_opts opts;
 };
 
@@ -48,7 +49,7 @@ static void lend_free(ErlNifEnv *env, struct pc_dispatcher *dispatcher) {
 /* Takes the body's memory if that is owned. */
 static ERL_NIF_TERM submit(ErlNifEnv *env, const struct submission *s, struct pc_body *body) {
     struct pc_lane *lane;
-    struct pc_job *job = pc_job_new(env, s->ref, &s->opts);
+    struct pc_job *job = pc_job_new(env, s->ref, s->finish, &s->opts);
     enum pc_submitted how = PC_SUBMIT_NO_MEMORY;
     if (job != NULL) {
         job->call.json = s->json;
@@ -100,6 +101,7 @@ struct packed {
 static bool packed_read(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct packed *p) {
     p->to.ref = argv[1];
     p->to.json = false;
+    p->to.finish = enif_is_identical(argv[8], am_finish);
     if (!pc_dispatcher_get(env, argv[0], &p->to.dispatcher) || !enif_is_ref(env, argv[1]) ||
         !pc_call_terms_read(env, argv + 2, &p->terms) || !enif_get_uint64(env, argv[7], &p->max_frame) ||
         p->max_frame <= MOST_HEAD || p->max_frame > PC_MAX_FRAME) {
@@ -125,13 +127,14 @@ static enum pc_status packed_write(ErlNifEnv *env, const struct packed *p, struc
     return status;
 }
 
-enum { SUBMIT_ARGS = 8, READY_ARGS };
+enum { SUBMIT_ARGS = 9, READY_ARGS };
 
 /* Back on a normal scheduler with a body that was made on a dirty one: the last argument. */
 static ERL_NIF_TERM submit_ready(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     struct pc_frame_memory *made;
     struct submission s = {.ref = argv[1], .json = argc != READY_ARGS};
     ERL_NIF_TERM opts = s.json ? argv[3] : argv[6];
+    s.finish = enif_is_identical(argv[argc - 2], am_finish);
     if (!pc_dispatcher_get(env, argv[0], &s.dispatcher) || !pc_term_opts_read(env, opts, &s.opts) ||
         !pc_frame_memory_get(env, argv[argc - 1], &made)) {
         return enif_make_badarg(env);
@@ -193,12 +196,11 @@ ERL_NIF_TERM nif_submit(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
 
 /* ---- JSON: the body is text already */
 
-enum { JSON_ARGS = 5 };
-
 static bool json_read(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct submission *s, ErlNifBinary *text,
                       ErlNifUInt64 *max_frame) {
     s->ref = argv[1];
     s->json = true;
+    s->finish = enif_is_identical(argv[5], am_finish);
     return pc_dispatcher_get(env, argv[0], &s->dispatcher) && enif_is_ref(env, argv[1]) &&
            enif_inspect_binary(env, argv[2], text) && pc_term_opts_read(env, argv[3], &s->opts) &&
            enif_get_uint64(env, argv[4], max_frame) && *max_frame > MOST_HEAD && *max_frame <= PC_MAX_FRAME;

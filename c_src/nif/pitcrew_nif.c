@@ -69,6 +69,9 @@ static ErlNifFunc functions[] = {
     {"checkin", 1, nif_checkin, NORMAL},
     {"abandon", 2, nif_abandon, NORMAL},
     {"verdict", 2, nif_verdict, NORMAL},
+    /* A step of the machine, and what goes with it. */
+    {"finish", 1, nif_finish, NORMAL},
+    {"adopt", 2, nif_adopt, NORMAL},
     /* Encode and write, read and decode: within a budget, beyond it they go on on a dirty CPU scheduler. */
     {"call", 9, watched_nif_call, NORMAL},
     {"call_json", 7, watched_nif_call_json, NORMAL},
@@ -77,8 +80,8 @@ static ErlNifFunc functions[] = {
     {"dispatch_new", 3, nif_dispatch_new, NORMAL},
     {"dispatch_info", 1, nif_dispatch_info, NORMAL},
     {"dispatch_uneven", 2, nif_dispatch_uneven, NORMAL},
-    {"submit", 8, watched_nif_submit, NORMAL},
-    {"submit_json", 5, watched_nif_submit_json, NORMAL},
+    {"submit", 9, watched_nif_submit, NORMAL},
+    {"submit_json", 6, watched_nif_submit_json, NORMAL},
     {"leave", 3, nif_leave, NORMAL},
     {"lane_attach", 5, nif_lane_attach, NORMAL},
     {"lane_open", 5, nif_lane_open, NORMAL},

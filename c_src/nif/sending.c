@@ -36,14 +36,6 @@ static enum pc_status fill(ErlNifEnv *env, const struct pc_sending *s, struct pc
     return status;
 }
 
-/* The reference that whatever is told to the owner of this call carries. */
-static void keep_ref(const struct pc_sending *s) {
-    enif_clear_env(s->c->ref_env);
-    s->c->ref = enif_make_copy(s->c->ref_env, s->ref);
-    s->c->armed = 0;
-    s->c->owed = 0;
-}
-
 /*
  * Polls for the answer if that is likely to be cheaper than to sleep; whether something came, be it an end of file. What came is
  * in the inbox, for reply/3 to look at.
@@ -72,7 +64,7 @@ static bool poll_answer(const struct pc_sending *s, struct pc_budget *budget) {
 static ERL_NIF_TERM flush(ErlNifEnv *env, const struct pc_sending *s, struct pc_budget *budget) {
     struct pc_channel *c = s->c;
     ERL_NIF_TERM bytes = enif_make_uint64(env, pc_outbox_pending(&c->out));
-    keep_ref(s);
+    pc_channel_keep_ref(c, s->ref);
     c->call_id++;
     c->calls++;
     c->json = s->json;
@@ -83,7 +75,7 @@ static ERL_NIF_TERM flush(ErlNifEnv *env, const struct pc_sending *s, struct pc_
         return am_poisoned;
     }
     if (io == PC_IO_DONE && budget != NULL && poll_answer(s, budget)) {
-        pc_machine_leave(&c->machine, pc_channel_actor(env), PC_READING, false);
+        pc_machine_leave(&c->machine, pc_channel_actor(env), pc_channel_waits(c, PC_READING), false);
         return enif_make_tuple2(env, am_ready, bytes);
     }
     if (io == PC_IO_EOF) {
@@ -107,7 +99,7 @@ bool pc_sending_run(ErlNifEnv *env, const struct pc_sending *s, struct pc_budget
         return true;
     case PC_BUDGET:
         /* Outstanding from here: an owner that dies now cuts, so the slot has no other owner when we come back. */
-        keep_ref(s);
+        pc_channel_keep_ref(s->c, s->ref);
         pc_machine_leave(&s->c->machine, pc_channel_actor(env), PC_WRITING, false);
         return false;
     default:

@@ -41,12 +41,28 @@ void pc_machine_become(struct pc_machine *m, enum pc_phase phase) {
 /* A verdict reaches only an owner that waits: one whose call is outstanding and who has neither left nor died. */
 static bool owner_waits(uint32_t word) { return (word & PC_OUTSTANDING) != 0 && (word & (PC_LEFT | PC_GONE)) == 0; }
 
-void pc_machine_leave(struct pc_machine *m, struct pc_actor at, enum pc_phase phase, bool lost) {
+uint32_t pc_machine_adopt(struct pc_machine *m) {
+    uint32_t seen = pc_machine_word(m);
+    do {
+        if ((seen & (POISON | PC_INSIDE | PC_FINISH)) != (PC_GONE | PC_FINISH) || (seen & PC_OUTSTANDING) == 0) {
+            return 0;
+        }
+    } while (!swap(m, &seen, (seen & ~(uint32_t)(PC_GONE | PC_FINISH)) | PC_INSIDE));
+    return seen & PC_PHASES;
+}
+
+/* What becomes of the outstanding call of an owner that died. */
+static enum pc_why why_gone(uint32_t word) {
+    bool clean = (word & (PC_BROKEN | PC_VERDICT | PC_LEFT | PC_CLOSED)) == 0;
+    return clean && (word & PC_FINISH) != 0 ? PC_ADOPT : PC_CUT;
+}
+
+void pc_machine_leave(struct pc_machine *m, struct pc_actor at, uint32_t phase, bool lost) {
     uint32_t seen = pc_machine_word(m);
     uint32_t next;
     bool told = false;
     do {
-        next = (seen & ~(uint32_t)(PC_PHASES | PC_INSIDE)) | phase | (lost ? PC_BROKEN : 0);
+        next = (seen & ~(uint32_t)(PC_PHASES | PC_INSIDE | PC_FINISH)) | phase | (lost ? PC_BROKEN : 0);
         if ((next & PC_GONE) != 0 && phase == PC_CLAIMED && (next & (PC_VERDICT | PC_BROKEN | PC_CLOSED)) == 0) {
             next = PC_FREE; /* the owner died with a clean slot in its hand */
         }
@@ -64,7 +80,7 @@ void pc_machine_leave(struct pc_machine *m, struct pc_actor at, enum pc_phase ph
         at.ops->tell_worker(m->channel, at.env, PC_LOST);
     }
     if ((next & PC_GONE) != 0 && (next & PC_OUTSTANDING) != 0) {
-        at.ops->tell_worker(m->channel, at.env, PC_CUT);
+        at.ops->tell_worker(m->channel, at.env, why_gone(next));
     }
     if ((next & PC_CLOSED) != 0) {
         at.ops->close(m->channel, at.env);
@@ -119,7 +135,7 @@ void pc_machine_owner_gone(struct pc_machine *m, struct pc_actor at) {
     if (next == PC_FREE) {
         at.ops->hand_on(m->channel, at.env);
     } else if ((seen & PC_INSIDE) == 0 && (seen & PC_OUTSTANDING) != 0) {
-        at.ops->tell_worker(m->channel, at.env, PC_CUT);
+        at.ops->tell_worker(m->channel, at.env, why_gone(seen));
     }
 }
 

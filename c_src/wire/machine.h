@@ -33,15 +33,19 @@ enum pc_flag {
     PC_VERDICT = 1 << 11,
     PC_LEFT = 1 << 12,
     PC_CLOSED = 1 << 13,
+    PC_FINISH = 1 << 14,
 };
 
 /* What the worker's process is told. */
-enum pc_why { PC_CUT, PC_LOST };
+enum pc_why { PC_CUT, PC_LOST, PC_ADOPT };
 
 struct pc_machine_ops {
     /* `env` is the actor's, passed through. The slot is free again (the word says so already): hand it to whoever is next. */
     void (*hand_on)(void *channel, void *env);
-    /* The channel will serve no more calls, though its worker may still run. At most once with each reason. */
+    /*
+     * The channel will serve no more calls, though its worker may still run: at most once with each of these reasons.
+     * Or, with PC_ADOPT, the owner has died and its call is to go on: then pc_machine_adopt.
+     */
     void (*tell_worker)(void *channel, void *env, enum pc_why why);
     /* The owner of an outstanding call gets the verdict, and its select is taken back: the descriptor is still open. At most once. */
     void (*tell_owner)(void *channel, void *env);
@@ -80,10 +84,18 @@ uint32_t pc_machine_enter(struct pc_machine *m, uint32_t phases);
 void pc_machine_become(struct pc_machine *m, enum pc_phase phase);
 
 /*
- * Comes out with a new phase; `lost` sets PC_BROKEN and tells the worker's process. Does what fell due meanwhile: an owner that
- * went, a verdict, a close. Coming out in PC_FREE hands the slot on.
+ * Comes out with a new phase; `lost` sets PC_BROKEN and tells the worker's process. Does what fell due meanwhile: an
+ * owner that went, a verdict, a close. Coming out in PC_FREE hands the slot on. An outstanding phase may come with
+ * PC_FINISH: if the owner dies now, the call goes on. Then the frame is whole, sent or queued, and no thread is on its
+ * way in for this owner.
  */
-void pc_machine_leave(struct pc_machine *m, struct pc_actor at, enum pc_phase phase, bool lost);
+void pc_machine_leave(struct pc_machine *m, struct pc_actor at, uint32_t phase, bool lost);
+
+/*
+ * Goes inside for the worker's process, which was told PC_ADOPT, to make it the owner. Returns the phase, or 0 when
+ * something came in between. Every success is followed by one pc_machine_leave.
+ */
+uint32_t pc_machine_adopt(struct pc_machine *m);
 
 /* The owner's end of a claim. */
 enum pc_end {

@@ -18,7 +18,8 @@ defmodule Pitcrew.Error do
   | `:encode_error`, `:decode_error` | an argument cannot be sent, or cannot become a Python object; `path` says where |
   | `:result_error` | the tool's result cannot be sent; `path` says where |
   | `:too_big` | a frame would be larger than the pool's `max_frame` |
-  | `:timeout` | the deadline passed; the worker was killed and is being replaced |
+  | `:timeout` | the deadline passed: the tool is interrupted and its worker replaced; or that of `Pitcrew.await/2` |
+  | `:cancelled` | the call was cancelled, or its result was taken before; the tool raised `pitcrew.Cancelled` itself |
   | `:checkout_timeout` | no worker became free in time |
   | `:overloaded` | the pool takes no more callers |
   | `:worker_exit` | the worker died in the middle; `reason` is `{:signal, :sigkill}`, `{:status, 1}` or alike |

@@ -24,9 +24,12 @@ defmodule Pitcrew.Pool do
     * `:checkout_timeout` - milliseconds a call may wait for a free worker (default 5 000)
     * `:start_timeout` - milliseconds for the imports and for every worker to get ready (default 30 000)
     * `:retry` - how often a call of a tool declared `@tool(idempotent=True)` is tried again when its worker died (default 0)
+    * `:on_caller_exit` - what becomes of a call whose caller dies in the middle: `:cancel` (default) interrupts the tool
+      as at the deadline; `:finish` lets it run to its end, for as long as `:timeout` at most, and drops its result
     * `:start` - `:fork` (workers are forked from a process that has imported the tools once), `:spawn` (each imports them
       itself), or `:auto`: fork unless the imports left threads running (default)
-    * `:grace` - milliseconds between SIGTERM and SIGKILL when the pool stops (default 300)
+    * `:grace` - milliseconds that a worker has for an orderly end, after an interrupt or when the pool stops, before it
+      is killed (default 300)
     * `:thread_limits` - threads that OpenMP, OpenBLAS and MKL may use in each worker, or `:none` (default 1)
     * `:runtime_dir` - where the pool's private socket folder is made (default: `PITCREW_RUNTIME_DIR`, else
       `XDG_RUNTIME_DIR`, else `/tmp`)

@@ -25,7 +25,8 @@ defmodule Pitcrew.Telemetry do
   | `worker, :stop` | `lifetime`, `calls` | `pool`, `worker`, `id`, `reason` |
 
   `protocol` is `:msgpack` or `:json`, as the call travels; `worker` is an operating-system process id; `reason` is
-  `:normal`, `{:signal, :sigkill}`, `{:status, 1}` or alike.
+  `:normal`, `:interrupted` (it ended after a call of its was cut, in an orderly way), `{:signal, :sigkill}`, 
+  `{:status, 1}` or alike. A caller that dies in a call, as one does that is cancelled, tells nobody of its end.
   """
 
   @type event :: [atom(), ...]

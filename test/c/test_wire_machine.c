@@ -11,7 +11,7 @@
 /* What the machine did to the world, counted. */
 struct world {
     struct pc_machine m;
-    int handed_on, cut, lost, told, closed, withdrawn, withdrawn_open;
+    int handed_on, cut, lost, adopt, told, closed, withdrawn, withdrawn_open;
     bool told_inside;
 };
 
@@ -26,7 +26,7 @@ static void close_it(void *w, void *env) { (void)env, ((struct world *)w)->close
 static void tell_worker(void *channel, void *env, enum pc_why why) {
     (void)env;
     struct world *w = channel;
-    *(why == PC_CUT ? &w->cut : &w->lost) += 1;
+    *(why == PC_CUT ? &w->cut : why == PC_LOST ? &w->lost : &w->adopt) += 1;
 }
 static void withdraw(void *channel, void *env, bool open) {
     (void)env;
@@ -55,6 +55,7 @@ static struct world in(enum pc_phase phase) {
         assert_int_equal(w.handed_on, expected.handed_on);                                                             \
         assert_int_equal(w.cut, expected.cut);                                                                         \
         assert_int_equal(w.lost, expected.lost);                                                                       \
+        assert_int_equal(w.adopt, expected.adopt);                                                                     \
         assert_int_equal(w.told, expected.told);                                                                       \
         assert_int_equal(w.closed, expected.closed);                                                                   \
     } while (0)
@@ -235,6 +236,115 @@ static void a_close_waits_for_whoever_is_inside(void **state) {
     assert_int_equal(pc_machine_enter(&w.m, PC_CONTROL), 0);
 }
 
+/* A machine whose owner has left it with a whole call that is to go on. */
+#define BEGIN_FINISH(phase)                                                                                            \
+    BEGIN(phase);                                                                                                      \
+    assert_int_not_equal(pc_machine_enter(&w.m, phase), 0);                                                            \
+    pc_machine_leave(&w.m, at, (phase) | PC_FINISH, false)
+
+static void a_call_that_is_to_go_on_is_adopted(void **state) {
+    (void)state;
+    EACH_OUTSTANDING(i) {
+        BEGIN_FINISH(outstanding[i]);
+        assert_int_equal(pc_machine_adopt(&w.m), 0); /* its owner lives */
+        pc_machine_owner_gone(&w.m, at);
+        NOTHING_ELSE(.adopt = 1);
+        assert_int_equal(pc_machine_enter(&w.m, PC_OUTSTANDING), 0);
+        assert_int_equal(pc_machine_adopt(&w.m), outstanding[i]);
+        assert_int_equal(pc_machine_adopt(&w.m), 0); /* once */
+        pc_machine_leave(&w.m, at, outstanding[i], false);
+        assert_int_equal(pc_machine_word(&w.m), outstanding[i]);
+        assert_int_equal(pc_machine_enter(&w.m, PC_OUTSTANDING), outstanding[i]);
+        pc_machine_leave(&w.m, at, PC_CLAIMED, false);
+        assert_int_equal(pc_machine_end(&w.m, at, withdraw), PC_END_OK);
+        NOTHING_ELSE(.adopt = 1, .handed_on = 1);
+        assert_int_equal(pc_machine_word(&w.m), PC_FREE);
+    }
+}
+
+static void an_adopted_call_is_given_up_like_any(void **state) {
+    (void)state;
+    BEGIN_FINISH(PC_WAITING);
+    pc_machine_owner_gone(&w.m, at);
+    assert_int_not_equal(pc_machine_adopt(&w.m), 0);
+    pc_machine_leave(&w.m, at, PC_WAITING, false);
+    assert_int_equal(pc_machine_end(&w.m, at, withdraw), PC_END_POISONED);
+    assert_int_equal(w.withdrawn_open, 1);
+    NOTHING_ELSE(.adopt = 1, .cut = 1);
+}
+
+static void a_call_that_is_to_go_on_is_cut_at_its_deadline(void **state) {
+    (void)state;
+    BEGIN_FINISH(PC_WAITING);
+    assert_int_equal(pc_machine_end(&w.m, at, withdraw), PC_END_POISONED);
+    pc_machine_owner_gone(&w.m, at);
+    assert_int_equal(pc_machine_adopt(&w.m), 0);
+    NOTHING_ELSE(.cut = 1);
+}
+
+/* Encoding or decoding goes on on a dirty scheduler, where it may enter for the dead. */
+static void a_call_on_its_way_to_another_scheduler_is_cut(void **state) {
+    (void)state;
+    BEGIN_FINISH(PC_WAITING);
+    assert_int_not_equal(pc_machine_enter(&w.m, PC_OUTSTANDING), 0);
+    pc_machine_leave(&w.m, at, PC_READING, false);
+    pc_machine_owner_gone(&w.m, at);
+    NOTHING_ELSE(.cut = 1);
+    assert_int_equal(pc_machine_adopt(&w.m), 0);
+    assert_int_equal(pc_machine_enter(&w.m, PC_OUTSTANDING), 0);
+}
+
+static void a_caller_that_dies_inside_is_followed_on_leaving(void **state) {
+    (void)state;
+    BEGIN(PC_CLAIMED);
+    assert_int_not_equal(pc_machine_enter(&w.m, PC_CLAIMED), 0);
+    pc_machine_owner_gone(&w.m, at);
+    pc_machine_leave(&w.m, at, PC_WRITING | PC_FINISH, false);
+    NOTHING_ELSE(.adopt = 1);
+    assert_int_equal(pc_machine_adopt(&w.m), PC_WRITING);
+
+    struct world v = in(PC_READING);
+    v.m.channel = &v;
+    assert_int_not_equal(pc_machine_enter(&v.m, PC_OUTSTANDING), 0);
+    pc_machine_owner_gone(&v.m, at);
+    assert_int_equal(pc_machine_adopt(&v.m), 0);   /* somebody is inside */
+    pc_machine_leave(&v.m, at, PC_CLAIMED, false); /* the answer was whole: there is nothing left to adopt */
+    assert_int_equal(v.handed_on, 1);
+    assert_int_equal(v.adopt, 0);
+    assert_int_equal(pc_machine_adopt(&v.m), 0);
+}
+
+static void a_broken_or_condemned_call_is_not_adopted(void **state) {
+    (void)state;
+    BEGIN(PC_WAITING);
+    assert_int_not_equal(pc_machine_enter(&w.m, PC_OUTSTANDING), 0);
+    pc_machine_leave(&w.m, at, PC_WAITING | PC_FINISH, true);
+    pc_machine_owner_gone(&w.m, at);
+    NOTHING_ELSE(.lost = 1, .cut = 1);
+    assert_int_equal(pc_machine_adopt(&w.m), 0);
+
+    struct world v = in(PC_WAITING);
+    v.m.channel = &v;
+    assert_int_not_equal(pc_machine_enter(&v.m, PC_OUTSTANDING), 0);
+    pc_machine_leave(&v.m, at, PC_WAITING | PC_FINISH, false);
+    pc_machine_owner_gone(&v.m, at);
+    pc_machine_verdict(&v.m, at); /* between the news and the adoption */
+    assert_int_equal(v.told, 0);
+    assert_int_equal(pc_machine_adopt(&v.m), 0);
+}
+
+static void a_verdict_and_a_close_wait_for_the_adopter_inside(void **state) {
+    (void)state;
+    BEGIN_FINISH(PC_READING);
+    pc_machine_owner_gone(&w.m, at);
+    assert_int_not_equal(pc_machine_adopt(&w.m), 0);
+    pc_machine_verdict(&w.m, at);
+    pc_machine_close(&w.m, at);
+    NOTHING_ELSE(.adopt = 1);
+    pc_machine_leave(&w.m, at, PC_READING, false);
+    NOTHING_ELSE(.adopt = 1, .told = 1, .closed = 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(install_hands_the_slot_on),
@@ -252,6 +362,13 @@ int main(void) {
         cmocka_unit_test(a_lost_channel_waits_for_its_verdict),
         cmocka_unit_test(a_condemned_slot_is_not_claimed),
         cmocka_unit_test(a_close_waits_for_whoever_is_inside),
+        cmocka_unit_test(a_call_that_is_to_go_on_is_adopted),
+        cmocka_unit_test(an_adopted_call_is_given_up_like_any),
+        cmocka_unit_test(a_call_that_is_to_go_on_is_cut_at_its_deadline),
+        cmocka_unit_test(a_call_on_its_way_to_another_scheduler_is_cut),
+        cmocka_unit_test(a_caller_that_dies_inside_is_followed_on_leaving),
+        cmocka_unit_test(a_broken_or_condemned_call_is_not_adopted),
+        cmocka_unit_test(a_verdict_and_a_close_wait_for_the_adopter_inside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

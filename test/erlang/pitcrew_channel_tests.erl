@@ -29,6 +29,13 @@ channel_test_() ->
           {abandon_cuts_the_call, fun abandon_cuts_the_call/1},
           {abandon_after_a_verdict_says_so, fun abandon_after_a_verdict_says_so/1},
           {caller_death_with_a_call_cuts, fun caller_death_with_a_call_cuts/1},
+          {a_call_is_adopted, fun a_call_is_adopted/1},
+          {half_an_answer_is_adopted, fun half_an_answer_is_adopted/1},
+          {a_frame_in_the_outbox_is_adopted, fun a_frame_in_the_outbox_is_adopted/1},
+          {an_adopted_call_is_given_up, fun an_adopted_call_is_given_up/1},
+          {an_adopted_call_gets_a_verdict, fun an_adopted_call_gets_a_verdict/1},
+          {only_what_was_told_is_adopted, fun only_what_was_told_is_adopted/1},
+          {a_wish_ends_with_the_claim, fun a_wish_ends_with_the_claim/1},
           {caller_death_without_a_call_frees, fun caller_death_without_a_call_frees/1},
           {only_the_owner_may_call, fun only_the_owner_may_call/1},
           {only_the_controller_may_close, fun only_the_controller_may_close/1},
@@ -372,6 +379,113 @@ caller_death_with_a_call_cuts(#{slots := Slots, channel := Channel}) ->
     end),
     ?assertEqual(cut, told(Channel)),
     ?assertEqual(busy, pitcrew_nif:claim(Slots)).
+
+%% A caller that wants its call to be finished, and dies of it.
+dies_in_a_call(Slots, Args) ->
+    died = in_another_process(fun() ->
+        C = claim(Slots),
+        ok = pitcrew_nif:finish(C),
+        {_, _} = call(C, make_ref(), Args),
+        exit(died)
+    end).
+
+adopt(Channel) ->
+    ?assertEqual(adopt, told(Channel)),
+    Ref = make_ref(),
+    ok = pitcrew_nif:adopt(Channel, Ref),
+    Ref.
+
+a_call_is_adopted(#{slots := Slots, worker := Worker, channel := Channel}) ->
+    dies_in_a_call(Slots, []),
+    Ref = adopt(Channel),
+    ?assertEqual(busy, pitcrew_nif:claim(Slots)),
+    again = pitcrew_nif:reply(Channel, Ref, ?OPTS),
+    [?CALL, Id | _] = worker_recv(Worker),
+    ?assertMatch(#{call_id := Id, phase := waiting, flags := []}, pitcrew_nif:channel_info(Channel)),
+    worker_send(Worker, [?REPLY, Id, 0, <<"for nobody">>]),
+    ?assertEqual(dropped, await(Channel, Ref)),
+    ok = pitcrew_nif:checkin(Channel),
+    a_call_goes_round(#{slots => Slots, worker => Worker}).
+
+half_an_answer_is_adopted(#{slots := Slots, worker := Worker, channel := Channel}) ->
+    <<Half:7/binary, Rest/binary>> = frame([?REPLY, 1, 0, <<"in two parts">>]),
+    Self = self(),
+    {Caller, Monitor} = spawn_monitor(fun() ->
+        C = claim(Slots),
+        ok = pitcrew_nif:finish(C),
+        Ref = make_ref(),
+        {ok, _} = call(C, Ref, []),
+        ok = receive {select, C, Ref, _} -> ok end,
+        again = pitcrew_nif:reply(C, Ref, ?OPTS),
+        Self ! half_read,
+        receive never -> ok end
+    end),
+    ok = gen_tcp:send(Worker, Half),
+    receive half_read -> exit(Caller, kill) end,
+    receive {'DOWN', Monitor, process, _, killed} -> ok end,
+    Adopted = adopt(Channel),
+    again = pitcrew_nif:reply(Channel, Adopted, ?OPTS),
+    ?assertMatch(#{phase := reading}, pitcrew_nif:channel_info(Channel)),
+    ok = gen_tcp:send(Worker, Rest),
+    ?assertEqual(dropped, await(Channel, Adopted)),
+    ok = pitcrew_nif:checkin(Channel),
+    nothing_in_the_mailbox().
+
+a_frame_in_the_outbox_is_adopted(#{slots := Slots, worker := Worker, channel := Channel}) ->
+    Large = binary:copy(<<"0123456789abcdef">>, 1 bsl 18),
+    dies_in_a_call(Slots, [Large]),
+    Ref = adopt(Channel),
+    Echo = spawn_link(fun() ->
+        receive go -> ok end,
+        [?CALL, Id, _, [Large] | _] = worker_recv(Worker),
+        worker_send(Worker, [?REPLY, Id, 0, Large])
+    end),
+    ok = gen_tcp:controlling_process(Worker, Echo),
+    again = pitcrew_nif:reply(Channel, Ref, ?OPTS),
+    Echo ! go,
+    ?assertEqual(dropped, await(Channel, Ref)),
+    ok = settle(pitcrew_nif:checkin(Channel), Ref),
+    nothing_in_the_mailbox().
+
+an_adopted_call_is_given_up(#{slots := Slots, channel := Channel}) ->
+    dies_in_a_call(Slots, []),
+    Ref = adopt(Channel),
+    again = pitcrew_nif:reply(Channel, Ref, ?OPTS),
+    poisoned = pitcrew_nif:abandon(Channel, Ref),
+    ?assertEqual(cut, told(Channel)),
+    ?assertEqual(busy, pitcrew_nif:claim(Slots)),
+    nothing_in_the_mailbox().
+
+an_adopted_call_gets_a_verdict(#{slots := Slots, channel := Channel}) ->
+    dies_in_a_call(Slots, []),
+    Ref = adopt(Channel),
+    again = pitcrew_nif:reply(Channel, Ref, ?OPTS),
+    ok = pitcrew_nif:verdict(Channel, gone),
+    ?assertEqual({verdict, gone}, await(Channel, Ref)),
+    nothing_in_the_mailbox().
+
+only_what_was_told_is_adopted(#{slots := Slots, channel := Channel}) ->
+    poisoned = pitcrew_nif:adopt(Channel, make_ref()),
+    dies_in_a_call(Slots, []),
+    {error, not_owner} = in_another_process(fun() -> exit(pitcrew_nif:adopt(Channel, make_ref())) end),
+    badarg = in_another_process(fun() -> exit(try pitcrew_nif:finish(Channel) catch error:E -> E end) end),
+    ?assertEqual(adopt, told(Channel)),
+    %% It was condemned meanwhile.
+    ok = pitcrew_nif:verdict(Channel, gone),
+    poisoned = pitcrew_nif:adopt(Channel, make_ref()),
+    nothing_in_the_mailbox().
+
+a_wish_ends_with_the_claim(#{slots := Slots, worker := Worker, channel := Channel}) ->
+    Channel = claim(Slots),
+    ok = pitcrew_nif:finish(Channel),
+    ok = pitcrew_nif:checkin(Channel),
+    a_call_goes_round(#{slots => Slots, worker => Worker}),
+    died = in_another_process(fun() ->
+        C = claim(Slots),
+        {ok, _} = call(C, make_ref(), []),
+        exit(died)
+    end),
+    ?assertEqual(cut, told(Channel)).
 
 caller_death_without_a_call_frees(#{slots := Slots}) ->
     died = in_another_process(fun() -> claim(Slots), exit(died) end),

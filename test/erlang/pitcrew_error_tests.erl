@@ -19,7 +19,8 @@ a_fault_of_python_keeps_type_message_and_traceback_test() ->
 faults_have_only_kinds_that_are_documented_test() ->
     Kinds = [maps:get(kind, pitcrew_error:from_fault(#{<<"kind">> => Kind})) || Kind <- wire_kinds()],
     ?assertEqual(
-        [tool_error, bad_arguments, unknown_tool, decode_error, result_error, too_big, protocol_error, protocol_error, protocol_error],
+        [tool_error, cancelled, bad_arguments, unknown_tool, decode_error, result_error, too_big] ++
+            [protocol_error, protocol_error, protocol_error],
         Kinds
     ),
     ?assertEqual([], Kinds -- lists:append(lists:duplicate(3, pitcrew_error:kinds()))),
@@ -28,6 +29,7 @@ faults_have_only_kinds_that_are_documented_test() ->
 wire_kinds() ->
     [
         <<"tool_error">>,
+        <<"cancelled">>,
         <<"bad_arguments">>,
         <<"unknown_tool">>,
         <<"decode_error">>,

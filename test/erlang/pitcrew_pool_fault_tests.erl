@@ -2,21 +2,9 @@
 -module(pitcrew_pool_fault_tests).
 -include_lib("eunit/include/eunit.hrl").
 -export([tell/4]).
--import(pitcrew_test, [with_pool/2, quietly/1, until/1, meet/1, answer/2]).
+-import(pitcrew_test, [with_meeting/2, whole/1, os_pids/1, quietly/1, until/1, meet/1, answer/2]).
 
 test(Fun) -> {timeout, 60, Fun}.
-
-%% A pool, and a listener that its tools can meet the test at.
-with_meeting(Options, Fun) ->
-    with_pool(Options, fun(Pool) ->
-        Listener = pitcrew_test:listen(),
-        try
-            Fun(Pool, Listener, pitcrew_test:port(Listener)),
-            ?assertEqual([], pitcrew_test:mailbox())
-        after
-            gen_tcp:close(Listener)
-        end
-    end).
 
 %% A caller of its own; its answer, and how long it took, come with await/1.
 call_async(Pool, Tool, Args, Options) ->
@@ -33,16 +21,6 @@ await({_, Ref}) ->
         {'DOWN', Ref, process, _, Reason} -> {caller_died, Reason}
     after 30_000 -> error(no_answer)
     end.
-
-whole(Pool) ->
-    until(fun() ->
-        case pitcrew:info(Pool) of
-            #{size := Size, free := Size, queued := 0, workers := Workers} -> case [W || #{state := idle} = W <- Workers] of Workers -> ok; _ -> Workers end;
-            Info -> Info
-        end
-    end).
-
-os_pids(Pool) -> lists:sort([OsPid || #{os_pid := OsPid} <- maps:get(workers, pitcrew:info(Pool))]).
 
 a_timeout_kills_the_worker_and_replaces_it_test_() ->
     test(fun() ->

@@ -3,6 +3,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -export([with_pool/1, with_pool/2, gated/1, options/1, options/2, processes_of/1, fixtures/0, base/0, quietly/1]).
 -export([stays_short/1, longest_stay/1]).
+-export([with_meeting/2, whole/1, os_pids/1]).
 -export([listen/0, port/1, meet/1, answer/2, until/1, mailbox/0, kill/1]).
 
 %% @doc Runs a fun with the name of a pool of the fixture py_tools; afterwards nothing may be left of the pool.
@@ -132,6 +133,34 @@ listen() ->
 port(Listener) ->
     {ok, Port} = inet:port(Listener),
     Port.
+
+%% @doc A pool, and a listener that its tools can meet the test at.
+with_meeting(Options, Fun) ->
+    with_pool(Options, fun(Pool) ->
+        Listener = listen(),
+        try
+            Fun(Pool, Listener, port(Listener)),
+            ?assertEqual([], mailbox())
+        after
+            gen_tcp:close(Listener)
+        end
+    end).
+
+%% @doc Waits until every worker of a pool is idle.
+whole(Pool) ->
+    until(fun() ->
+        case pitcrew:info(Pool) of
+            #{size := Size, free := Size, queued := 0, workers := Workers} ->
+                case [W || #{state := idle} = W <- Workers] of
+                    Workers -> ok;
+                    _ -> Workers
+                end;
+            Info ->
+                Info
+        end
+    end).
+
+os_pids(Pool) -> lists:sort([OsPid || #{os_pid := OsPid} <- maps:get(workers, pitcrew:info(Pool))]).
 
 %% @doc Waits for a tool; {Its socket, its pid}.
 meet(Listener) ->
