@@ -46,7 +46,7 @@ struct pc_job *pc_job_new(ErlNifEnv *env, ERL_NIF_TERM ref, bool finish, const s
     memset(&job->call, 0, sizeof job->call);
     job->env = enif_alloc_env();
     job->ref = enif_make_copy(job->env, ref);
-    job->finish = finish;
+    job->call.finish = finish;
     job->opts = *opts;
     (void)enif_self(env, &job->owner);
     return job;
@@ -120,22 +120,15 @@ static bool has_ref(const struct pc_call *call, const void *context) {
     return enif_is_identical(((const struct pc_job *)call)->ref, *(const ERL_NIF_TERM *)context);
 }
 
-/* Any call; notes whether it is to go on. */
-static bool notes_finish(const struct pc_call *call, const void *context) {
-    *(bool *)(uintptr_t)context = ((const struct pc_job *)call)->finish;
-    return true;
-}
-
 /* The worker's process is told of a call that is out: `left`, it may have it stopped, or `finish`. */
 static enum pc_leaving leave(ErlNifEnv *env, struct pc_dispatcher *dispatcher, const ErlNifPid *owner,
                              pc_call_test is_it, const void *context, bool only_queued, unsigned *index) {
-    static const bool no = false;
-    const bool *finish = is_it == notes_finish ? context : &no;
     struct pc_call *call;
     struct pc_lane *lane = NULL;
     uint64_t id = 0;
+    bool goes_on = false;
     enum pc_leaving how = pc_dispatch_leave(&dispatcher->d, owner->pid, is_it, context, only_queued, pc_lane_actor(env),
-                                            &call, &lane, &id);
+                                            &call, &lane, &id, &goes_on);
     if (how == PC_LEAVE_QUEUED) {
         pc_job_drop((struct pc_job *)call);
     } else if (lane != NULL) {
@@ -145,7 +138,7 @@ static enum pc_leaving leave(ErlNifEnv *env, struct pc_dispatcher *dispatcher, c
         pc_send(
             env, &c->controller, message,
             enif_make_tuple3(message, am_pitcrew_channel, enif_make_resource(message, c),
-                             enif_make_tuple2(message, *finish ? am_finish : am_left, enif_make_uint64(message, id))));
+                             enif_make_tuple2(message, goes_on ? am_finish : am_left, enif_make_uint64(message, id))));
         pc_lane_unpin(lane, pc_lane_actor(env));
     }
     return how;
@@ -184,8 +177,7 @@ static void end_pool(ErlNifEnv *env, struct pc_dispatcher *dispatcher) {
 
 static void end_owner(ErlNifEnv *env, struct pc_dispatcher *dispatcher, const ErlNifPid *pid) {
     unsigned index = 0;
-    bool finish;
-    while (leave(env, dispatcher, pid, notes_finish, &finish, false, &index) != PC_LEAVE_NONE) {}
+    while (leave(env, dispatcher, pid, NULL, NULL, false, &index) != PC_LEAVE_NONE) {}
     enif_free(pc_dispatch_part(&dispatcher->d, pid->pid));
 }
 

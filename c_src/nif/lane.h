@@ -30,7 +30,6 @@ struct pc_job {
     ErlNifPid owner;
     ErlNifEnv *env; /* of the reference, and then of the answer */
     ERL_NIF_TERM ref;
-    bool finish;              /* it goes on when its owner dies */
     struct pc_term_opts opts; /* for the answer */
     int64_t submitted;        /* monotonic ns */
 };

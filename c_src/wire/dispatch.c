@@ -387,7 +387,7 @@ struct pc_call *pc_lane_take_after(struct pc_lane *lane, uint64_t id) {
 
 enum pc_leaving pc_dispatch_leave(struct pc_dispatch *d, uint64_t key, pc_call_test is_it, const void *context,
                                   bool only_queued, struct pc_lane_actor at, struct pc_call **found,
-                                  struct pc_lane **lane, uint64_t *id) {
+                                  struct pc_lane **lane, uint64_t *id, bool *goes_on) {
     enum pc_leaving result = PC_LEAVE_NONE;
     (void)pthread_mutex_lock(&d->lock);
     const struct pc_owner *owner = find_owner(d, key);
@@ -407,6 +407,10 @@ enum pc_leaving pc_dispatch_leave(struct pc_dispatch *d, uint64_t key, pc_call_t
             call->state = PC_CALL_LEFT;
             *lane = call->lane;
             *id = call->id;
+            *goes_on = is_it == NULL && call->finish;
+            if (d->depth == 1 && !*goes_on) {
+                pc_lane_close_door(*lane);
+            }
             pc_lane_enter(*lane, at);
         }
         result = PC_LEAVE_OUT;

@@ -39,7 +39,9 @@ struct pc_owner {
 
 /* One call. Embedded in something larger; everything in it is the dispatcher's until it is PC_CALL_OVER. */
 struct pc_call {
-    bool json; /* set before it is submitted */
+    /* Set before it is submitted. */
+    bool json;
+    bool finish; /* it goes on when its owner dies */
     enum pc_call_state state;
     uint64_t id;  /* on its lane */
     size_t bytes; /* of its frame, and when it went out, in monotonic ns; once it is out */
@@ -148,7 +150,10 @@ struct pc_owner *pc_dispatch_part(struct pc_dispatch *d, uint64_t owner);
 /* The same with anybody, in the end. */
 struct pc_owner *pc_dispatch_part_any(struct pc_dispatch *d);
 
-/* Nobody waits for a call any more, of those of `owner` the first that `is_it` agrees to; NULL agrees to every one. */
+/*
+ * Nobody waits for a call any more, of those of `owner` the first that `is_it` agrees to; or, where that is NULL, any: the owner is dead, and
+ * *goes_on says whether the call is to `finish`. A lane of depth 1 takes no more calls then, unless it goes on: its worker will be replaced.
+ */
 enum pc_leaving {
     PC_LEAVE_NONE,   /* it has ended, or is about to be told so */
     PC_LEAVE_QUEUED, /* it was taken off: *call is the caller's */
@@ -157,7 +162,7 @@ enum pc_leaving {
 typedef bool (*pc_call_test)(const struct pc_call *call, const void *context);
 enum pc_leaving pc_dispatch_leave(struct pc_dispatch *d, uint64_t owner, pc_call_test is_it, const void *context,
                                   bool only_queued, struct pc_lane_actor at, struct pc_call **call,
-                                  struct pc_lane **lane, uint64_t *id);
+                                  struct pc_lane **lane, uint64_t *id, bool *goes_on);
 
 /* No calls are taken from now on. The queue, linked by `next`, is the caller's. */
 struct pc_call *pc_dispatch_end(struct pc_dispatch *d);

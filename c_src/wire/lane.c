@@ -89,8 +89,7 @@ void pc_lane_destroy(struct pc_lane *lane) {
     load_out_destroy(&lane->sending);
 }
 
-/* Under the lock. */
-static void stop(struct pc_lane *lane) {
+void pc_lane_close_door(struct pc_lane *lane) {
     if (lane->open) {
         pc_lane_unlist(lane);
         lane->open = false;
@@ -99,7 +98,7 @@ static void stop(struct pc_lane *lane) {
 
 void pc_lane_stop(struct pc_lane *lane) {
     lock(lane);
-    stop(lane);
+    pc_lane_close_door(lane);
     unlock(lane);
 }
 
@@ -115,7 +114,7 @@ bool pc_lane_append(struct pc_lane *lane, const uint8_t *frames, size_t n, bool 
         w->status = PC_OK;
     }
     if (good && only_idle) {
-        stop(lane);
+        pc_lane_close_door(lane);
     }
     unlock(lane);
     return good;
@@ -159,7 +158,7 @@ bool pc_lane_return(struct pc_lane *lane, struct pc_lane_actor at, uint64_t *las
     bool idle = lane->users == 1 && lane->open && !lane->closed && lane->load == 0 &&
                 pc_outbox_pending(&lane->pending.box) + pc_outbox_pending(&lane->sending.box) == 0;
     if (idle) {
-        stop(lane);
+        pc_lane_close_door(lane);
         lane->held = false;
         lane->users = 0;
         *last_id = lane->last_id;
@@ -187,7 +186,7 @@ bool pc_lane_close(struct pc_lane *lane, struct pc_lane_actor at) {
     bool first = !lane->closed;
     bool now = first && lane->users == 0 && lane->held;
     lane->held = lane->held && !now;
-    stop(lane);
+    pc_lane_close_door(lane);
     lane->closed = true;
     unlock(lane);
     if (now) {

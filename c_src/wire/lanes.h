@@ -9,6 +9,9 @@
 void pc_lane_list(struct pc_lane *lane);
 void pc_lane_unlist(struct pc_lane *lane);
 
+/* Takes no more calls. */
+void pc_lane_close_door(struct pc_lane *lane);
+
 /* Gives calls that wait to an open lane while it has room; whether there were any. */
 bool pc_lane_refill(struct pc_lane *lane, int64_t now);
 
