@@ -6,6 +6,7 @@
  * What is plain in struct pc_channel is plain here. For test_wire_channel_races.c, after cmocka.h.
  */
 
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <time.h>
 
@@ -39,6 +40,7 @@ struct world {
     atomic_int handed_on, cut, lost, told, closed, violated_at;
     /* Steps of the owner and the peer, and after which of them what happens. */
     atomic_int steps, over;
+    sem_t verdict_due, kill_due;
     int verdict_at, kill_at, leave_at, dirty_until, hang_up_at;
     unsigned seed;
     int answers, verdicts, abandoned;
@@ -52,7 +54,23 @@ static void expect_at(struct world *w, bool condition, int line) {
     }
 }
 
-static void step(struct world *w) { atomic_fetch_add(&w->steps, 1); }
+static void step(struct world *w) {
+    int now = 1 + atomic_fetch_add(&w->steps, 1);
+    if (now == w->verdict_at) {
+        sem_post(&w->verdict_due);
+    }
+    if (now == w->kill_at) {
+        sem_post(&w->kill_due);
+    }
+}
+
+/* Nobody waits for a step any more. */
+static void set_over(struct world *w) {
+    if (atomic_exchange(&w->over, 1) == 0) {
+        sem_post(&w->verdict_due);
+        sem_post(&w->kill_due);
+    }
+}
 
 /* Under the mailbox's lock: until a wanted message is there. False if the process dies, or none comes. */
 static bool wait_message(struct world *w, struct mailbox *m, bool select, bool verdict) {
@@ -98,7 +116,7 @@ static void tell_worker(void *channel, void *env, enum pc_why why) {
     (void)env;
     struct world *w = channel;
     atomic_fetch_add(why == PC_CUT ? &w->cut : &w->lost, 1);
-    atomic_store(&w->over, 1);
+    set_over(w);
 }
 
 static void tell_owner(void *channel, void *env) {

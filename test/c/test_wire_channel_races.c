@@ -13,7 +13,6 @@
 #include <limits.h>
 #include <poll.h>
 #include <sched.h>
-#include <semaphore.h>
 #include <sys/socket.h>
 
 #include "fake_channel.h"
@@ -149,14 +148,8 @@ static void play_owners(struct world *w) {
 
 /* ---- The others, each in a thread of its own */
 
-static void wait_for_step(struct world *w, int step) {
-    while (atomic_load(&w->steps) < step && atomic_load(&w->over) == 0) {
-        sched_yield();
-    }
-}
-
 static void judge(struct world *w) {
-    wait_for_step(w, w->verdict_at);
+    sem_wait(&w->verdict_due);
     pc_machine_verdict(&w->m, at);
     for (unsigned i = w->seed % 3; i > 0; i--) {
         sched_yield();
@@ -168,7 +161,7 @@ static void kill_owner(struct world *w) {
     if (w->kill_at < 0) {
         return;
     }
-    wait_for_step(w, w->kill_at);
+    sem_wait(&w->kill_due);
     struct owner *o = atomic_load(&w->current);
     if (o == NULL) {
         return;
@@ -277,8 +270,10 @@ static void prepare(struct world *w, struct fake_select *select, unsigned seed) 
     assert_int_equal(setsockopt(fd[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
     w->fd = fd[0];
     w->peer = fd[1];
-    w->verdict_at = (int)(rand_r(&seed) % 80);
-    w->kill_at = seed % 3 == 0 ? (int)(rand_r(&seed) % 60) : -1;
+    w->verdict_at = 1 + (int)(rand_r(&seed) % 80);
+    w->kill_at = seed % 3 == 0 ? 1 + (int)(rand_r(&seed) % 60) : -1;
+    assert_int_equal(sem_init(&w->verdict_due, 0, 0), 0);
+    assert_int_equal(sem_init(&w->kill_due, 0, 0), 0);
     w->leave_at = seed % 4 == 0 ? (int)(rand_r(&seed) % 60) : INT_MAX;
     w->hang_up_at = seed % 5 == 0 ? 1 + (int)(rand_r(&seed) % 3) : 0;
     w->dirty_until = (int)(rand_r(&seed) % 4);
@@ -305,6 +300,8 @@ static void check(struct world *w) {
         mailbox_destroy(m);
         pthread_mutex_destroy(&w->owners[i].running);
     }
+    sem_destroy(&w->verdict_due);
+    sem_destroy(&w->kill_due);
     pc_inbox_destroy(&w->in);
     pc_outbox_destroy(&w->out);
 }
@@ -327,7 +324,7 @@ static void everybody_at_once(void **state) {
             sem_post(&parts[i].go);
         }
         play_owners(&w);
-        atomic_store(&w.over, 1);
+        set_over(&w);
         for (int i = 0; i < PARTS; i++) {
             sem_wait(&parts[i].done);
         }
