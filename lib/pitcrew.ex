@@ -158,8 +158,8 @@ defmodule Pitcrew do
       :cancelled
 
   In Python the exception `pitcrew.Cancelled` is raised in the tool, so that its `finally` blocks run; a tool that goes
-  on is killed after the pool's `:grace`. The worker is replaced. A call that has ended is left alone, and its result
-  may still be awaited.
+  on is killed after the pool's `:grace`. Its worker is replaced, unless it holds many calls (`:pipeline`). A call that
+  has ended is left alone, and its result may still be awaited.
   """
   @spec cancel(async()) :: :ok
   defdelegate cancel(async), to: :pitcrew

@@ -103,8 +103,8 @@ await(Call, Timeout) -> pitcrew_async:await(Call, Timeout).
 %% '''
 %%
 %% Returns at once. In Python the exception `pitcrew.Cancelled' is raised in the tool, so that its `finally' blocks run;
-%% a tool that goes on is killed after the pool's `grace'. The worker is replaced. A call that has ended is left alone,
-%% and its result may still be awaited.
+%% a tool that goes on is killed after the pool's `grace'. Its worker is replaced, unless it holds many calls
+%% (`pipeline'). A call that has ended is left alone, and its result may still be awaited.
 -spec cancel(async()) -> ok.
 cancel(Call) -> pitcrew_async:cancel(Call).
 
