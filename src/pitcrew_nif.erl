@@ -8,7 +8,7 @@
 -export([slots_new/2, slots_install/3, slots_remove/2, slots_info/1]).
 -export([claim/1, call/9, call_json/7, reply/3, checkin/1, abandon/2, verdict/2]).
 -export([dispatch_new/3, dispatch_info/1, dispatch_uneven/2, submit/9, submit_json/6, leave/3]).
--export([lane_attach/5, lane_open/5, lane_deliver/2, lane_recover/1, lane_flush/1, lane_drop/2, lane_shutdown/1]).
+-export([lane_attach/5, lane_open/5, lane_deliver/2, lane_recover/1, lane_flush/1, lane_drop/2, lane_stop/2, lane_shutdown/1]).
 -export([finish/1, adopt/2]).
 -export([live/0, longest_stay/1]).
 -on_load(load/0).
@@ -235,6 +235,9 @@ lane_flush(_Channel) -> erlang:nif_error(not_loaded).
 %% to do.
 -spec lane_drop(channel(), Id :: pos_integer()) -> ok.
 lane_drop(_Channel, _Id) -> erlang:nif_error(not_loaded).
+%% Whether that call is out, and the first one: then the lane takes no more, so ending the worker ends no call that comes later.
+-spec lane_stop(channel(), Id :: pos_integer()) -> boolean().
+lane_stop(_Channel, _Id) -> erlang:nif_error(not_loaded).
 -spec lane_shutdown(channel()) -> ok | busy.
 lane_shutdown(_Channel) -> erlang:nif_error(not_loaded).
 

@@ -190,13 +190,13 @@ ready(info, {pitcrew_channel, Channel, {left, Id}}, #worker{call = Channel, side
 %% It is to go on, but not for ever.
 ready(info, {pitcrew_channel, Channel, {finish, Id}}, #worker{call = Channel, start = #{options := #{timeout := Timeout}}}) ->
     {keep_state_and_data, [{{timeout, {finish, Id}}, Timeout, too_late}]};
-ready({timeout, {finish, Id}}, too_late, #worker{call = Channel}) ->
-    case pitcrew_nif:channel_info(Channel) of
-        #{first := First} when First > 0, First =< Id ->
-            {keep_state_and_data, [{next_event, info, {pitcrew_channel, Channel, {left, Id}}}]};
-        #{} ->
-            keep_state_and_data
+ready({timeout, {finish, Id}}, too_late, #worker{call = Channel, start = #{options := #{pipeline := 1}}} = Worker) ->
+    case pitcrew_nif:lane_stop(Channel, Id) of
+        true -> interrupt(Id, Worker);
+        false -> keep_state_and_data
     end;
+ready({timeout, {finish, Id}}, too_late, #worker{call = Channel} = Worker) ->
+    ready(info, {pitcrew_channel, Channel, {left, Id}}, Worker);
 ready(info, {pitcrew_move, Id}, #worker{side = Side}) ->
     _ = pitcrew_nif:channel_send(Side, [?CANCEL, Id, false]),
     keep_state_and_data;
@@ -207,9 +207,9 @@ ready(info, {pitcrew_cancelled, Id, <<"unstarted">>}, #worker{call = Channel, st
 ready(info, {pitcrew_cancelled, Id, <<"started">>}, #worker{start = #{options := #{grace := Grace, pipeline := Depth}}}) when Depth > 1 ->
     {keep_state_and_data, [{{timeout, {left, Id}}, Grace, too_late}]};
 ready({timeout, {left, Id}}, too_late, #worker{call = Channel} = Worker) ->
-    case pitcrew_nif:channel_info(Channel) of
-        #{first := Id} -> kill(Worker);
-        #{} -> keep_state_and_data
+    case pitcrew_nif:lane_stop(Channel, Id) of
+        true -> kill(Worker);
+        false -> keep_state_and_data
     end;
 ready(Type, Event, Worker) ->
     any_state(ready, Type, Event, Worker).

@@ -89,6 +89,7 @@ ERL_NIF_TERM nif_lane_deliver(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
 ERL_NIF_TERM nif_lane_recover(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 ERL_NIF_TERM nif_lane_flush(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 ERL_NIF_TERM nif_lane_drop(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
+ERL_NIF_TERM nif_lane_stop(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 ERL_NIF_TERM nif_lane_shutdown(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 
 /* Calls that outlive their callers: nif_adopt.c. */

@@ -187,6 +187,16 @@ ERL_NIF_TERM nif_lane_drop(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) 
     return am_ok;
 }
 
+ERL_NIF_TERM nif_lane_stop(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_channel *c;
+    ErlNifUInt64 id;
+    if (!controlled_lane(env, argv[0], &c) || !enif_get_uint64(env, argv[1], &id)) {
+        return enif_make_badarg(env);
+    }
+    return pc_lane_stop_at(c->lane, id) ? am_true : am_false;
+}
+
 ERL_NIF_TERM nif_lane_shutdown(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     (void)argc;
     struct pc_channel *c;

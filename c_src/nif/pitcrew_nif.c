@@ -89,6 +89,7 @@ static ErlNifFunc functions[] = {
     {"lane_recover", 1, nif_lane_recover, NORMAL},
     {"lane_flush", 1, nif_lane_flush, NORMAL},
     {"lane_drop", 2, nif_lane_drop, NORMAL},
+    {"lane_stop", 2, nif_lane_stop, NORMAL},
     {"lane_shutdown", 1, nif_lane_shutdown, NORMAL},
     {"live", 0, nif_live, NORMAL},
     {"longest_stay", 1, nif_longest_stay, NORMAL},

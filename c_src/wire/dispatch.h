@@ -225,6 +225,9 @@ bool pc_lane_is_idle(struct pc_lane *lane);
 /* Takes no more calls. */
 void pc_lane_stop(struct pc_lane *lane);
 
+/* The same if the call `id` is out and none is in front of it; whether it is. Then ending the worker ends no call that comes later. */
+bool pc_lane_stop_at(struct pc_lane *lane, uint64_t id);
+
 /* Every call with a greater id, linked by `next`, is the caller's. */
 struct pc_call *pc_lane_take_after(struct pc_lane *lane, uint64_t id);
 

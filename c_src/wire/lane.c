@@ -102,6 +102,16 @@ void pc_lane_stop(struct pc_lane *lane) {
     unlock(lane);
 }
 
+bool pc_lane_stop_at(struct pc_lane *lane, uint64_t id) {
+    lock(lane);
+    bool out = lane->first != NULL && lane->first->id == id;
+    if (out) {
+        pc_lane_close_door(lane);
+    }
+    unlock(lane);
+    return out;
+}
+
 bool pc_lane_append(struct pc_lane *lane, const uint8_t *frames, size_t n, bool only_idle) {
     lock(lane);
     bool good = !only_idle || lane->load == 0;

@@ -360,3 +360,72 @@ callers_killed_anywhere_lose_nothing_test_() ->
             ?assertEqual(ok, whole(Pool))
         end)
     end).
+
+%% ---- Calls for which no slot was claimed: that had to wait for one, or of pipelined workers
+
+%% A caller whose call had to wait, until another one ended.
+start_behind(Pool, Listener, Port, Tool, Args) ->
+    Before = start(Pool, meet, [Port], #{}),
+    {Socket, _} = meet(Listener),
+    Caller = start(Pool, Tool, Args, #{}),
+    ok = until(fun() -> case pitcrew:info(Pool) of #{queued := 1} -> ok; Info -> Info end end),
+    answer(Socket, "x"),
+    ?assertEqual({answer, {ok, <<"x">>}}, ended(Before)),
+    Caller.
+
+a_call_that_waited_is_interrupted_test_() ->
+    test(fun() ->
+        with_tools(#{}, fun(Pool, Listener, [Port, File]) ->
+            Caller = start_behind(Pool, Listener, Port, work, [Port, File]),
+            {Socket, OsPid} = meet(Listener),
+            kill(Caller),
+            ?assertEqual(interrupted, stopped(OsPid)),
+            ?assertEqual(["finally", "stopped"], words(File)),
+            gen_tcp:close(Socket),
+            ?assertEqual(ok, whole(Pool))
+        end)
+    end).
+
+a_call_that_waited_goes_on_test_() ->
+    test(fun() ->
+        with_tools(#{on_caller_exit => finish}, fun(Pool, Listener, [Port, File]) ->
+            Caller = start_behind(Pool, Listener, Port, work, [Port, File]),
+            {Socket, OsPid} = meet(Listener),
+            kill(Caller),
+            answer(Socket, "x"),
+            ?assertEqual(ok, whole(Pool)),
+            ?assertEqual(["done", "finally"], words(File)),
+            ?assertEqual([OsPid], os_pids(Pool))
+        end)
+    end).
+
+but_not_for_ever_test_() ->
+    test(fun() ->
+        with_tools(#{on_caller_exit => finish, timeout => 1_000}, fun(Pool, Listener, [Port, File]) ->
+            Caller = start_behind(Pool, Listener, Port, work, [Port, File]),
+            {Socket, OsPid} = meet(Listener),
+            kill(Caller),
+            ?assertEqual(interrupted, stopped(OsPid)),
+            ?assertEqual(["finally", "stopped"], words(File)),
+            gen_tcp:close(Socket),
+            ?assertEqual(ok, whole(Pool))
+        end)
+    end).
+
+a_pipelined_worker_goes_on_test_() ->
+    [
+        {atom_to_list(OnExit),
+            test(fun() ->
+                with_tools(#{on_caller_exit => OnExit, pipeline => 4}, fun(Pool, Listener, [Port, File]) ->
+                    Caller = start(Pool, work, [Port, File], #{}),
+                    {Socket, OsPid} = meet(Listener),
+                    kill(Caller),
+                    _ = [answer(Socket, "x") || OnExit =:= finish],
+                    ?assertEqual(ok, whole(Pool)),
+                    ?assertEqual(Words, words(File)),
+                    ?assertEqual([OsPid], os_pids(Pool)),
+                    gen_tcp:close(Socket)
+                end)
+            end)}
+     || {OnExit, Words} <- [{cancel, ["finally"]}, {finish, ["done", "finally"]}]
+    ].
