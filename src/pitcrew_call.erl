@@ -320,6 +320,8 @@ answered({json, Kind, PythonNs, BytesIn, Text}, #job{codec = #{nil := Null}} = J
     {pitcrew_call_json:answer(Kind, Text, Null), count(PythonNs, BytesIn, Job)};
 answered({error, Unreadable}, Job) ->
     {{error, pitcrew_error:from_codec(Unreadable)}, Job};
+answered(timeout, #job{pool = #pool{is_pipelined = true}} = Job) ->
+    {{error, timeout_error(Job, "and was cancelled")}, Job};
 answered(timeout, Job) ->
     {{error, timeout_error(Job, "and its worker is being replaced")}, Job};
 answered({exit, pool_down}, Job) ->

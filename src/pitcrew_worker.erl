@@ -57,6 +57,10 @@
 -define(MAX_DEPTH, 512).
 %% A worker whose channel broke is about to exit; one that does not is killed.
 -define(LOST_MS, 1_000).
+%% Until a call is cancelled once more.
+-define(AGAIN_MS, 100).
+%% Frames on the side channel that are looked at when a worker is dead.
+-define(LAST_FRAMES, 4_096).
 %% After a SIGKILL only the kernel can be late; then the port, which is stopped next, waits on.
 -define(KILLED_MS, 2_000).
 
@@ -184,9 +188,8 @@ ready(state_timeout, lost, Worker) ->
 %% it has not begun.
 ready(info, {pitcrew_channel, Channel, {left, Id}}, #worker{call = Channel, start = #{options := #{pipeline := 1}}} = Worker) ->
     interrupt(Id, Worker);
-ready(info, {pitcrew_channel, Channel, {left, Id}}, #worker{call = Channel, side = Side}) ->
-    _ = pitcrew_nif:channel_send(Side, [?CANCEL, Id]),
-    keep_state_and_data;
+ready(info, {pitcrew_channel, Channel, {left, Id}}, #worker{call = Channel, start = #{options := #{grace := Grace}}} = Worker) ->
+    cancel(Id, Grace, Worker);
 %% It is to go on, but not for ever.
 ready(info, {pitcrew_channel, Channel, {finish, Id}}, #worker{call = Channel, start = #{options := #{timeout := Timeout}}}) ->
     {keep_state_and_data, [{{timeout, {finish, Id}}, Timeout, too_late}]};
@@ -202,17 +205,25 @@ ready(info, {pitcrew_move, Id}, #worker{side = Side}) ->
     keep_state_and_data;
 ready(info, {pitcrew_cancelled, Id, <<"unstarted">>}, #worker{call = Channel, start = #{options := #{pipeline := Depth}}}) when Depth > 1 ->
     ok = pitcrew_nif:lane_drop(Channel, Id),
-    keep_state_and_data;
-%% It was interrupted, and has the grace to end. If it does, the worker goes on with the others.
-ready(info, {pitcrew_cancelled, Id, <<"started">>}, #worker{start = #{options := #{grace := Grace, pipeline := Depth}}}) when Depth > 1 ->
-    {keep_state_and_data, [{{timeout, {left, Id}}, Grace, too_late}]};
-ready({timeout, {left, Id}}, too_late, #worker{call = Channel} = Worker) ->
+    {keep_state_and_data, [{{timeout, {left, Id}}, cancel}]};
+%% One that was interrupted, or is about to be answered, has the grace to end. If it does, the worker goes on with the others. One that
+%% waits still could not be cancelled: the worker has no room for more such calls, or says nothing.
+ready({timeout, {left, Id}}, too_late, #worker{call = Channel, start = #{options := #{grace := Grace}}} = Worker) ->
     case pitcrew_nif:lane_stop(Channel, Id) of
-        true -> kill(Worker);
-        false -> keep_state_and_data
+        true ->
+            kill(Worker);
+        false ->
+            case pitcrew_nif:channel_info(Channel) of
+                #{first := First} when 0 < First, First < Id -> cancel(Id, max(Grace, ?AGAIN_MS), Worker);
+                #{} -> keep_state_and_data
+            end
     end;
 ready(Type, Event, Worker) ->
     any_state(ready, Type, Event, Worker).
+
+cancel(Id, Grace, #worker{side = Side}) ->
+    _ = pitcrew_nif:channel_send(Side, [?CANCEL, Id]),
+    {keep_state_and_data, [{{timeout, {left, Id}}, Grace, too_late}]}.
 
 %% Does what there is to do now for the adopted call: sends the rest of it, reads what there is of its answer. When the
 %% channel breaks, the machine says `lost'.
@@ -333,11 +344,36 @@ judge(_, #worker{call = undefined}) ->
 judge(Reason, #worker{call = Channel, reader = none}) ->
     _ = pitcrew_nif:verdict(Channel, Reason),
     ok;
-judge(Reason, #worker{call = Channel, reader = Reader}) ->
-    %% What it answered before it died comes first.
+judge(Reason, #worker{call = Channel, reader = Reader} = Worker) ->
+    %% What it answered before it died comes first, and what it said of calls that it would never start: later ones may have started.
     ok = pitcrew_reader:drain(Reader),
+    ok = hear_out(?LAST_FRAMES, Worker),
     _ = pitcrew_nif:verdict(Channel, Reason),
     ok.
+
+hear_out(_, #worker{start = #{options := #{pipeline := 1}}}) ->
+    ok;
+hear_out(N, #worker{call = Channel, side = Side, side_ref = Ref} = Worker) when N > 0 ->
+    case pitcrew_nif:channel_recv(Side, Ref) of
+        {ok, [?CANCELLED, Id, <<"unstarted">> | _]} ->
+            ok = pitcrew_nif:lane_drop(Channel, Id),
+            hear_out(N - 1, Worker);
+        {ok, _} ->
+            hear_out(N - 1, Worker);
+        _ ->
+            drop_unstarted(Channel)
+    end;
+hear_out(0, #worker{call = Channel}) ->
+    drop_unstarted(Channel).
+
+%% What was heard and not attended to yet.
+drop_unstarted(Channel) ->
+    receive
+        {pitcrew_cancelled, Id, <<"unstarted">>} ->
+            ok = pitcrew_nif:lane_drop(Channel, Id),
+            drop_unstarted(Channel)
+    after 0 -> ok
+    end.
 
 close(undefined) -> ok;
 close(Channel) -> _ = pitcrew_nif:channel_close(Channel), ok.

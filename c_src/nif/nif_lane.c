@@ -165,6 +165,15 @@ void pc_channel_close(ErlNifEnv *env, struct pc_channel *c) {
     }
 }
 
+/* Whoever keeps the balance may want to know that this worker has nothing to do. */
+static void say_idle(ErlNifEnv *env, struct pc_channel *c) {
+    struct pc_dispatcher *dispatcher = pc_dispatcher_of(c->lane);
+    if (pc_dispatch_is_uneven(&dispatcher->d)) {
+        ErlNifEnv *message = enif_alloc_env();
+        pc_send(env, &dispatcher->pool, message, enif_make_tuple2(message, am_pitcrew_dispatch, am_uneven));
+    }
+}
+
 /* The worker has dropped a call that it had not started. */
 ERL_NIF_TERM nif_lane_drop(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     (void)argc;
@@ -177,11 +186,12 @@ ERL_NIF_TERM nif_lane_drop(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) 
     if (!pc_lane_pin(c->lane, pc_lane_actor(env))) {
         return am_ok;
     }
-    struct pc_call *call = pc_lane_take(c->lane, id, PC_ANY_FORMAT, 0, &left, &known);
+    struct pc_call *call = pc_lane_take(c->lane, id, PC_ANY_FORMAT, now_ns(), &left, &known);
     if (call != NULL) {
         call->state = left ? PC_CALL_LEFT : PC_CALL_OVER;
         call->next = NULL;
         end_calls(env, call, am_unstarted);
+        say_idle(env, c); /* no answer comes after which its reader would do so */
     }
     pc_channel_flush_lane(env, c, false); /* others have taken its place */
     return am_ok;
@@ -349,15 +359,6 @@ static enum pc_io deliver_all(ErlNifEnv *env, struct pc_channel *c, struct pc_bu
         }
     }
     return PC_IO_MORE;
-}
-
-/* Nothing to read: whoever keeps the balance may want to know that this worker has nothing to do. */
-static void say_idle(ErlNifEnv *env, struct pc_channel *c) {
-    struct pc_dispatcher *dispatcher = pc_dispatcher_of(c->lane);
-    if (pc_dispatch_is_uneven(&dispatcher->d)) {
-        ErlNifEnv *message = enif_alloc_env();
-        pc_send(env, &dispatcher->pool, message, enif_make_tuple2(message, am_pitcrew_dispatch, am_uneven));
-    }
 }
 
 static bool is_lent(const struct pc_channel *c) { return pc_dispatcher_of(c->lane)->slots != NULL; }

@@ -179,7 +179,8 @@ static void set_load(struct pc_dispatch *d, struct pc_lane *lane, unsigned load)
     if (lane->open) {
         unlist_lane(d, lane);
     }
-    d->out += load - lane->load; /* modulo, so it may fall */
+    d->out += load;
+    d->out -= lane->load;
     d->loaded += load >= 2;
     d->loaded -= lane->load >= 2;
     lane->load = load;
