@@ -97,6 +97,7 @@ defmodule Bench.Scaling do
   defp checkout(slots, left) do
     {:ok, channel, _} = :pitcrew_nif.claim(slots)
     :ok = :pitcrew_nif.checkin(channel)
+
     # As between any two calls: beginning and ending to watch a process are signals to it, which it handles when it receives.
     receive(do: (:never -> :ok), after: (0 -> :ok))
     checkout(slots, left - 1)

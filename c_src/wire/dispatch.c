@@ -129,7 +129,7 @@ static void add_owner(struct pc_owner *owner, struct pc_call *call) {
 static void remove_owner(struct pc_call *call) {
     if (call->owner_prev != NULL) {
         call->owner_prev->owner_next = call->owner_next;
-    } else {
+    } else if (call->owner != NULL) { /* always, but clang's analyser does not see that a call is taken off once */
         call->owner->calls = call->owner_next;
     }
     if (call->owner_next != NULL) {
@@ -321,11 +321,14 @@ enum pc_submitted pc_dispatch_submit(struct pc_dispatch *d, uint64_t key, struct
                                      int64_t now, struct pc_lane_actor at, struct pc_lane **lane) {
     (void)pthread_mutex_lock(&d->lock);
     struct pc_owner *owner = find_owner(d, key);
-    enum pc_submitted result = d->over         ? PC_SUBMIT_OVER
-                               : owner == NULL ? PC_SUBMIT_STRANGER
-                                               : submit(d, call, body, now, at, lane);
-    if (result == PC_SUBMIT_OUT || result == PC_SUBMIT_READY || result == PC_SUBMIT_QUEUED) {
-        add_owner(owner, call);
+    enum pc_submitted result = PC_SUBMIT_STRANGER;
+    if (d->over) {
+        result = PC_SUBMIT_OVER;
+    } else if (owner != NULL) {
+        result = submit(d, call, body, now, at, lane);
+        if (result == PC_SUBMIT_OUT || result == PC_SUBMIT_READY || result == PC_SUBMIT_QUEUED) {
+            add_owner(owner, call);
+        }
     }
     (void)pthread_mutex_unlock(&d->lock);
     return result;
