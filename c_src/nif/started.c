@@ -9,17 +9,7 @@
 #include <unistd.h>
 
 #include "os/os.h"
-
-enum { HEAD = 4096, HELD = 64 * 1024 };
-
-struct pc_started {
-    _Atomic uint64_t id;
-    /* Offsets in the stream of bytes from the worker: of the first byte of `held`, and of the first one that is not made yet. */
-    _Atomic uint64_t base;
-    _Atomic uint64_t ready;
-    uint8_t rest[HEAD - 3 * sizeof(uint64_t)];
-    uint8_t held[HELD];
-};
+#include "wire/started.h"
 
 int pc_started_map(const struct pc_started **started) {
     int fd = pc_os_shared_memory(sizeof(struct pc_started));
@@ -47,7 +37,7 @@ uint64_t pc_started_id(const struct pc_started *started) {
 size_t pc_started_unsent(const struct pc_started *started, uint64_t received, const uint8_t **data) {
     uint64_t base = atomic_load_explicit(&started->base, memory_order_acquire);
     uint64_t ready = atomic_load_explicit(&started->ready, memory_order_acquire);
-    if (base > received || ready <= received || ready - base > HELD) {
+    if (base > received || ready <= received || ready - base > PC_STARTED_HELD) {
         return 0;
     }
     *data = started->held + (received - base);

@@ -6,7 +6,6 @@
  * that it has not sent yet, which the VM takes from there when the worker has died.
  */
 
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 

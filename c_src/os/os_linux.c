@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -54,6 +55,13 @@ int pc_os_shared_memory(size_t size) {
         return -error;
     }
     return fd;
+}
+
+int pc_os_alarm(void) { return result(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)); }
+
+int pc_os_alarm_set(int alarm, int milliseconds) {
+    struct itimerspec when = {.it_value = {.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000L}};
+    return result(timerfd_settime(alarm, 0, &when, NULL));
 }
 
 static ssize_t read_retry(int fd, char *buffer, size_t size) {

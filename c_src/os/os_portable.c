@@ -43,6 +43,14 @@ int pc_os_shared_memory(size_t size) {
     return -ENOSYS;
 }
 
+int pc_os_alarm(void) { return -ENOSYS; }
+
+int pc_os_alarm_set(int alarm, int milliseconds) {
+    (void)alarm;
+    (void)milliseconds;
+    return -ENOSYS;
+}
+
 int pc_os_peer(int socket, pid_t *pid, uid_t *uid, gid_t *gid) {
     *pid = 0;
 #if defined(__APPLE__) || defined(__FreeBSD__) || defined(__OpenBSD__) || defined(__NetBSD__) || defined(__DragonFly__)

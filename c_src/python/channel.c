@@ -79,13 +79,15 @@ int pc_channel_next(struct pc_inbox *in, int fd, size_t max_frame, struct pc_spi
     return next_frame(in, fd, max_frame, SIZE_MAX, spin, payload, n);
 }
 
+int pc_channel_wait_room(int fd) { return wait_for(fd, POLLOUT); }
+
 int pc_channel_flush(struct pc_outbox *out, int fd) {
     for (;;) {
         enum pc_io put = pc_outbox_flush(out, fd);
         if (put != PC_IO_AGAIN) {
             return put == PC_IO_DONE;
         }
-        if (wait_for(fd, POLLOUT) < 0) {
+        if (pc_channel_wait_room(fd) < 0) {
             return -1;
         }
     }

@@ -11,6 +11,9 @@
 int pc_channel_next(struct pc_inbox *in, int fd, size_t max_frame, struct pc_spin *spin, const uint8_t **payload,
                     size_t *n);
 
+/* Until the socket takes more, or a signal handler has run. 0 or -1. */
+int pc_channel_wait_room(int fd);
+
 /* Writes everything. 1: written. 0: the other end is gone. -1: exception. */
 int pc_channel_flush(struct pc_outbox *out, int fd);
 

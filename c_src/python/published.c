@@ -10,10 +10,10 @@
 
 #include "os/os.h"
 
-typedef _Atomic uint64_t word_type;
-
-static word_type own;
-static word_type *word = &own;
+static _Atomic uint64_t own;
+static _Atomic uint64_t *word = &own;
+static void *memory;
+static size_t size;
 
 int pc_published_open(int fd) {
     struct stat file;
@@ -26,24 +26,32 @@ int pc_published_open(int fd) {
     if (file.st_size < (off_t)sizeof *word) { /* a store behind the end is a SIGBUS */
         return -EINVAL;
     }
-    void *page = mmap(NULL, sizeof *word, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (page == MAP_FAILED) {
+    size = file.st_size < (off_t)sizeof(struct pc_started) ? sizeof *word : sizeof(struct pc_started);
+    memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (memory == MAP_FAILED) {
+        memory = NULL;
         return -errno;
     }
-    int error = pc_os_keep_from_children(page, sizeof *word);
+    int error = pc_os_keep_from_children(memory, size);
     if (error != 0 && error != -ENOSYS) { /* without it a child could write there, but none does */
-        (void)munmap(page, sizeof *word);
+        (void)munmap(memory, size);
+        memory = NULL;
         return error;
     }
-    word = page;
+    word = &((struct pc_started *)memory)->id;
     return 0;
 }
 
 void pc_published_set(uint64_t id) { atomic_store_explicit(word, id, memory_order_release); }
 
+struct pc_started *pc_published_memory(void) {
+    return size == sizeof(struct pc_started) ? memory : NULL;
+}
+
 void pc_published_close(void) {
-    if (word != &own) {
-        (void)munmap((void *)word, sizeof *word);
+    if (memory != NULL) {
+        (void)munmap(memory, size);
+        memory = NULL;
         word = &own;
     }
 }

@@ -9,8 +9,13 @@
 
 #include <stdint.h>
 
-/* Maps the word at the beginning of a shared file, which stays the caller's; -1: a word that nobody else sees. 0 or -errno. */
+#include "wire/started.h"
+
+/* Maps the beginning of a shared file, which stays the caller's; -1: a word that nobody else sees. 0 or -errno. */
 int pc_published_open(int fd);
+
+/* All of the memory, until pc_published_close; NULL if the file has no more than the word. */
+struct pc_started *pc_published_memory(void);
 
 /* Right before the tool starts. Ids grow, and the word is never reset. */
 void pc_published_set(uint64_t id);

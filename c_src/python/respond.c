@@ -4,6 +4,10 @@
 
 #include "channel.h"
 #include "guard.h"
+#include "hold.h"
+
+/* Where tools take longer, a system call for each answer is cheap, and their callers are waiting. */
+enum { QUICK_NS = 100 * 1000 };
 
 int pc_respond_forked(void) {
     if (!pc_guard_forked()) {
@@ -14,17 +18,57 @@ int pc_respond_forked(void) {
     return -1;
 }
 
-static enum pc_next flush(struct pc_responder *r) {
+enum pc_next pc_respond_flush(struct pc_responder *r) {
+    while (pc_hold_any()) {
+        if (pc_respond_forked() < 0) { /* also by a signal handler while we wait */
+            return PC_RAISED;
+        }
+        enum pc_io put = pc_hold_flush();
+        if (put == PC_IO_EOF) {
+            return PC_END_OF_FILE;
+        }
+        if (put == PC_IO_AGAIN && pc_channel_wait_room(r->fd) < 0) {
+            return PC_RAISED;
+        }
+    }
+    return PC_GO_ON;
+}
+
+static bool hold(struct pc_responder *r) {
+    if (!pc_hold_put(r->out.w.data, r->out.w.len)) {
+        return false;
+    }
+    pc_outbox_undo(&r->out, 0);
+    return true;
+}
+
+static enum pc_next send_now(struct pc_responder *r) {
+    size_t n = pc_outbox_pending(&r->out);
+    int written = pc_channel_flush(&r->out, r->fd);
+    if (written > 0) {
+        pc_hold_count(n);
+    }
+    return written < 0 ? PC_RAISED : written == 0 ? PC_END_OF_FILE : PC_GO_ON;
+}
+
+/* The frame that is in the outbox. */
+static enum pc_next answer(struct pc_responder *r, int64_t python_ns) {
     if (pc_respond_forked() < 0) {
         return PC_RAISED;
     }
-    int written = pc_channel_flush(&r->out, r->fd);
-    return written < 0 ? PC_RAISED : written == 0 ? PC_END_OF_FILE : PC_GO_ON;
+    bool any = pc_hold_any();
+    r->held_ns = any ? r->held_ns + python_ns : python_ns;
+    bool wait = r->held_ns < QUICK_NS && pc_inbox_whole(&r->in);
+    if ((wait || any) && hold(r)) {
+        return wait ? PC_GO_ON : pc_respond_flush(r);
+    }
+    enum pc_next next = pc_respond_flush(r);
+    return next == PC_GO_ON ? send_now(r) : next;
 }
 
 enum pc_next pc_respond_fault(struct pc_responder *r, struct pc_fault *f, const struct pc_question *to,
                               int64_t python_ns) {
-    return pc_fault_write(f, &r->out, r->max_frame, to, python_ns) < 0 ? PC_RAISED : flush(r);
+    return pc_fault_write(f, &r->out, r->max_frame, to, python_ns) < 0 ? PC_RAISED : answer(r, python_ns);
 }
 
 enum pc_next pc_respond_exception(struct pc_responder *r, const char *kind, const struct pc_question *to,
@@ -42,7 +86,7 @@ enum pc_next pc_respond_value(struct pc_responder *r, const struct pc_question *
         const char *kind = a.status == PC_TOO_BIG ? "too_big" : "result_error";
         return pc_respond_forked() < 0 ? PC_RAISED : pc_respond_exception(r, kind, to, python_ns);
     }
-    return flush(r);
+    return answer(r, python_ns);
 }
 
 /* Arguments that do not fit are found before the callee has a frame; a TypeError from further in has a traceback. */

@@ -1,7 +1,10 @@
 #ifndef PC_PYTHON_RESPOND_H
 #define PC_PYTHON_RESPOND_H
 
-/* The end of a call: exactly one frame, written and sent before the next call begins. */
+/*
+ * The end of a call: exactly one frame, before the next call begins. It is sent, or held (hold.h) while another frame lies in the inbox and the
+ * tools are quick.
+ */
 
 #include "core.h"
 #include "fault.h"
@@ -13,11 +16,16 @@ struct pc_responder {
     int fd;
     size_t max_frame;
     unsigned max_depth;
+    struct pc_inbox in;
     struct pc_outbox out;
+    int64_t held_ns; /* how long tools have run since the oldest answer that is held, its own included */
 };
 
 /* -1 in a process that a tool forked, which has come back to us instead of ending. */
 int pc_respond_forked(void);
+
+/* Sends what is held. Before the loop waits for a frame. */
+enum pc_next pc_respond_flush(struct pc_responder *r);
 
 /* What the tool returned. */
 enum pc_next pc_respond_value(struct pc_responder *r, const struct pc_question *to, int64_t python_ns, PyObject *value);

@@ -11,6 +11,7 @@
 
 #include "channel.h"
 #include "guard.h"
+#include "hold.h"
 #include "interrupt.h"
 #include "published.h"
 #include "request.h"
@@ -23,7 +24,6 @@
 
 struct server {
     PyObject *tools;
-    struct pc_inbox in;
     struct pc_spin spin;
     struct pc_responder to;
 };
@@ -72,7 +72,7 @@ static enum pc_next refuse_tool(struct server *s, struct pc_request *q) {
 
 /* `read` is what came of reading it. A call that is refused has begun too, for an instant: it is answered, or was cancelled before. */
 static enum pc_next handle_call(struct server *s, struct pc_request *q, int read) {
-    pc_inbox_consume(&s->in); /* everything was copied out; a large frame must not stay while the tool runs */
+    pc_inbox_consume(&s->to.in); /* everything was copied out; a large frame must not stay while the tool runs */
     enum pc_next next = PC_GO_ON;
     if (pc_respond_forked() < 0) {
         next = PC_RAISED;
@@ -91,7 +91,7 @@ static enum pc_next handle_call(struct server *s, struct pc_request *q, int read
 /* ---- Frames */
 
 static enum pc_next handle_other(struct server *s, int64_t kind, const struct pc_question *from) {
-    pc_inbox_consume(&s->in);
+    pc_inbox_consume(&s->to.in);
     if (kind == PC_KIND_SHUTDOWN) {
         return PC_SHUTDOWN;
     }
@@ -155,7 +155,13 @@ static enum pc_next handle_frame(struct server *s, const uint8_t *payload, size_
 static enum pc_next serve_one(struct server *s) {
     const uint8_t *payload;
     size_t n;
-    int got = pc_channel_next(&s->in, s->to.fd, s->to.max_frame, &s->spin, &payload, &n);
+    if (!pc_inbox_whole(&s->to.in)) {
+        enum pc_next next = pc_respond_flush(&s->to);
+        if (next != PC_GO_ON) {
+            return next;
+        }
+    }
+    int got = pc_channel_next(&s->to.in, s->to.fd, s->to.max_frame, &s->spin, &payload, &n);
     if (got <= 0) {
         return got == 0 ? PC_END_OF_FILE : PC_RAISED;
     }
@@ -167,7 +173,14 @@ static PyObject *serve(struct server *s) {
     while (next == PC_GO_ON) {
         next = serve_one(s);
     }
+    if (next == PC_SHUTDOWN) {
+        enum pc_next sent = pc_respond_flush(&s->to);
+        next = sent == PC_GO_ON ? next : sent;
+    }
     if (next == PC_RAISED) {
+        if (!pc_guard_forked()) {
+            (void)pc_hold_flush(); /* what the socket has no room for stays in the memory for the VM */
+        }
         return NULL;
     }
     return PyUnicode_FromString(next == PC_SHUTDOWN ? "shutdown" : "eof");
@@ -205,6 +218,7 @@ static int start(int call_fd, int side_fd, int started_fd) {
     pc_turn_open(pc_interrupt_install());
     int error = pc_published_open(started_fd);
     if (error == 0) {
+        pc_hold_open(pc_published_memory(), call_fd);
         error = pc_guard_arm(call_fd, side_fd);
     }
     if (error == 0) {
@@ -212,6 +226,7 @@ static int start(int call_fd, int side_fd, int started_fd) {
     }
     if (error != 0) {
         pc_guard_disarm();
+        pc_hold_close();
         pc_published_close();
         errno = -error;
         (void)PyErr_SetFromErrno(PyExc_OSError);
@@ -246,15 +261,16 @@ PyObject *pc_serve(PyObject *module, PyObject *args, PyObject *kwargs) {
         Py_XDECREF(s.tools);
         return NULL;
     }
-    pc_inbox_init(&s.in);
+    pc_inbox_init(&s.to.in);
     pc_outbox_init(&s.to.out);
     PyObject *result = serve(&s);
     if (!pc_guard_forked()) { /* a forked child has neither the thread nor the sockets nor the page */
         pc_side_stop();
         pc_guard_disarm();
+        pc_hold_close();
         pc_published_close();
     }
-    pc_inbox_destroy(&s.in);
+    pc_inbox_destroy(&s.to.in);
     pc_outbox_destroy(&s.to.out);
     Py_DECREF(s.tools);
     return result;

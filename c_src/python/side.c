@@ -15,7 +15,9 @@
 #include <sys/socket.h>
 
 #include "codec/reader.h"
+#include "hold.h"
 #include "turn.h"
+#include "wire/clock.h"
 #include "wire/io.h"
 #include "wire/kinds.h"
 
@@ -100,14 +102,36 @@ static bool answer(struct pc_outbox *out, const uint8_t *payload, size_t n) {
     return true;
 }
 
-/* Waits until there is something to read, or room to write what is pending, or somebody to remind. */
-static bool wait_for_event(const struct pc_outbox *out, int fd) {
-    struct pollfd p = {.fd = fd, .events = POLLIN};
-    if (pc_outbox_pending(out) > 0) {
-        p.events |= POLLOUT;
+/* What is left of the patience for which the side thread waits since `begin`. */
+static int left(int patience, int64_t begin) {
+    if (patience < 0) {
+        return -1;
     }
-    int ready = poll(&p, 1, pc_turn_patience());
-    if (ready == 0) {
+    int64_t waited = (pc_clock_ns() - begin) / 1000000;
+    return waited < patience ? patience - (int)waited : 0;
+}
+
+/* Waits until there is something to read, or room to write what is pending, or somebody to remind; looks after what is held. */
+static bool wait_for_event(const struct pc_outbox *out, int fd) {
+    enum { SIDE, ALARM, BOTH };
+    struct pollfd p[BOTH] = {[SIDE] = {.fd = fd, .events = POLLIN}, [ALARM] = {.events = POLLIN}};
+    if (pc_outbox_pending(out) > 0) {
+        p[SIDE].events |= POLLOUT;
+    }
+    int patience = pc_turn_patience(), ready;
+    int64_t begin = pc_clock_ns();
+    bool hold;
+    do {
+        p[ALARM].fd = pc_hold_alarm();
+        int for_turn = left(patience, begin), for_hold = pc_hold_patience();
+        bool hold_first = for_hold >= 0 && (for_turn < 0 || for_hold < for_turn);
+        ready = poll(p, BOTH, hold_first ? for_hold : for_turn);
+        hold = ready == 0 ? hold_first : ready > 0 && p[ALARM].revents != 0;
+        if (hold) {
+            pc_hold_tick();
+        }
+    } while (hold && p[SIDE].revents == 0);
+    if (ready == 0) { /* and that was the turn's */
         pc_turn_remind();
     }
     return ready >= 0 || errno == EINTR;
@@ -137,6 +161,7 @@ static void *run(void *arg) {
     (void)arg;
     (void)sem_post(&up);
     serve_side(&inbox, &outbox, side_fd);
+    pc_hold_unwatch();
     return NULL;
 }
 

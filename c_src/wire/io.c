@@ -82,6 +82,11 @@ enum pc_io pc_inbox_read(struct pc_inbox *in, int fd, size_t max_frame, size_t s
     }
 }
 
+bool pc_inbox_whole(const struct pc_inbox *in) {
+    size_t have = in->end - in->start;
+    return have >= PC_FRAME_HEADER && have - PC_FRAME_HEADER >= pc_frame_length(in->data + in->start);
+}
+
 bool pc_inbox_append(struct pc_inbox *in, const uint8_t *bytes, size_t n) {
     if (in->cap - in->end < n) {
         uint8_t *data = realloc(in->data, in->end + n);

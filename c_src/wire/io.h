@@ -50,6 +50,9 @@ bool pc_inbox_take(struct pc_inbox *in, uint8_t **data);
 /* Drops the frame that pc_inbox_read gave, and memory that only a large frame needed. */
 void pc_inbox_consume(struct pc_inbox *in);
 
+/* Whether a whole frame is there, so that pc_inbox_read does not ask the socket. */
+bool pc_inbox_whole(const struct pc_inbox *in);
+
 /* Whether part of a frame is there. */
 static inline int pc_inbox_partial(const struct pc_inbox *in) { return in->end > in->start; }
 

@@ -314,6 +314,33 @@ static void test_peer(void **state) {
     assert_int_equal(pc_os_peer(pair[0], &pid, &uid, &gid), -EBADF);
 }
 
+static void test_alarm(void **state) {
+    (void)state;
+    enum { SOON = 1, NOT_SOON = 1000 * 1000 };
+    int alarm = pc_os_alarm();
+    assert_true(alarm >= 0);
+    assert_true((fcntl(alarm, F_GETFD) & FD_CLOEXEC) != 0);
+    struct pollfd rings = {.fd = alarm, .events = POLLIN};
+    assert_int_equal(poll(&rings, 1, 0), 0);
+    for (int i = 0; i < 2; i++) { /* set again while it rings, it does not ring until then */
+        assert_int_equal(pc_os_alarm_set(alarm, SOON), 0);
+        assert_int_equal(poll(&rings, 1, 10000), 1);
+        assert_int_equal(pc_os_alarm_set(alarm, NOT_SOON), 0);
+        assert_int_equal(poll(&rings, 1, 0), 0);
+    }
+    assert_int_equal(pc_os_alarm_set(alarm, SOON), 0);
+    assert_int_equal(poll(&rings, 1, 10000), 1);
+    assert_int_equal(pc_os_alarm_set(alarm, 0), 0);
+    assert_int_equal(poll(&rings, 1, 0), 0);
+    close(alarm);
+    assert_int_equal(pc_os_alarm_set(alarm, SOON), -EBADF);
+    int something[2];
+    assert_int_equal(pipe(something), 0);
+    assert_int_equal(pc_os_alarm_set(something[0], SOON), -EINVAL);
+    close(something[0]);
+    close(something[1]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pidfd),
@@ -325,6 +352,7 @@ int main(void) {
         cmocka_unit_test(test_oom_score),
         cmocka_unit_test(test_peer),
         cmocka_unit_test(test_pages_kept_from_children),
+        cmocka_unit_test(test_alarm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

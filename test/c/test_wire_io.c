@@ -67,6 +67,7 @@ static void every_split_of_two_frames_reads_the_same(void **state) {
             put(&l, half == 0 ? stream : stream + cut, half == 0 ? cut : size - cut);
             enum pc_io io;
             while ((io = read_frame(&l)) == PC_IO_DONE) {
+                assert_true(pc_inbox_whole(&l.in));
                 static const char *const expected[] = {"abc", "", "z"};
                 assert_int_equal(l.n, strlen(expected[frames]));
                 assert_memory_equal(l.payload, expected[frames], l.n);
@@ -74,6 +75,7 @@ static void every_split_of_two_frames_reads_the_same(void **state) {
                 pc_inbox_consume(&l.in);
             }
             assert_int_equal(io, PC_IO_AGAIN);
+            assert_false(pc_inbox_whole(&l.in));
         }
         assert_int_equal(frames, 3);
         assert_false(pc_inbox_partial(&l.in));

@@ -33,7 +33,8 @@ def send_frame(sock: socket.socket, frame: list[Any], fds: Sequence[int] = ()) -
     payload = _core.encode(frame)
     data = struct.pack(">I", len(payload)) + payload
     sent = socket.send_fds(sock, [data], fds) if fds else 0
-    sock.sendall(data[sent:])
+    if sent < len(data):  # sending nothing would fail where the other end has closed by now
+        sock.sendall(data[sent:])
 
 
 def recv_exactly(sock: socket.socket, n: int) -> bytes | None:
