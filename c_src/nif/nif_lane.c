@@ -346,6 +346,9 @@ static enum pc_io deliver_all(ErlNifEnv *env, struct pc_channel *c, struct pc_bu
     int64_t now = now_ns();
     size_t share = PC_SHARE;
     for (*n = 0; *n < MOST_FRAMES && budget->units > 0; ++*n) {
+        if (*n > 0 && !pc_inbox_whole(&c->in)) {
+            return PC_IO_MORE; /* most likely there is nothing: it is looked for in the next turn */
+        }
         struct answer a = {.f = {.payload = NULL}};
         uint64_t before = c->in.total;
         enum pc_io io = pc_inbox_read(&c->in, c->fd, c->max_frame, share, &a.f.payload, &a.f.n);
