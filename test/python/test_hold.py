@@ -516,6 +516,17 @@ def test_a_forked_child_leaves_what_is_held_alone(tools, worker):
         assert ask(worker, [*echoes(5), ("fork_and_return",), *echoes(5)]) == [*range(5), 1, *range(5)]
 
 
+def test_a_child_that_is_forked_while_the_worker_waits(tools, worker, memory):
+    send_calls(worker, [("fork_on_signal",)])
+    received = stall(worker, memory, read_answers(worker, 1))
+    os.kill(worker.pid, signal.SIGUSR1)
+    assert tools.read_line(1) == "1\n"
+    worker.call_socket.shutdown(socket.SHUT_WR)
+    status, answers = outcome(tools, worker, memory, received)
+    assert status == ["exit", 0]
+    assert answers == replies(worker.last_id)
+
+
 def test_serving_on_another_thread():
     done = run_python(
         """
