@@ -1,0 +1,413 @@
+/*
+ * wire/lane.c: who is at a lane's descriptor, what is sent through it and when it goes back. malloc, calloc and realloc are replaced
+ * by the linker, so that any of them can fail.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <limits.h>
+#include <poll.h>
+
+#include "fake_lanes.h"
+
+enum { ME = 7, CALLS = 8, LARGE = 3 * 1000 * 1000, DEPTH = 4 };
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *memory, size_t n);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *memory, size_t n);
+
+static int allocations = INT_MAX; /* that succeed */
+
+static bool may_allocate(void) {
+    allocations -= allocations < INT_MAX;
+    return allocations >= 0;
+}
+
+void *__wrap_malloc(size_t n) { return may_allocate() ? __real_malloc(n) : NULL; }
+void *__wrap_calloc(size_t n, size_t size) { return may_allocate() ? __real_calloc(n, size) : NULL; }
+void *__wrap_realloc(void *memory, size_t n) { return may_allocate() ? __real_realloc(memory, n) : NULL; }
+
+struct room {
+    struct pc_dispatch d;
+    struct pc_owner me;
+    struct pc_call calls[CALLS];
+    struct fake_lane l;
+};
+
+static struct room *enter(void) {
+    struct room *r = calloc(1, sizeof *r);
+    assert_non_null(r);
+    r->me.key = ME;
+    assert_true(pc_dispatch_init(&r->d, DEPTH));
+    assert_null(pc_dispatch_meet(&r->d, &r->me));
+    fake_lane_open(&r->l, &r->d, 0);
+    return r;
+}
+
+static void answer_all(struct room *r) {
+    bool left, known;
+    for (int i = 0; i < CALLS; i++) {
+        if (r->calls[i].state == PC_CALL_OUT && r->calls[i].id != 0) {
+            assert_non_null(pc_lane_take(&r->l.lane, r->calls[i].id, PC_ANY_FORMAT, 0, &left, &known));
+        }
+    }
+}
+
+static void leave(struct room *r) {
+    answer_all(r);
+    fake_lane_destroy(&r->l);
+    assert_ptr_equal(pc_dispatch_part(&r->d, ME), &r->me);
+    pc_dispatch_destroy(&r->d);
+    free(r);
+}
+
+/* A body of so many bytes, all different from those of another. */
+static uint8_t *make_body(size_t n, unsigned seed) {
+    uint8_t *data = __real_malloc(n);
+    assert_non_null(data);
+    for (size_t i = 0; i < n; i++) {
+        data[i] = (uint8_t)((i + seed) * UINT64_C(2654435761) >> 24);
+    }
+    return data;
+}
+
+static enum pc_submitted try_submit(struct room *r, int i, uint8_t *data, size_t n, bool owned) {
+    struct pc_body body = {.data = data, .n = n, .owned = owned};
+    struct pc_lane *lane;
+    enum pc_submitted how = pc_dispatch_submit(&r->d, ME, &r->calls[i], &body, 0, at, &lane);
+    if (how == PC_SUBMIT_OUT) {
+        pc_lane_unpin(lane, at);
+    }
+    return how;
+}
+
+static void submit(struct room *r, int i, size_t n, bool owned) {
+    uint8_t *data = make_body(n, (unsigned)i);
+    enum pc_submitted how = try_submit(r, i, data, n, owned);
+    assert_true(how == PC_SUBMIT_OUT || how == PC_SUBMIT_READY || how == PC_SUBMIT_QUEUED);
+    if (!owned) {
+        memset(data, 0, n); /* was copied */
+        free(data);
+    }
+}
+
+static void expect_made(struct room *r, int i, size_t n) {
+    uint8_t *data = make_body(n, (unsigned)i);
+    expect_call(&r->l, (uint64_t)i + 1, data, n);
+    free(data);
+}
+
+/* Sends and reads in turn, as much as the socket holds, until all is sent. */
+static void pump(struct room *r, uint8_t *to, size_t n) {
+    size_t got = 0;
+    bool unblock = r->l.lane.blocked;
+    assert_true(pc_lane_pin(&r->l.lane, at));
+    while (got < n) {
+        enum pc_io io = pc_lane_flush(&r->l.lane, unblock);
+        assert_true(io == PC_IO_AGAIN || io == PC_IO_DONE);
+        unblock = io == PC_IO_AGAIN;
+        ssize_t some = recv(r->l.peer, to + got, n - got, MSG_DONTWAIT);
+        got += some > 0 ? (size_t)some : 0;
+    }
+    pc_lane_unpin(&r->l.lane, at);
+}
+
+/* ---- Bodies */
+
+static const size_t sizes[] = {1, 1000, 64 * 1024, 64 * 1024 + 1, LARGE};
+enum { SIZES = sizeof sizes / sizeof sizes[0] };
+
+/* Borrowed or owned, copied or sent from where they are: what arrives is the same, and all memory is freed once. */
+static void bodies_of_every_size(void **state) {
+    (void)state;
+    for (int owned = 0; owned < 2; owned++) {
+        struct room *r = enter();
+        size_t all = 0;
+        for (int i = 0; i < SIZES; i++) { /* the last one waits, for want of room */
+            submit(r, i, sizes[i], owned == 1);
+            all += PC_FRAME_HEADER + 3 + sizes[i];
+        }
+        bool left, known;
+        assert_non_null(pc_lane_take(&r->l.lane, 1, PC_MESSAGEPACK, 0, &left, &known));
+        uint8_t *got = make_body(all, 0);
+        pump(r, got, all);
+        const uint8_t *p = got;
+        for (int i = 0; i < SIZES; i++) {
+            uint8_t *expected = make_body(sizes[i], (unsigned)i);
+            assert_int_equal(pc_frame_length(p), 3 + sizes[i]);
+            assert_int_equal(p[PC_FRAME_HEADER + 2], i + 1);
+            assert_memory_equal(p + PC_FRAME_HEADER + 3, expected, sizes[i]);
+            p += PC_FRAME_HEADER + 3 + sizes[i];
+            free(expected);
+        }
+        free(got);
+        expect_nothing(&r->l);
+        leave(r);
+    }
+}
+
+/* Nor are bodies lost that are never sent: half out, ready, and waiting. */
+static void bodies_that_are_not_sent(void **state) {
+    (void)state;
+    struct room *r = enter();
+    submit(r, 0, LARGE, true);
+    assert_true(pc_lane_pin(&r->l.lane, at));
+    assert_int_equal(pc_lane_flush(&r->l.lane, false), PC_IO_AGAIN);
+    pc_lane_unpin(&r->l.lane, at);
+    for (int i = 1; i < 5; i++) {
+        submit(r, i, LARGE, true);
+    }
+    struct pc_call *queue = pc_dispatch_end(&r->d);
+    assert_ptr_equal(queue, &r->calls[4]);
+    free(queue->body.data);
+    leave(r);
+}
+
+/* ---- Sending */
+
+static void a_full_socket(void **state) {
+    (void)state;
+    struct room *r = enter();
+    submit(r, 0, LARGE, true);
+    submit(r, 1, 10, false);
+    assert_true(pc_lane_pin(&r->l.lane, at));
+    assert_int_equal(pc_lane_flush(&r->l.lane, false), PC_IO_AGAIN);
+    assert_true(r->l.lane.blocked);
+    /* Whoever has more to send leaves it to whoever was told to wait. */
+    assert_int_equal(pc_lane_flush(&r->l.lane, false), PC_IO_DONE);
+    assert_int_equal(pc_lane_flush(&r->l.lane, true), PC_IO_AGAIN);
+    pc_lane_unpin(&r->l.lane, at);
+    uint8_t *got = make_body(LARGE + 10 + 2 * (PC_FRAME_HEADER + 3), 0);
+    pump(r, got, LARGE + 10 + 2 * (PC_FRAME_HEADER + 3));
+    free(got);
+    assert_true(pc_lane_pin(&r->l.lane, at));
+    assert_int_equal(pc_lane_flush(&r->l.lane, true), PC_IO_DONE);
+    assert_false(r->l.lane.blocked);
+    pc_lane_unpin(&r->l.lane, at);
+    leave(r);
+}
+
+static void the_other_end_is_gone(void **state) {
+    (void)state;
+    struct room *r = enter();
+    shutdown(r->l.peer, SHUT_RDWR);
+    submit(r, 0, 10, false);
+    assert_true(pc_lane_pin(&r->l.lane, at));
+    assert_int_equal(pc_lane_flush(&r->l.lane, false), PC_IO_EOF);
+    assert_int_equal(pc_lane_flush(&r->l.lane, false), PC_IO_DONE); /* told once */
+    pc_lane_unpin(&r->l.lane, at);
+    leave(r);
+}
+
+static void other_frames(void **state) {
+    (void)state;
+    static const uint8_t frame[] = {0, 0, 0, 1, 0xc0};
+    uint8_t got[sizeof frame];
+    struct room *r = enter();
+    submit(r, 0, 10, false);
+    assert_false(pc_lane_append(&r->l.lane, frame, sizeof frame, true)); /* a call is out */
+    assert_true(pc_lane_append(&r->l.lane, frame, sizeof frame, false));
+    fake_lane_flush(&r->l);
+    expect_made(r, 0, 10);
+    read_exactly(r->l.peer, got, sizeof got);
+    assert_memory_equal(got, frame, sizeof frame);
+    assert_false(pc_lane_is_idle(&r->l.lane));
+    answer_all(r);
+    r->calls[0].state = PC_CALL_OVER;
+    assert_true(pc_lane_is_idle(&r->l.lane));
+    assert_true(pc_lane_append(&r->l.lane, frame, sizeof frame, true));
+    submit(r, 1, 10, true);
+    assert_int_equal(r->calls[1].state, PC_CALL_QUEUED); /* it has stopped */
+    free(pc_dispatch_end(&r->d)->body.data);
+    leave(r);
+}
+
+/* ---- The descriptor */
+
+static void closed_when_the_last_one_goes(void **state) {
+    (void)state;
+    struct room *r = enter();
+    submit(r, 0, 10, false);
+    for (int i = 0; i < 2; i++) {
+        assert_true(pc_lane_pin(&r->l.lane, at));
+    }
+    assert_true(pc_lane_close(&r->l.lane, at));
+    assert_false(pc_lane_close(&r->l.lane, at));
+    assert_false(pc_lane_pin(&r->l.lane, at));
+    assert_int_equal(pc_lane_flush(&r->l.lane, false), PC_IO_DONE);
+    expect_nothing(&r->l); /* no more I/O */
+    pc_lane_unpin(&r->l.lane, at);
+    assert_int_equal(r->l.closed, 0);
+    assert_int_equal(r->l.held, 1);
+    pc_lane_unpin(&r->l.lane, at);
+    assert_int_equal(r->l.closed, 1);
+    leave(r);
+}
+
+/* A channel that is lent: given back when nothing is to be done, and not before; closed by whoever has it. */
+static void lent_and_given_back(void **state) {
+    (void)state;
+    struct room *r = enter();
+    struct pc_lane *lane = &r->l.lane;
+    uint64_t last_id = 0;
+    submit(r, 0, 10, false);
+    assert_true(pc_lane_pin(lane, at));
+    assert_false(pc_lane_return(lane, at, &last_id)); /* a call is out, and not sent */
+    answer_all(r);
+    r->calls[0].state = PC_CALL_OVER;
+    assert_false(pc_lane_return(lane, at, &last_id)); /* its frame is not sent */
+    assert_int_equal(pc_lane_flush(lane, false), PC_IO_DONE);
+    assert_true(pc_lane_pin(lane, at));
+    assert_false(pc_lane_return(lane, at, &last_id)); /* somebody else is at it */
+    pc_lane_unpin(lane, at);
+    assert_true(pc_lane_return(lane, at, &last_id));
+    assert_int_equal(last_id, 1);
+    assert_int_equal(r->l.held, 0);
+    assert_false(pc_lane_pin(lane, at));
+    assert_false(pc_lane_open(lane, 5, true, 0, at)); /* nobody needs it */
+    submit(r, 1, 10, false);
+    assert_int_equal(r->calls[1].state, PC_CALL_QUEUED);
+    assert_true(pc_lane_open(lane, 5, true, 0, at));
+    assert_int_equal(r->calls[1].state, PC_CALL_OUT);
+    assert_int_equal(r->calls[1].id, 6);
+    answer_all(r);
+    r->calls[1].state = PC_CALL_OVER;
+    assert_int_equal(pc_lane_flush(lane, false), PC_IO_DONE);
+    assert_true(pc_lane_return(lane, at, &last_id));
+    assert_true(pc_lane_close(lane, at));
+    assert_int_equal(r->l.closed, 0); /* whose channel it is not */
+    assert_false(pc_lane_open(lane, 6, false, 0, at));
+    close(lane->fd);
+    r->l.closed = 1;
+    leave(r);
+}
+
+/* ---- Memory */
+
+static void no_memory_for_a_dispatcher(void **state) {
+    (void)state;
+    struct pc_dispatch d;
+    allocations = 0;
+    assert_false(pc_dispatch_init(&d, DEPTH));
+    allocations = INT_MAX;
+}
+
+/* Whichever allocation fails, nothing has happened; once there is memory the call goes out whole. */
+static void no_memory_for_a_call_that_goes_out(void **state) {
+    (void)state;
+    for (int i = 0; i < SIZES; i++) {
+        for (int owned = 0; owned < 2; owned++) {
+            struct room *r = enter();
+            uint8_t *data = make_body(sizes[i], 0);
+            enum pc_submitted how = PC_SUBMIT_NO_MEMORY;
+            int failures = 0;
+            for (; how == PC_SUBMIT_NO_MEMORY; failures++) {
+                allocations = failures;
+                how = try_submit(r, 0, data, sizes[i], owned == 1);
+                allocations = INT_MAX;
+                assert_int_equal(pc_lane_is_idle(&r->l.lane), how == PC_SUBMIT_NO_MEMORY);
+            }
+            assert_int_equal(how, PC_SUBMIT_OUT);
+            assert_true(failures > 1);
+            size_t all = PC_FRAME_HEADER + 3 + sizes[i];
+            uint8_t *got = make_body(all, 1);
+            uint8_t *expected = make_body(sizes[i], 0);
+            pump(r, got, all);
+            assert_int_equal(got[PC_FRAME_HEADER + 2], 1); /* the id */
+            assert_memory_equal(got + PC_FRAME_HEADER + 3, expected, sizes[i]);
+            expect_nothing(&r->l);
+            free(expected);
+            free(got);
+            if (owned == 0) {
+                free(data);
+            }
+            leave(r);
+        }
+    }
+}
+
+/* No room, and no memory to wait in. */
+static void no_memory_for_the_queue(void **state) {
+    (void)state;
+    struct room *r = enter();
+    uint8_t data[10] = {0};
+    for (int i = 0; i < DEPTH; i++) {
+        submit(r, i, 10, false);
+    }
+    allocations = 0;
+    assert_int_equal(try_submit(r, DEPTH, data, sizeof data, false), PC_SUBMIT_NO_MEMORY);
+    allocations = INT_MAX;
+    assert_false(pc_dispatch_waits(&r->d));
+    leave(r);
+}
+
+/* A call that waits stays the first when there is no memory for its turn, and goes out at the next. */
+static void no_memory_for_the_next_in_the_queue(void **state) {
+    (void)state;
+    for (int others = 0; others < 2; others++) {
+        struct room *r = enter();
+        struct pc_dispatch_counts n;
+        bool left, known;
+        for (int i = 0; i < DEPTH; i++) {
+            submit(r, i, 10, true);
+        }
+        fake_lane_flush(&r->l);
+        for (int i = 0; i < DEPTH; i++) {
+            expect_made(r, i, 10);
+        }
+        for (int i = DEPTH; i < DEPTH + 1 + others; i++) {
+            submit(r, i, 100 * 1000, true);
+        }
+        allocations = 0;
+        assert_non_null(pc_lane_take(&r->l.lane, 1, PC_MESSAGEPACK, 0, &left, &known));
+        allocations = INT_MAX;
+        pc_dispatch_count(&r->d, &n);
+        assert_int_equal(n.queued, 1 + others);
+        assert_int_equal(n.out, DEPTH - 1);
+        assert_int_equal(r->calls[DEPTH].state, PC_CALL_QUEUED);
+        assert_non_null(pc_lane_take(&r->l.lane, 2, PC_MESSAGEPACK, 0, &left, &known));
+        assert_int_equal(r->calls[DEPTH].state, PC_CALL_OUT);
+        assert_false(pc_dispatch_waits(&r->d));
+        for (int i = DEPTH; i < DEPTH + 1 + others; i++) {
+            fake_lane_flush(&r->l);
+            expect_made(r, i, 100 * 1000);
+        }
+        leave(r);
+    }
+}
+
+static void no_memory_for_other_frames(void **state) {
+    (void)state;
+    static const uint8_t frame[300] = {0, 0, 1, 40};
+    struct room *r = enter();
+    allocations = 0;
+    assert_false(pc_lane_append(&r->l.lane, frame, sizeof frame, true));
+    allocations = INT_MAX;
+    assert_true(r->l.lane.open);
+    assert_true(pc_lane_append(&r->l.lane, frame, sizeof frame, true));
+    leave(r);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bodies_of_every_size),
+        cmocka_unit_test(bodies_that_are_not_sent),
+        cmocka_unit_test(a_full_socket),
+        cmocka_unit_test(the_other_end_is_gone),
+        cmocka_unit_test(other_frames),
+        cmocka_unit_test(closed_when_the_last_one_goes),
+        cmocka_unit_test(lent_and_given_back),
+        cmocka_unit_test(no_memory_for_a_dispatcher),
+        cmocka_unit_test(no_memory_for_a_call_that_goes_out),
+        cmocka_unit_test(no_memory_for_the_queue),
+        cmocka_unit_test(no_memory_for_the_next_in_the_queue),
+        cmocka_unit_test(no_memory_for_other_frames),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
