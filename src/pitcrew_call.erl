@@ -148,7 +148,7 @@ hand_over(#job{pool = #pool{dispatch = Dispatch, max_frame = Max}, codec = Codec
     handed_over(pitcrew_pipeline:exchange(Dispatch, {request(Job), Codec, Max, OnExit}, {Deadline, Timeout}), Job).
 
 request(#job{texts = nil, tool = Tool, args = Args, kwargs = Kwargs, meta = Meta}) -> {msgpack, Tool, Args, Kwargs, Meta};
-request(#job{texts = Texts}) -> {json, pitcrew_pipeline:body(Texts)}.
+request(#job{texts = {Tool, Args, Kwargs}}) -> {json, Tool, Args, Kwargs}.
 
 handed_over({done, _, _, _, unstarted}, Job) ->
     case left(Job#job.deadline) of

@@ -7,7 +7,7 @@
 -export([channel_give/2, channel_hello/2, channel_send/2, channel_recv/2, channel_flush/2, channel_close/1, channel_info/1]).
 -export([slots_new/2, slots_install/3, slots_remove/2, slots_info/1]).
 -export([claim/1, call/9, call_json/7, reply/3, checkin/1, abandon/2, verdict/2]).
--export([dispatch_new/3, dispatch_info/1, dispatch_uneven/2, submit/9, submit_json/6, leave/3]).
+-export([dispatch_new/3, dispatch_info/1, dispatch_uneven/2, submit/9, submit_json/8, leave/3]).
 -export([lane_attach/5, lane_open/5, lane_deliver/2, lane_recover/1, lane_flush/1, lane_drop/2, lane_stop/2, lane_shutdown/1]).
 -export([finish/1, adopt/2]).
 -export([live/0, longest_stay/1]).
@@ -205,10 +205,11 @@ dispatch_uneven(_Dispatch, _AgeNs) -> erlang:nif_error(not_loaded).
              codec_opts(), MaxFrame :: pos_integer(), OnCallerExit :: cancel | finish) ->
     ok | queued | over | {error, codec_error()}.
 submit(_Dispatch, _Ref, _Tool, _Args, _Kwargs, _Meta, _Opts, _MaxFrame, _OnCallerExit) -> erlang:nif_error(not_loaded).
-%% The same with the rest of a frame in JSON, from the tool's name on.
--spec submit_json(dispatch(), reference(), Body :: binary(), codec_opts(), MaxFrame :: pos_integer(),
-                  OnCallerExit :: cancel | finish) -> ok | queued | over | {error, codec_error()}.
-submit_json(_Dispatch, _Ref, _Body, _Opts, _MaxFrame, _OnCallerExit) -> erlang:nif_error(not_loaded).
+%% The same with texts of pitcrew_json_nif, as in call_json/7.
+-spec submit_json(dispatch(), reference(), Tool :: binary(), Args :: binary(), Kwargs :: binary(), codec_opts(),
+                  MaxFrame :: pos_integer(), OnCallerExit :: cancel | finish) ->
+    ok | queued | over | {error, codec_error()}.
+submit_json(_Dispatch, _Ref, _Tool, _Args, _Kwargs, _Opts, _MaxFrame, _OnCallerExit) -> erlang:nif_error(not_loaded).
 %% What the death of the caller does, too; then it may be {finish, Id}. `queued': it was taken out of the queue. {out, Index}: no message comes, and the worker's process is told {pitcrew_channel, Channel, {left, Id}};
 %% with OnlyQueued it is just `out', and nothing has changed. `none': the message has come, or is about to.
 -spec leave(dispatch(), reference(), OnlyQueued :: boolean()) -> queued | {out, Index :: non_neg_integer()} | out | none.

@@ -4,12 +4,12 @@
 %% Invariant: every submission that is not refused is followed by exactly one message, or by a leave/3 that says that none comes.
 -module(pitcrew_pipeline).
 
--export([exchange/3, body/1]).
+-export([exchange/3]).
 -export_type([outcome/0, answer/0, limits/0]).
 
 -type request() ::
     {msgpack, Tool :: binary(), Args :: list(), Kwargs :: map() | nil, Meta :: map() | nil}
-    | {json, Body :: binary()}.
+    | {json, Tool :: binary(), Args :: binary(), Kwargs :: binary()}.
 -type answer() ::
     {reply | fault, PythonNs :: integer(), BytesIn :: integer(), term()}
     | {frame | json, reply | fault, PythonNs :: integer(), BytesIn :: integer(), binary()}
@@ -26,10 +26,6 @@
 %% Until when to wait for the answer, in monotonic milliseconds, and how long for a worker.
 -type limits() :: {Deadline :: integer() | infinity, CheckoutTimeout :: timeout()}.
 
-%% @doc What stands behind the id in a call in JSON.
--spec body(pitcrew_call_json:texts()) -> binary().
-body({Tool, Args, Kwargs}) -> iolist_to_binary([Tool, $,, Args, $,, Kwargs, <<",null]">>]).
-
 -spec exchange(pitcrew_nif:dispatch(), {request(), pitcrew_nif:codec_opts(), pos_integer(), cancel | finish}, limits()) -> outcome().
 exchange(Dispatch, Request, {Deadline, Timeout}) ->
     Ref = make_ref(),
@@ -43,8 +39,8 @@ exchange(Dispatch, Request, {Deadline, Timeout}) ->
 %% In a tuple, where the compiler does not look for the reference: see pitcrew_call:send/2.
 submit(Dispatch, {Ref, {{msgpack, Tool, Args, Kwargs, Meta}, Codec, Max, OnExit}}) ->
     pitcrew_nif:submit(Dispatch, Ref, Tool, Args, Kwargs, Meta, Codec, Max, OnExit);
-submit(Dispatch, {Ref, {{json, Body}, Codec, Max, OnExit}}) ->
-    pitcrew_nif:submit_json(Dispatch, Ref, Body, Codec, Max, OnExit).
+submit(Dispatch, {Ref, {{json, Tool, Args, Kwargs}, Codec, Max, OnExit}}) ->
+    pitcrew_nif:submit_json(Dispatch, Ref, Tool, Args, Kwargs, Codec, Max, OnExit).
 
 await(Dispatch, Ref, Deadline) ->
     receive

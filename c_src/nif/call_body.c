@@ -2,6 +2,8 @@
 #include "nif/call_body.h"
 
 #include "nif/atoms.h"
+#include "nif/nif.h"
+#include "wire/json_frame.h"
 
 bool pc_call_terms_read(ErlNifEnv *env, const ERL_NIF_TERM terms[5], struct pc_call_terms *call) {
     call->args = terms[1];
@@ -35,4 +37,26 @@ enum pc_status pc_call_body_write(ErlNifEnv *env, struct pc_writer *w, const str
         status = write_part(env, w, call->kwargs, am_kwargs, opts, budget, err);
     }
     return status == PC_OK ? write_part(env, w, call->meta, am_meta, opts, budget, err) : status;
+}
+
+bool pc_call_texts_read(ErlNifEnv *env, const ERL_NIF_TERM terms[3], struct pc_call_texts *call) {
+    return enif_inspect_binary(env, terms[0], &call->tool) && enif_inspect_binary(env, terms[1], &call->args) &&
+           enif_inspect_binary(env, terms[2], &call->kwargs);
+}
+
+enum pc_status pc_call_texts_write(struct pc_writer *w, const struct pc_call_texts *call, struct pc_budget *budget) {
+    size_t size = call->tool.size + call->args.size + call->kwargs.size;
+    if (budget != NULL && size > PC_INLINE_BYTES) {
+        return PC_BUDGET;
+    }
+    pc_writer_append(w, call->tool.data, call->tool.size);
+    pc_json_put(w, ",");
+    pc_writer_append(w, call->args.data, call->args.size);
+    pc_json_put(w, ",");
+    pc_writer_append(w, call->kwargs.data, call->kwargs.size);
+    pc_json_put(w, ",null]");
+    if (budget != NULL) {
+        budget->units -= (int64_t)(size / PC_COPIED_PER_UNIT);
+    }
+    return PC_OK;
 }

@@ -1,7 +1,7 @@
 #ifndef PC_NIF_CALL_BODY_H
 #define PC_NIF_CALL_BODY_H
 
-/* What stands behind the id in a call's frame: tool, arguments and meta, in MessagePack. */
+/* What stands behind the id in a call's frame: tool, arguments and meta, in either format. */
 
 #include "nif/term.h"
 
@@ -11,13 +11,22 @@ struct pc_call_terms {
     struct pc_term_opts opts;
 };
 
-enum { PC_CALL_FIELDS = 6 }; /* of the frame's array, kind and id included */
-
 /* Tool, args, kwargs, meta and codec_opts() as the native functions get them; false if they are not that. */
 bool pc_call_terms_read(ErlNifEnv *env, const ERL_NIF_TERM terms[5], struct pc_call_terms *call);
 
 /* Appends them. Where it fails, the path of *err starts with the part's name. Statuses as those of pc_term_encode; `cuts` may be NULL. */
 enum pc_status pc_call_body_write(ErlNifEnv *env, struct pc_writer *w, const struct pc_call_terms *call,
                                   struct pc_cuts *cuts, struct pc_budget *budget, struct pc_term_error *err);
+
+/* In JSON: texts that pitcrew_json_nif has made. Nothing here knows what they hold. */
+struct pc_call_texts {
+    ErlNifBinary tool, args, kwargs;
+};
+
+/* Tool, args and kwargs; false if they are not binaries. */
+bool pc_call_texts_read(ErlNifEnv *env, const ERL_NIF_TERM terms[3], struct pc_call_texts *call);
+
+/* Puts them together; PC_BUDGET, and nothing written, when with a budget that is too much work. The writer's own statuses need be looked at. */
+enum pc_status pc_call_texts_write(struct pc_writer *w, const struct pc_call_texts *call, struct pc_budget *budget);
 
 #endif

@@ -24,12 +24,14 @@ static void hand_on(void *channel, void *env) {
     pc_slots_hand_on(env, c->slots, c->index, c);
 }
 
+void pc_channel_tell_controller(ErlNifEnv *env, struct pc_channel *c, ErlNifEnv *message, ERL_NIF_TERM what) {
+    pc_send(env, &c->controller, message,
+            enif_make_tuple3(message, am_pitcrew_channel, enif_make_resource(message, c), what));
+}
+
 static void tell_worker(void *channel, void *env, enum pc_why why) {
-    struct pc_channel *c = channel;
     const ERL_NIF_TERM names[] = {[PC_CUT] = am_cut, [PC_LOST] = am_lost, [PC_ADOPT] = am_adopt};
-    ErlNifEnv *msg = enif_alloc_env();
-    pc_send(env, &c->controller, msg,
-            enif_make_tuple3(msg, am_pitcrew_channel, enif_make_resource(msg, c), names[why]));
+    pc_channel_tell_controller(env, channel, enif_alloc_env(), names[why]);
 }
 
 static void tell_owner(void *channel, void *env) {

@@ -16,6 +16,7 @@
 #include "wire/machine.h"
 #include "wire/spin.h"
 
+struct pc_dispatch;
 struct pc_lane;
 struct pc_slots;
 struct pc_started;
@@ -132,8 +133,13 @@ static inline uint32_t pc_channel_waits(const struct pc_channel *channel, enum p
 /* Keeps the reference that whatever is told to the owner of the call carries; no select is accounted for yet. */
 void pc_channel_keep_ref(struct pc_channel *channel, ERL_NIF_TERM ref);
 
+/* The controlling process is sent {pitcrew_channel, Channel, What}; What is a term of `message`, which it frees. */
+void pc_channel_tell_controller(ErlNifEnv *env, struct pc_channel *channel, ErlNifEnv *message, ERL_NIF_TERM what);
+
 /* Slots, for the channel's machine: the channel's slot is free; it is lent to its lane if calls wait. */
 void pc_slots_hand_on(ErlNifEnv *env, struct pc_slots *slots, unsigned index, struct pc_channel *channel);
+/* Lends free slots to their lanes as long as calls wait. */
+void pc_slots_lend(ErlNifEnv *env, struct pc_slots *slots, struct pc_dispatch *dispatch);
 /* Takes a free slot off the table: a channel that the caller must release, or NULL. */
 struct pc_channel *pc_slots_take(struct pc_slots *slots, unsigned *index);
 bool pc_slots_get(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_slots **slots);

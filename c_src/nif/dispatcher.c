@@ -11,6 +11,7 @@
 #include "nif/atoms.h"
 #include "nif/nif.h"
 #include "nif/send.h"
+#include "wire/clock.h"
 
 enum { MOST_DEPTH = 1024, MOST_MOVED = 256 };
 
@@ -87,10 +88,11 @@ struct watch {
     ErlNifMonitor monitor;
 };
 
-static enum pc_submitted introduce(ErlNifEnv *env, struct pc_dispatcher *dispatcher, const ErlNifPid *self) {
+/* False when out of memory. */
+static bool introduce(ErlNifEnv *env, struct pc_dispatcher *dispatcher, const ErlNifPid *self) {
     struct watch *watch = enif_alloc(sizeof *watch);
     if (watch == NULL) {
-        return PC_SUBMIT_NO_MEMORY;
+        return false;
     }
     watch->owner.key = self->pid;
     /* The process is alive, since it runs this, and stays alive until it is through. */
@@ -100,17 +102,17 @@ static enum pc_submitted introduce(ErlNifEnv *env, struct pc_dispatcher *dispatc
         (void)enif_demonitor_process(env, dispatcher, &forgotten->monitor);
         enif_free(forgotten);
     }
-    return PC_SUBMIT_STRANGER;
+    return true;
 }
 
 enum pc_submitted pc_dispatcher_submit(ErlNifEnv *env, struct pc_dispatcher *dispatcher, struct pc_job *job,
                                        struct pc_body *body, struct pc_lane **lane) {
-    enum pc_submitted how = PC_SUBMIT_STRANGER;
-    job->submitted = enif_monotonic_time(ERL_NIF_NSEC);
+    enum pc_submitted how;
+    job->submitted = pc_clock_ns();
     do {
         how = pc_dispatch_submit(&dispatcher->d, job->owner.pid, &job->call, body, job->submitted, pc_lane_actor(env),
                                  lane);
-    } while (how == PC_SUBMIT_STRANGER && introduce(env, dispatcher, &job->owner) == PC_SUBMIT_STRANGER);
+    } while (how == PC_SUBMIT_STRANGER && introduce(env, dispatcher, &job->owner));
     return how;
 }
 
@@ -132,13 +134,11 @@ static enum pc_leaving leave(ErlNifEnv *env, struct pc_dispatcher *dispatcher, c
     if (how == PC_LEAVE_QUEUED) {
         pc_job_drop((struct pc_job *)call);
     } else if (lane != NULL) {
-        struct pc_channel *c = lane->channel;
-        *index = lane->index;
         ErlNifEnv *message = enif_alloc_env();
-        pc_send(
-            env, &c->controller, message,
-            enif_make_tuple3(message, am_pitcrew_channel, enif_make_resource(message, c),
-                             enif_make_tuple2(message, goes_on ? am_finish : am_left, enif_make_uint64(message, id))));
+        *index = lane->index;
+        pc_channel_tell_controller(
+            env, lane->channel, message,
+            enif_make_tuple2(message, goes_on ? am_finish : am_left, enif_make_uint64(message, id)));
         pc_lane_unpin(lane, pc_lane_actor(env));
     }
     return how;
@@ -260,7 +260,7 @@ ERL_NIF_TERM nif_dispatch_uneven(ErlNifEnv *env, int argc, const ERL_NIF_TERM ar
     if (!pc_dispatcher_get(env, argv[0], &dispatcher) || !enif_get_int64(env, argv[1], &age_ns)) {
         return enif_make_badarg(env);
     }
-    int64_t since = enif_monotonic_time(ERL_NIF_NSEC) - age_ns;
+    int64_t since = pc_clock_ns() - age_ns;
     if (!pc_dispatch_uneven(&dispatcher->d, since, misplaced, MOST_MOVED, &n)) {
         return am_balanced;
     }

@@ -21,6 +21,25 @@ bool pc_frame_open(struct pc_frame *f) {
            pc_read_uint(&f->r, &f->id) == PC_OK;
 }
 
+bool pc_frame_answer(struct pc_frame *f) {
+    if (f->json) {
+        struct pc_json_answer text;
+        if (!pc_json_answer_read(f->payload, f->n, &f->head, &text)) {
+            return false;
+        }
+        f->python_ns = text.python_ns;
+        f->value = text.value;
+        f->size = text.size;
+        return true;
+    }
+    if (f->count < 4 || pc_read_int(&f->r, &f->python_ns) != PC_OK) {
+        return false;
+    }
+    f->value = f->r.p;
+    f->size = pc_reader_left(&f->r);
+    return true;
+}
+
 ERL_NIF_TERM pc_frame_kind(const struct pc_frame *f) { return f->kind == PC_KIND_REPLY ? am_reply : am_fault; }
 
 ERL_NIF_TERM pc_frame_bytes(ErlNifEnv *env, const struct pc_frame *f) {

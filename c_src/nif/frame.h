@@ -18,10 +18,17 @@ struct pc_frame {
     struct pc_json_head head; /* JSON */
     struct pc_reader r;       /* MessagePack: behind the id */
     uint32_t count;
+    /* Of an answer, once pc_frame_answer has looked at it. */
+    int64_t python_ns;
+    const uint8_t *value;
+    size_t size;
 };
 
 /* Reads kind and id of f->payload; false if the frame cannot be delimited. */
 bool pc_frame_open(struct pc_frame *f);
+
+/* What stands behind the id of a reply or an error; false if it is not that. In MessagePack f->r stands before the value then. */
+bool pc_frame_answer(struct pc_frame *f);
 
 /* `reply` or `fault`. */
 ERL_NIF_TERM pc_frame_kind(const struct pc_frame *f);

@@ -3,7 +3,7 @@
 #include "nif/call_body.h"
 #include "nif/nif.h"
 #include "nif/sending.h"
-#include "wire/kinds.h"
+#include "wire/call_head.h"
 
 /* From here on a binary is not copied into the channel's buffer. */
 enum { PART_BYTES = 32 * 1024 };
@@ -29,9 +29,7 @@ static enum pc_status encode(ErlNifEnv *env, const struct pc_sending *sending, s
     const struct packed *p = (const struct packed *)sending;
     struct pc_writer *w = &sending->c->out.w;
     struct pc_cuts cuts = {.least = PART_BYTES};
-    pc_write_array(w, PC_CALL_FIELDS);
-    pc_write_uint(w, PC_KIND_CALL);
-    pc_write_uint(w, sending->c->call_id + 1);
+    pc_call_head_write(w, false, sending->c->call_id + 1);
     enum pc_status status = pc_call_body_write(env, w, &p->terms, &cuts, budget, err);
     if (status == PC_OK) {
         status = add_parts(env, sending->c, &cuts, err);

@@ -11,6 +11,7 @@
 #include "nif/nif.h"
 #include "nif/send.h"
 #include "nif/started.h"
+#include "wire/clock.h"
 #include "wire/kinds.h"
 
 enum {
@@ -33,15 +34,11 @@ static bool controlled_lane(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_channel
     return lane_of(env, term, channel) && pc_channel_is_controller(env, *channel);
 }
 
-static int64_t now_ns(void) { return enif_monotonic_time(ERL_NIF_NSEC); }
-
 /* ---- Sending */
 
 static void tell_lost(ErlNifEnv *env, struct pc_channel *c) {
-    ErlNifEnv *message = enif_alloc_env();
     pc_lane_stop(c->lane);
-    pc_send(env, &c->controller, message,
-            enif_make_tuple3(message, am_pitcrew_channel, enif_make_resource(message, c), am_lost));
+    pc_channel_tell_controller(env, c, enif_alloc_env(), am_lost);
 }
 
 void pc_channel_flush_lane(ErlNifEnv *env, struct pc_channel *c, bool unblock) {
@@ -113,7 +110,7 @@ ERL_NIF_TERM nif_lane_open(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) 
     if (!attach(env, argv, &c, &refusal)) {
         return refusal;
     }
-    if (!pc_lane_open(c->lane, 0, false, now_ns(), pc_lane_actor(env))) {
+    if (!pc_lane_open(c->lane, 0, false, pc_clock_ns(), pc_lane_actor(env))) {
         pc_machine_leave(&c->machine, pc_channel_actor(env), PC_CONTROL, false);
         return enif_make_tuple2(env, am_error, am_closed);
     }
@@ -126,7 +123,7 @@ void pc_channel_lend(ErlNifEnv *env, struct pc_channel *c) {
     if (pc_machine_enter(&c->machine, PC_FREE) == 0) {
         return; /* condemned while it lay free; its process takes it off the table */
     }
-    if (!pc_lane_open(c->lane, c->call_id, true, now_ns(), pc_lane_actor(env))) {
+    if (!pc_lane_open(c->lane, c->call_id, true, pc_clock_ns(), pc_lane_actor(env))) {
         pc_machine_leave(&c->machine, pc_channel_actor(env), PC_FREE, false);
         return;
     }
@@ -186,7 +183,7 @@ ERL_NIF_TERM nif_lane_drop(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) 
     if (!pc_lane_pin(c->lane, pc_lane_actor(env))) {
         return am_ok;
     }
-    struct pc_call *call = pc_lane_take(c->lane, id, PC_ANY_FORMAT, now_ns(), &left, &known);
+    struct pc_call *call = pc_lane_take(c->lane, id, PC_ANY_FORMAT, pc_clock_ns(), &left, &known);
     if (call != NULL) {
         call->state = left ? PC_CALL_LEFT : PC_CALL_OVER;
         call->next = NULL;
@@ -207,82 +204,70 @@ ERL_NIF_TERM nif_lane_stop(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) 
     return pc_lane_stop_at(c->lane, id) ? am_true : am_false;
 }
 
+/* A small frame of ours. */
+struct note {
+    uint8_t bytes[NOTE];
+    struct pc_writer w;
+    size_t mark;
+};
+
+static struct pc_writer *note_begin(struct note *note) {
+    pc_writer_init(&note->w, note->bytes, sizeof note->bytes, sizeof note->bytes, NULL, NULL);
+    note->mark = pc_write_frame_begin(&note->w);
+    return &note->w;
+}
+
+static bool note_append(struct note *note, struct pc_lane *lane, bool only_idle) {
+    pc_write_frame_end(&note->w, note->mark);
+    return pc_lane_append(lane, note->w.data, note->w.len, only_idle);
+}
+
 ERL_NIF_TERM nif_lane_shutdown(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     (void)argc;
     struct pc_channel *c;
-    uint8_t frame[NOTE];
-    struct pc_writer w;
+    struct note note;
     if (!controlled_lane(env, argv[0], &c)) {
         return enif_make_badarg(env);
     }
-    pc_writer_init(&w, frame, sizeof frame, sizeof frame, pc_grow_malloc, NULL);
-    size_t mark = pc_write_frame_begin(&w);
-    pc_write_array(&w, 2);
-    pc_write_uint(&w, PC_KIND_SHUTDOWN);
-    pc_write_uint(&w, 0);
-    pc_write_frame_end(&w, mark);
+    struct pc_writer *w = note_begin(&note);
+    pc_write_array(w, 2);
+    pc_write_uint(w, PC_KIND_SHUTDOWN);
+    pc_write_uint(w, 0);
     if (!pc_lane_pin(c->lane, pc_lane_actor(env))) {
         return am_busy;
     }
-    bool idle = pc_lane_append(c->lane, w.data, w.len, true);
+    bool idle = note_append(&note, c->lane, true);
     pc_channel_flush_lane(env, c, false);
     return idle ? am_ok : am_busy;
 }
 
 /* ---- Reading */
 
-/* An answer's frame, and what of it is its value. */
-struct answer {
-    struct pc_frame f;
-    int64_t python_ns;
-    const uint8_t *value;
-    size_t size;
-};
-
-static bool answer_read(struct answer *a) {
-    if (a->f.json) {
-        struct pc_json_answer text;
-        if (!pc_json_answer_read(a->f.payload, a->f.n, &a->f.head, &text)) {
-            return false;
-        }
-        a->python_ns = text.python_ns;
-        a->value = text.value;
-        a->size = text.size;
-        return true;
-    }
-    if (a->f.count < 4 || pc_read_int(&a->f.r, &a->python_ns) != PC_OK) {
-        return false;
-    }
-    a->value = a->f.r.p;
-    a->size = pc_reader_left(&a->f.r);
-    return true;
-}
-
 /* The value as bytes, for the caller to decode. Those of a large frame are the inbox's memory, which the frame then takes along. */
-static bool value_bytes(ErlNifEnv *env, struct pc_inbox *in, const struct answer *a, bool *is_taken,
+static bool value_bytes(ErlNifEnv *env, struct pc_inbox *in, const struct pc_frame *f, bool *is_taken,
                         ERL_NIF_TERM *bytes) {
-    if (a->f.n > PC_INLINE_BYTES) {
-        ERL_NIF_TERM payload = pc_frame_take(env, in, &a->f);
+    if (f->n > PC_INLINE_BYTES) {
+        ERL_NIF_TERM payload = pc_frame_take(env, in, f);
         if (payload != 0) {
             *is_taken = true;
-            *bytes = enif_make_sub_binary(env, payload, (size_t)(a->value - a->f.payload), a->size);
+            *bytes = enif_make_sub_binary(env, payload, (size_t)(f->value - f->payload), f->size);
             return true;
         }
     }
-    return pc_term_make_binary(env, a->value, a->size, bytes);
+    return pc_term_make_binary(env, f->value, f->size, bytes);
 }
 
 /* What the caller of `job` is told. */
-static ERL_NIF_TERM make_answer(struct pc_job *job, struct pc_inbox *in, struct answer *a, struct pc_budget *budget,
+static ERL_NIF_TERM make_answer(struct pc_job *job, struct pc_inbox *in, struct pc_frame *f, struct pc_budget *budget,
                                 bool *is_taken) {
     ErlNifEnv *env = job->env;
-    ERL_NIF_TERM kind = pc_frame_kind(&a->f);
-    ERL_NIF_TERM python_ns = enif_make_int64(env, a->python_ns);
-    ERL_NIF_TERM size = pc_frame_bytes(env, &a->f);
+    ERL_NIF_TERM kind = pc_frame_kind(f);
+    ERL_NIF_TERM python_ns = enif_make_int64(env, f->python_ns);
+    ERL_NIF_TERM size = pc_frame_bytes(env, f);
     struct pc_term_error err = {.status = PC_OK, .path = enif_make_list(env, 0)};
     ERL_NIF_TERM value;
-    if (!a->f.json && a->f.n <= HANDED_OUT) {
-        enum pc_status status = pc_term_decode_within(env, &a->f.r, &job->opts, budget, NULL, &value, &err);
+    if (!f->json && f->n <= HANDED_OUT) {
+        enum pc_status status = pc_term_decode_within(env, &f->r, &job->opts, budget, NULL, &value, &err);
         if (status == PC_OK) {
             return enif_make_tuple4(env, kind, python_ns, size, value);
         }
@@ -290,50 +275,46 @@ static ERL_NIF_TERM make_answer(struct pc_job *job, struct pc_inbox *in, struct 
             return enif_make_tuple2(env, am_error, pc_term_error_make(env, am_decode_error, &err));
         }
     }
-    if (!value_bytes(env, in, a, is_taken, &value)) {
+    if (!value_bytes(env, in, f, is_taken, &value)) {
         (void)pc_term_refuse(env, &err, PC_NO_MEMORY);
         return enif_make_tuple2(env, am_error, pc_term_error_make(env, am_decode_error, &err));
     }
-    budget->units -= (int64_t)(a->size / PC_COPIED_PER_UNIT);
-    return enif_make_tuple5(env, a->f.json ? am_json : am_frame, kind, python_ns, size, value);
+    budget->units -= (int64_t)(f->size / PC_COPIED_PER_UNIT);
+    return enif_make_tuple5(env, f->json ? am_json : am_frame, kind, python_ns, size, value);
 }
 
 /* An error frame for a kind that is not known. */
 static void refuse_kind(struct pc_channel *c, const struct pc_frame *f) {
-    uint8_t frame[NOTE];
-    struct pc_writer w;
-    pc_writer_init(&w, frame, sizeof frame, sizeof frame, pc_grow_malloc, NULL);
-    size_t mark = pc_write_frame_begin(&w);
-    pc_frame_refuse(&w, f);
-    pc_write_frame_end(&w, mark);
-    (void)pc_lane_append(c->lane, w.data, w.len, false); /* without memory for it, it is only not said */
+    struct note note;
+    pc_frame_refuse(note_begin(&note), f);
+    (void)note_append(&note, c->lane, false); /* without memory for it, it is only not said */
 }
 
 /* Sends one frame on to whom it concerns; false if nothing that follows can be understood. */
-static bool deliver_frame(ErlNifEnv *env, struct pc_channel *c, struct answer *a, int64_t now,
+static bool deliver_frame(ErlNifEnv *env, struct pc_channel *c, struct pc_frame *f, int64_t now,
                           struct pc_budget *budget) {
     bool left, known;
     bool is_taken = false;
-    if (!pc_frame_open(&a->f)) {
+    if (!pc_frame_open(f)) {
         return false;
     }
-    if (a->f.kind != PC_KIND_REPLY && a->f.kind != PC_KIND_ERROR) {
-        refuse_kind(c, &a->f);
+    if (f->kind != PC_KIND_REPLY && f->kind != PC_KIND_ERROR) {
+        refuse_kind(c, f);
         pc_inbox_consume(&c->in);
         return true;
     }
-    if (!answer_read(a)) {
+    if (!pc_frame_answer(f)) {
         return false;
     }
     struct pc_job *job =
-        (struct pc_job *)pc_lane_take(c->lane, a->f.id, a->f.json ? PC_JSON : PC_MESSAGEPACK, now, &left, &known);
+        (struct pc_job *)pc_lane_take(c->lane, f->id, f->json ? PC_JSON : PC_MESSAGEPACK, now, &left, &known);
     if (job == NULL && !known) {
         return false;
     }
     if (job != NULL && left) {
         pc_job_drop(job);
     } else if (job != NULL) {
-        pc_job_end(env, job, make_answer(job, &c->in, a, budget, &is_taken));
+        pc_job_end(env, job, make_answer(job, &c->in, f, budget, &is_taken));
     }
     if (!is_taken) {
         pc_inbox_consume(&c->in);
@@ -343,21 +324,21 @@ static bool deliver_frame(ErlNifEnv *env, struct pc_channel *c, struct answer *a
 
 /* Reads and delivers until there is nothing left, or enough is done for one turn; *n counts the frames. */
 static enum pc_io deliver_all(ErlNifEnv *env, struct pc_channel *c, struct pc_budget *budget, unsigned *n) {
-    int64_t now = now_ns();
+    int64_t now = pc_clock_ns();
     size_t share = PC_SHARE;
     for (*n = 0; *n < MOST_FRAMES && budget->units > 0; ++*n) {
         if (*n > 0 && !pc_inbox_whole(&c->in)) {
             return PC_IO_MORE; /* most likely there is nothing: it is looked for in the next turn */
         }
-        struct answer a = {.f = {.payload = NULL}};
+        struct pc_frame f = {.payload = NULL};
         uint64_t before = c->in.total;
-        enum pc_io io = pc_inbox_read(&c->in, c->fd, c->max_frame, share, &a.f.payload, &a.f.n);
+        enum pc_io io = pc_inbox_read(&c->in, c->fd, c->max_frame, share, &f.payload, &f.n);
         share -= (size_t)(c->in.total - before);
         budget->units -= (int64_t)((c->in.total - before) / PC_COPIED_PER_UNIT) + UNITS_PER_FRAME;
         if (io != PC_IO_DONE) {
             return io;
         }
-        if (!deliver_frame(env, c, &a, now, budget)) {
+        if (!deliver_frame(env, c, &f, now, budget)) {
             return PC_IO_BAD;
         }
     }

@@ -38,11 +38,7 @@ static void share_memory(ErlNifEnv *env, struct pc_inbox *in, struct pc_frame *f
 
 static enum frame_kind decode_packed(ErlNifEnv *env, const struct reply_args *a, struct pc_frame *f,
                                      struct pc_budget *budget, bool *is_taken, ERL_NIF_TERM *result) {
-    int64_t python_ns;
     struct pc_term_opts opts = a->opts;
-    if (f->count < 4 || pc_read_int(&f->r, &python_ns) != PC_OK) {
-        return FRAME_BAD;
-    }
     if (budget == NULL && f->n > PC_INLINE_BYTES && !opts.copy_binaries) {
         share_memory(env, &a->c->in, f, &opts, is_taken);
     }
@@ -56,23 +52,22 @@ static enum frame_kind decode_packed(ErlNifEnv *env, const struct reply_args *a,
         *result = enif_make_tuple2(env, am_error, pc_term_error_make(env, am_decode_error, &err));
         return FRAME_RESULT;
     }
-    *result = enif_make_tuple4(env, pc_frame_kind(f), enif_make_int64(env, python_ns), pc_frame_bytes(env, f), value);
+    *result =
+        enif_make_tuple4(env, pc_frame_kind(f), enif_make_int64(env, f->python_ns), pc_frame_bytes(env, f), value);
     return FRAME_RESULT;
 }
 
 /* A frame that is too large to be copied here does not come here: see `advance`. */
 static enum frame_kind copy_text(ErlNifEnv *env, const struct pc_frame *f, struct pc_budget *budget,
                                  ERL_NIF_TERM *result) {
-    struct pc_json_answer answer;
     ERL_NIF_TERM text;
-    if (!pc_json_answer_read(f->payload, f->n, &f->head, &answer) ||
-        !pc_term_make_binary(env, answer.value, answer.size, &text)) {
+    if (!pc_term_make_binary(env, f->value, f->size, &text)) {
         return FRAME_BAD;
     }
     if (budget != NULL) {
-        budget->units -= (int64_t)(answer.size / PC_COPIED_PER_UNIT);
+        budget->units -= (int64_t)(f->size / PC_COPIED_PER_UNIT);
     }
-    *result = enif_make_tuple5(env, am_json, pc_frame_kind(f), enif_make_int64(env, answer.python_ns),
+    *result = enif_make_tuple5(env, am_json, pc_frame_kind(f), enif_make_int64(env, f->python_ns),
                                pc_frame_bytes(env, f), text);
     return FRAME_RESULT;
 }
@@ -95,6 +90,9 @@ static enum frame_kind read_frame(ErlNifEnv *env, const struct reply_args *a, st
     if (a->c->adopted) {
         *result = am_dropped;
         return FRAME_RESULT;
+    }
+    if (!pc_frame_answer(f)) {
+        return FRAME_BAD;
     }
     return f->json ? copy_text(env, f, budget, result) : decode_packed(env, a, f, budget, is_taken, result);
 }

@@ -81,7 +81,7 @@ static ErlNifFunc functions[] = {
     {"dispatch_info", 1, nif_dispatch_info, NORMAL},
     {"dispatch_uneven", 2, nif_dispatch_uneven, NORMAL},
     {"submit", 9, watched_nif_submit, NORMAL},
-    {"submit_json", 6, watched_nif_submit_json, NORMAL},
+    {"submit_json", 8, watched_nif_submit_json, NORMAL},
     {"leave", 3, nif_leave, NORMAL},
     {"lane_attach", 5, nif_lane_attach, NORMAL},
     {"lane_open", 5, nif_lane_open, NORMAL},

@@ -105,22 +105,24 @@ static void put_back(struct pc_slots *s, unsigned index, const struct pc_channel
     enif_mutex_unlock(s->lock);
 }
 
-static bool waits(const struct pc_channel *channel) {
-    return channel->lane != NULL && pc_dispatch_waits(channel->lane->dispatch);
+void pc_slots_lend(ErlNifEnv *env, struct pc_slots *s, struct pc_dispatch *d) {
+    struct pc_channel *channel;
+    unsigned index;
+    while (pc_dispatch_waits(d) && (channel = pc_slots_take(s, &index)) != NULL) {
+        pc_channel_lend(env, channel);
+        enif_release_resource(channel);
+    }
 }
 
 void pc_slots_hand_on(ErlNifEnv *env, struct pc_slots *s, unsigned index, struct pc_channel *channel) {
-    struct pc_channel *next = channel;
-    if (!waits(channel)) {
-        put_back(s, index, channel);
-        /* A call that was queued before that may have found nothing free. */
-        next = waits(channel) ? pc_slots_take(s, &index) : NULL;
+    struct pc_dispatch *d = channel->lane == NULL ? NULL : channel->lane->dispatch;
+    if (d != NULL && pc_dispatch_waits(d)) {
+        pc_channel_lend(env, channel);
+        return;
     }
-    if (next != NULL) {
-        pc_channel_lend(env, next);
-    }
-    if (next != NULL && next != channel) {
-        enif_release_resource(next);
+    put_back(s, index, channel);
+    if (d != NULL) {
+        pc_slots_lend(env, s, d); /* a call that was queued before that may have found nothing free */
     }
 }
 

@@ -8,12 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "wire/json_frame.h"
-#include "wire/kinds.h"
+#include "wire/call_head.h"
 #include "wire/lanes.h"
 
 enum {
-    CALL_FIELDS = 6,
     MOST_COPIED = 64 * 1024, /* larger frames are sent from where they are */
     ENOUGH = 2,              /* measured: with 1 workers run dry, with more they are sent calls one by one */
 };
@@ -215,13 +213,7 @@ static enum pc_status write_frame(struct pc_lane *lane, const struct pc_call *ca
     struct pc_outbox *box = &lane->pending.box;
     size_t mark = pc_outbox_begin(box, lane->max_frame);
     struct pc_writer *w = &box->w;
-    if (call->json) {
-        pc_json_head_write(w, PC_KIND_CALL, call->id);
-    } else {
-        pc_write_array(w, CALL_FIELDS);
-        pc_write_uint(w, PC_KIND_CALL);
-        pc_write_uint(w, call->id);
-    }
+    pc_call_head_write(w, call->json, call->id);
     *kept = body->owned && body->n > MOST_COPIED;
     if (!*kept) {
         pc_writer_append(w, body->data, body->n);
@@ -234,22 +226,25 @@ static enum pc_status write_frame(struct pc_lane *lane, const struct pc_call *ca
     return pc_outbox_end(box, mark);
 }
 
-/* Under the lock. False, with nothing changed, when out of memory. */
-static bool send_out(struct pc_lane *lane, struct pc_call *call, struct pc_body *body, int64_t now) {
-    struct pc_dispatch *d = lane->dispatch;
+/* The frame of what would be the lane's next call. False, with nothing changed, when out of memory. */
+static bool make_ready(struct pc_lane *lane, struct pc_call *call, const struct pc_body *body) {
     size_t before = pc_outbox_pending(&lane->pending.box);
     bool kept;
     call->id = lane->last_id + 1;
-    if (write_frame(lane, call, body, &kept) != PC_OK) {
-        if (kept) {
-            pc_load_out_forget(&lane->pending, body->data);
-        }
-        return false;
+    bool good = write_frame(lane, call, body, &kept) == PC_OK;
+    if (good) {
+        call->bytes = pc_outbox_pending(&lane->pending.box) - before;
     }
-    call->bytes = pc_outbox_pending(&lane->pending.box) - before;
-    if (body->owned && !kept) {
+    if (good && body->owned && !kept) {
         free(body->data);
+    } else if (!good && kept) {
+        pc_load_out_forget(&lane->pending, body->data);
     }
+    return good;
+}
+
+/* The call, which is in no list and whose frame is ready, is the lane's. */
+static void send_out(struct pc_lane *lane, struct pc_call *call, int64_t now) {
     lane->last_id = call->id;
     lane->ready++;
     lane->calls++;
@@ -261,27 +256,18 @@ static bool send_out(struct pc_lane *lane, struct pc_call *call, struct pc_body 
         lane->since = now;
     }
     append(&lane->first, &lane->last, call);
-    set_load(d, lane, lane->load + 1);
-    return true;
+    set_load(lane->dispatch, lane, lane->load + 1);
 }
 
-bool pc_lane_refill(struct pc_lane *lane, int64_t now) {
+void pc_lane_refill(struct pc_lane *lane, int64_t now) {
     struct pc_dispatch *d = lane->dispatch;
-    bool any = false;
-    while (d->first != NULL && lane->open && lane->load < d->depth) {
-        struct pc_call *call = d->first;
+    struct pc_call *call;
+    /* Without memory for one it waits on: there may be some when the next call ends. */
+    while ((call = d->first) != NULL && lane->open && lane->load < d->depth && make_ready(lane, call, &call->body)) {
         unlink_call(&d->first, &d->last, call);
-        if (!send_out(lane, call, &call->body, now)) {
-            /* Waits on, in front: memory may be there when the next one ends. */
-            call->next = d->first;
-            *(d->first != NULL ? &d->first->prev : &d->last) = call;
-            d->first = call;
-            return any;
-        }
         d->queued--;
-        any = true;
+        send_out(lane, call, now);
     }
-    return any;
 }
 
 static enum pc_submitted enqueue(struct pc_dispatch *d, struct pc_call *call, struct pc_body *body) {
@@ -307,9 +293,10 @@ static enum pc_submitted submit(struct pc_dispatch *d, struct pc_call *call, str
     if (*lane == NULL) {
         return enqueue(d, call, body);
     }
-    if (!send_out(*lane, call, body, now)) {
+    if (!make_ready(*lane, call, body)) {
         return PC_SUBMIT_NO_MEMORY;
     }
+    send_out(*lane, call, now);
     if ((*lane)->load >= (*lane)->ready + ENOUGH) {
         return PC_SUBMIT_READY;
     }
@@ -370,7 +357,7 @@ struct pc_call *pc_lane_take(struct pc_lane *lane, uint64_t id, enum pc_format f
         take_off(lane, call);
         lane->calls -= format == PC_ANY_FORMAT; /* it was none */
         call->state = PC_CALL_OVER;
-        (void)pc_lane_refill(lane, now);
+        pc_lane_refill(lane, now);
     }
     (void)pthread_mutex_unlock(&lane->dispatch->lock);
     return call;
@@ -438,12 +425,17 @@ struct pc_call *pc_dispatch_end(struct pc_dispatch *d) {
     return queue;
 }
 
+static unsigned idle_lanes(const struct pc_dispatch *d) {
+    unsigned idle = 0;
+    for (const struct pc_lane *lane = d->by_load[0]; lane != NULL; lane = lane->next) {
+        idle++;
+    }
+    return idle;
+}
+
 void pc_dispatch_count(struct pc_dispatch *d, struct pc_dispatch_counts *n) {
     (void)pthread_mutex_lock(&d->lock);
-    *n = (struct pc_dispatch_counts){.lanes = d->lanes, .out = d->out, .queued = d->queued};
-    for (const struct pc_lane *lane = d->by_load[0]; lane != NULL; lane = lane->next) {
-        n->idle++;
-    }
+    *n = (struct pc_dispatch_counts){.lanes = d->lanes, .idle = idle_lanes(d), .out = d->out, .queued = d->queued};
     (void)pthread_mutex_unlock(&d->lock);
 }
 
@@ -457,19 +449,10 @@ bool pc_dispatch_is_uneven(struct pc_dispatch *d) {
     return first_to_see;
 }
 
-/* Idle lanes, each of which could take as many calls as the depth allows. */
-static size_t idle_room(const struct pc_dispatch *d) {
-    size_t room = 0;
-    for (const struct pc_lane *lane = d->by_load[0]; lane != NULL; lane = lane->next) {
-        room += d->depth;
-    }
-    return room;
-}
-
 bool pc_dispatch_uneven(struct pc_dispatch *d, int64_t since, struct pc_misplaced *list, size_t most, size_t *n) {
     *n = 0;
     (void)pthread_mutex_lock(&d->lock);
-    size_t room = idle_room(d);
+    size_t room = (size_t)idle_lanes(d) * d->depth;
     bool uneven = room > 0 && d->loaded > 0;
     for (unsigned load = d->depth; uneven && load >= 2; load--) {
         for (const struct pc_lane *lane = d->by_load[load]; lane != NULL; lane = lane->next) {

@@ -2,12 +2,13 @@
 #define PC_WIRE_DISPATCH_H
 
 /*
- * Pipelined workers (docs/protocol.md, section 3): which call is in which worker, and which ones wait. A *lane* is the way to one
- * worker: it holds at most `depth` calls, and its worker answers them in the order in which they were sent. Calls that find no room
- * stand in one queue, first come first served, with their frames ready, and go out as room comes free.
+ * Calls for which no slot was claimed (docs/protocol.md, section 3): which one is in which worker, and which ones wait. A *lane* is the way
+ * to one worker: it holds at most `depth` calls, and its worker answers them in the order in which they were sent. Calls that find no
+ * room stand in one queue, first come first served, with their frames ready, and go out as room comes free. A lane has its channel all the
+ * time, where workers are pipelined, or is lent it while calls wait.
  *
- * Knows neither Erlang nor Python. Every function may be called from any thread. One lock for each dispatcher, held for some instructions
- * and for copying small frames, and never while sending or calling back, but for `keep`.
+ * Knows neither Erlang nor Python. Every function may be called from any thread. One lock for each dispatcher, held for some
+ * instructions and for copying small frames, and never while sending or calling back, but for `keep`.
  */
 
 #include <pthread.h>
@@ -126,7 +127,7 @@ bool pc_dispatch_init(struct pc_dispatch *d, unsigned depth);
 void pc_dispatch_destroy(struct pc_dispatch *d);
 
 enum pc_submitted {
-    PC_SUBMIT_OUT,   /* *lane has it, pinned: pc_lane_flush comes next */
+    PC_SUBMIT_OUT,   /* *lane has it, pinned: pc_lane_flush and pc_lane_unpin come next */
     PC_SUBMIT_READY, /* a lane has it, whose worker has enough to do until whoever reads its answers flushes it */
     PC_SUBMIT_QUEUED,
     PC_SUBMIT_STRANGER, /* the owner is not known: pc_dispatch_meet comes first */
@@ -181,7 +182,7 @@ static inline bool pc_dispatch_waits(struct pc_dispatch *d) { return d->queued >
 /* A way to a worker, over a socket that stays the channel's. */
 void pc_lane_init(struct pc_lane *lane, struct pc_dispatch *d, void *channel, int fd, unsigned index, size_t max_frame);
 /*
- * The channel is the lane's, whose ids go on after `last_id`; calls that wait go out. Pinned then: flush it. False: it is closed, the
+ * The channel is the lane's, whose ids go on after `last_id`; calls that wait go out. Pinned then: flush and unpin it. False: it is closed, the
  * dispatcher is over, or, with `if_needed`, nobody waits.
  */
 bool pc_lane_open(struct pc_lane *lane, uint64_t last_id, bool if_needed, int64_t now, struct pc_lane_actor at);
@@ -190,7 +191,7 @@ bool pc_lane_return(struct pc_lane *lane, struct pc_lane_actor at, uint64_t *las
 /* Closed, empty, and nobody is at it. */
 void pc_lane_destroy(struct pc_lane *lane);
 
-/* At the descriptor: false when it is closed, or not the lane's. Every success is followed by one pc_lane_unpin or pc_lane_flush. */
+/* At the descriptor: false when it is closed, or not the lane's. Every success is followed by one pc_lane_unpin. */
 bool pc_lane_pin(struct pc_lane *lane, struct pc_lane_actor at);
 void pc_lane_unpin(struct pc_lane *lane, struct pc_lane_actor at);
 

@@ -77,7 +77,7 @@ bool pc_lane_open(struct pc_lane *lane, uint64_t last_id, bool if_needed, int64_
         lane->last_id = last_id;
         lane->held = lane->open = true;
         pc_lane_list(lane);
-        (void)pc_lane_refill(lane, now);
+        pc_lane_refill(lane, now);
         pc_lane_enter(lane, at);
     }
     unlock(lane);

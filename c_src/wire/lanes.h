@@ -12,8 +12,8 @@ void pc_lane_unlist(struct pc_lane *lane);
 /* Takes no more calls. */
 void pc_lane_close_door(struct pc_lane *lane);
 
-/* Gives calls that wait to an open lane while it has room; whether there were any. */
-bool pc_lane_refill(struct pc_lane *lane, int64_t now);
+/* Gives calls that wait to an open lane while it has room. */
+void pc_lane_refill(struct pc_lane *lane, int64_t now);
 
 /* One more thread at the descriptor of a lane that is not closed. */
 void pc_lane_enter(struct pc_lane *lane, struct pc_lane_actor at);

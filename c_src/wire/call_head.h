@@ -1,0 +1,21 @@
+#ifndef PC_WIRE_CALL_HEAD_H
+#define PC_WIRE_CALL_HEAD_H
+
+/* What stands in front of the tool in a call's frame, behind the length: [kind, id, in either format. */
+
+#include "wire/json_frame.h"
+#include "wire/kinds.h"
+
+enum { PC_CALL_FIELDS = 6 }; /* of the frame's array, kind and id included */
+
+static inline void pc_call_head_write(struct pc_writer *w, bool json, uint64_t id) {
+    if (json) {
+        pc_json_head_write(w, PC_KIND_CALL, id);
+        return;
+    }
+    pc_write_array(w, PC_CALL_FIELDS);
+    pc_write_uint(w, PC_KIND_CALL);
+    pc_write_uint(w, id);
+}
+
+#endif
