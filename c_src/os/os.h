@@ -43,7 +43,7 @@ int pc_os_shared_memory(size_t size);
 /* A descriptor (close-on-exec) that becomes readable when it rings. */
 int pc_os_alarm(void);
 
-/* It does not ring before so many milliseconds from now; 0: nor after. Fails on a descriptor of anything else, and leaves that alone. */
+/* It rings in so many milliseconds, 0: not at all, and not before. Fails on anything else, and leaves that alone. */
 int pc_os_alarm_set(int alarm, int milliseconds);
 
 /* ---- Looking at processes. These may allocate. */

@@ -1,10 +1,11 @@
 /*
- * Offsets count the bytes of the call channel from the first one that the serve loop sends. What is held are those from `sent` to `ready`,
- * at memory->held + offset - base. The process may be killed between any two stores, and then the VM, which has the first R bytes,
- * takes those from R to memory->ready, so:
+ * Offsets count the bytes of the call channel from the first one that the serve loop sends. What is held are those from
+ * `sent` to `ready`, at memory->held + offset - base. The process may be killed between any two stores, and then the
+ * VM, which has the first R bytes, takes those from R to memory->ready, so:
  *
  * - `ready` moves past a frame only after the frame is there, and never over bytes that are sent from elsewhere.
- * - `base` moves, and bytes are overwritten, only while nothing is held. R is at least `sent` and so at least what memory->ready says.
+ * - `base` moves, and bytes are overwritten, only while nothing is held. R is at least `sent` and so at least what
+ *   memory->ready says.
  * - After a send that took part of them the bytes stay where they are: the VM knows better than we do how many that was.
  */
 

@@ -2,13 +2,15 @@
 #define PC_PYTHON_HOLD_H
 
 /*
- * Answers that are ready and not sent yet, so that many go out in one system call. They lie in memory that outlives this process, where
- * the VM finds them if it ends before they are sent (docs/protocol.md section 2): none is lost, none comes twice.
+ * Answers that are ready and not sent yet, so that many go out in one system call. They lie in memory that outlives
+ * this process, where the VM finds them if it ends before they are sent (docs/protocol.md section 2): none is lost,
+ * none comes twice.
  *
- * The serve loop puts answers in and sends them when nothing follows at once. When a tool takes long meanwhile, the side thread
- * sends them after a millisecond or two: an alarm that is on only where something was held lately wakes it.
+ * The serve loop puts answers in and sends them when nothing follows at once. When a tool takes long meanwhile, the
+ * side thread sends them after a millisecond or two: an alarm that is on only where something was held lately wakes it.
  *
- * No Python here, and nothing waits. Not for a process that a tool forked: it has neither the memory nor whoever may hold the lock.
+ * No Python here, and nothing waits. Not for a process that a tool forked: it has neither the memory nor whoever may
+ * hold the lock.
  */
 
 #include <stdbool.h>
@@ -27,7 +29,7 @@ void pc_hold_close(void);
 
 /* ---- The serve loop */
 
-/* A whole frame. False: it cannot be held, and nothing was done. It must then be sent once nothing is held, and counted. */
+/* A whole frame. False: it cannot be held. It must then be sent once nothing is held, and counted. */
 bool pc_hold_put(const uint8_t *frame, size_t n);
 
 /* Bytes that the socket has taken from elsewhere while nothing was held. */

@@ -2,8 +2,8 @@
 #define PC_PYTHON_RESPOND_H
 
 /*
- * The end of a call: exactly one frame, before the next call begins. It is sent, or held (hold.h) while another frame lies in the inbox and the
- * tools are quick.
+ * The end of a call: exactly one frame, before the next call begins. It is sent, or held (hold.h) while another frame
+ * lies in the inbox and the tools are quick.
  */
 
 #include "core.h"

@@ -177,10 +177,7 @@ static PyObject *serve(struct server *s) {
         enum pc_next sent = pc_respond_flush(&s->to);
         next = sent == PC_GO_ON ? next : sent;
     }
-    if (next == PC_RAISED) {
-        if (!pc_guard_forked()) {
-            (void)pc_hold_flush(); /* what the socket has no room for stays in the memory for the VM */
-        }
+    if (next == PC_RAISED) { /* the side thread sends what is held when it ends, or leaves it to the VM */
         return NULL;
     }
     return PyUnicode_FromString(next == PC_SHUTDOWN ? "shutdown" : "eof");

@@ -111,7 +111,7 @@ static int left(int patience, int64_t begin) {
     return waited < patience ? patience - (int)waited : 0;
 }
 
-/* Waits until there is something to read, or room to write what is pending, or somebody to remind; looks after what is held. */
+/* Until there is something to read, or room to write what is pending, or somebody to remind; looks after what is held. */
 static bool wait_for_event(const struct pc_outbox *out, int fd) {
     enum { SIDE, ALARM, BOTH };
     struct pollfd p[BOTH] = {[SIDE] = {.fd = fd, .events = POLLIN}, [ALARM] = {.events = POLLIN}};

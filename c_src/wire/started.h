@@ -10,9 +10,9 @@ enum { PC_STARTED_HEAD = 4096, PC_STARTED_HELD = 64 * 1024 };
 
 struct pc_started {
     _Atomic uint64_t id;
-    /* Offsets in the stream of bytes from the worker: of the first byte of `held`, and of the first one that is not made yet. */
-    _Atomic uint64_t base;
-    _Atomic uint64_t ready;
+    /* Offsets in the stream of bytes from the worker. */
+    _Atomic uint64_t base;  /* of the first byte of `held` */
+    _Atomic uint64_t ready; /* of the first one that is not made yet */
     uint8_t rest[PC_STARTED_HEAD - 3 * sizeof(uint64_t)];
     uint8_t held[PC_STARTED_HELD];
 };
