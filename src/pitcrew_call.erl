@@ -101,7 +101,7 @@ prepare(Pool, Tool, Args, {ok, Options}, Started) ->
         kwargs = nil,
         codec = Codec,
         meta = Meta,
-        deadline = later(erlang:convert_time_unit(Started, native, millisecond), Timeout),
+        deadline = pitcrew_deadline:in(erlang:convert_time_unit(Started, native, millisecond), Timeout),
         timeout = Timeout,
         checkout_timeout = Checkout,
         retries = Retry,
@@ -151,7 +151,7 @@ request(#job{texts = nil, tool = Tool, args = Args, kwargs = Kwargs, meta = Meta
 request(#job{texts = {Tool, Args, Kwargs}}) -> {json, Tool, Args, Kwargs}.
 
 handed_over({done, _, _, _, unstarted}, Job) ->
-    case left(Job#job.deadline) of
+    case pitcrew_deadline:left(Job#job.deadline) of
         0 -> {{error, timeout_error(Job, "before a worker could take it")}, Job};
         _ -> attempt(Job)
     end;
@@ -225,7 +225,7 @@ await(Channel, Ref, Codec, Deadline) ->
             read(Channel, Ref, Codec, Deadline, 1);
         {pitcrew_verdict, Ref, Reason, Owed} ->
             judged(Channel, Ref, Reason, Owed)
-    after left(Deadline) -> abandon(Channel, Ref, 0)
+    after pitcrew_deadline:left(Deadline) -> abandon(Channel, Ref, 0)
     end.
 
 %% `Taken' is 1 if a select message was received for it.
@@ -242,7 +242,7 @@ read(Channel, Ref, Codec, Deadline, Taken) ->
 await_verdict(Channel, Ref, Deadline, Taken) ->
     receive
         {pitcrew_verdict, Ref, Reason, Owed} -> judged(Channel, Ref, Reason, Owed - Taken)
-    after left(Deadline) -> abandon(Channel, Ref, Taken)
+    after pitcrew_deadline:left(Deadline) -> abandon(Channel, Ref, Taken)
     end.
 
 judged(Channel, Ref, Reason, Owed) ->
@@ -292,7 +292,7 @@ conclude({sent, BytesOut, Answer}, Job) ->
     answered(Answer, Job#job{bytes_out = Job#job.bytes_out + BytesOut});
 conclude(poisoned, Job) ->
     %% The worker was condemned between the claim and the first byte: nothing happened, so another one may do it.
-    case left(Job#job.deadline) of
+    case pitcrew_deadline:left(Job#job.deadline) of
         0 -> {{error, timeout_error(Job, "before a worker could take it")}, Job};
         _ -> attempt(Job)
     end;
@@ -334,7 +334,7 @@ answered({exit, Reason}, Job) ->
 
 may_retry(#job{retries = 0}) -> false;
 may_retry(#job{tool = Tool, pool = #pool{idempotent = Idempotent}, deadline = Deadline}) ->
-    is_map_key(Tool, Idempotent) andalso left(Deadline) > 0.
+    is_map_key(Tool, Idempotent) andalso pitcrew_deadline:left(Deadline) > 0.
 
 count(PythonNs, BytesIn, #job{python = Python, bytes_in = Bytes} = Job) ->
     Job#job{
@@ -344,12 +344,6 @@ count(PythonNs, BytesIn, #job{python = Python, bytes_in = Bytes} = Job) ->
 
 timeout_error(#job{tool = Tool, timeout = Timeout}, What) ->
     pitcrew_error:new(timeout, "the call of ~ts took longer than ~b ms, ~ts", [Tool, Timeout, What]).
-
-later(_, infinity) -> infinity;
-later(Now, Ms) -> Now + Ms.
-
-left(infinity) -> infinity;
-left(Deadline) -> max(0, Deadline - erlang:monotonic_time(millisecond)).
 
 %% Telemetry. `Told' is what every event of the call carries.
 started(#pool{events = {Start, _, _}}, Started, Told) ->

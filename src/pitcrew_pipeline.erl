@@ -24,7 +24,7 @@
     | queue_timeout
     | checkout_timeout.
 %% Until when to wait for the answer, in monotonic milliseconds, and how long for a worker.
--type limits() :: {Deadline :: integer() | infinity, CheckoutTimeout :: timeout()}.
+-type limits() :: {Deadline :: pitcrew_deadline:deadline(), CheckoutTimeout :: timeout()}.
 
 -spec exchange(pitcrew_nif:dispatch(), {request(), pitcrew_nif:codec_opts(), pos_integer(), cancel | finish}, limits()) -> outcome().
 exchange(Dispatch, Request, {Deadline, Timeout}) ->
@@ -32,7 +32,7 @@ exchange(Dispatch, Request, {Deadline, Timeout}) ->
     case submit(Dispatch, {Ref, Request}) of
         ok -> await(Dispatch, Ref, Deadline);
         %% `infinity' is greater than every number.
-        queued -> await_worker(Dispatch, Ref, min(Deadline, later(Timeout)), Deadline);
+        queued -> await_worker(Dispatch, Ref, min(Deadline, pitcrew_deadline:in(Timeout)), Deadline);
         Refused -> Refused
     end.
 
@@ -45,14 +45,14 @@ submit(Dispatch, {Ref, {{json, Tool, Args, Kwargs}, Codec, Max, OnExit}}) ->
 await(Dispatch, Ref, Deadline) ->
     receive
         {pitcrew_end, Ref, Index, Bytes, QueueNs, Answer} -> {done, Index, Bytes, QueueNs, Answer}
-    after left(Deadline) -> leave(Dispatch, Ref, Deadline, false)
+    after pitcrew_deadline:left(Deadline) -> leave(Dispatch, Ref, Deadline, false)
     end.
 
 %% The deadline is the call's own, or the end of its patience with the queue.
 await_worker(Dispatch, Ref, Until, Deadline) ->
     receive
         {pitcrew_end, Ref, Index, Bytes, QueueNs, Answer} -> {done, Index, Bytes, QueueNs, Answer}
-    after left(Until) -> leave(Dispatch, Ref, Deadline, Until < Deadline)
+    after pitcrew_deadline:left(Until) -> leave(Dispatch, Ref, Deadline, Until < Deadline)
     end.
 
 leave(Dispatch, Ref, Deadline, OnlyQueued) ->
@@ -63,9 +63,3 @@ leave(Dispatch, Ref, Deadline, OnlyQueued) ->
         {out, Index} -> {done, Index, 0, 0, timeout};
         none -> await(Dispatch, Ref, infinity)
     end.
-
-later(infinity) -> infinity;
-later(Timeout) -> erlang:monotonic_time(millisecond) + Timeout.
-
-left(infinity) -> infinity;
-left(Deadline) -> max(0, Deadline - erlang:monotonic_time(millisecond)).

@@ -1,4 +1,4 @@
-%% What a caller needs to know of a pool. Read from a table on every call, so it is kept small.
+%% What a caller needs to know of a pool. Read on every call, without a copy.
 -record(pool, {
     name :: atom(),
     sup :: pid(),

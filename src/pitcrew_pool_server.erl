@@ -63,7 +63,7 @@ init({Sup, #{size := Size, start_timeout := Timeout} = Options}) ->
         dispatch = dispatcher(Options, Slots),
         os_pids = atomics:new(Size, [{signed, true}]),
         crew = pitcrew_crew:new(Size),
-        start_by = deadline(Timeout)
+        start_by = pitcrew_deadline:in(Timeout)
     },
     {ok, State, {continue, subscribe}}.
 
@@ -154,10 +154,7 @@ start_worker(Index, #state{crew = Crew, pids = Pids, options = Options} = State)
 
 %% A first start that fails is given up by whoever waits for it; a pool that was restarted goes on trying.
 start_by(#state{phase = starting, failure = none, start_by = Deadline}) -> Deadline;
-start_by(#state{options = #{start_timeout := Timeout}}) -> deadline(Timeout).
-
-deadline(infinity) -> infinity;
-deadline(Timeout) -> erlang:monotonic_time(millisecond) + Timeout.
+start_by(#state{options = #{start_timeout := Timeout}}) -> pitcrew_deadline:in(Timeout).
 
 worker({ready, OsPid, Channel, Tools}, Pid, #state{crew = Crew, channels = Channels, pids = Pids} = State) ->
     #{Pid := {_, Index}} = Pids,

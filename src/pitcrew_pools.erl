@@ -1,4 +1,4 @@
-%% The pools that run, by name and by supervisor, in a table that callers read without asking a process.
+%% The pools that run, by name and by supervisor, where callers read them without asking a process.
 %%
 %% A pool's server puts it in once all workers are ready; whichever of the pool's processes ends last takes it out. A
 %% caller that reads it a moment too late finds slots that nobody can claim and a server that does not answer.

@@ -251,7 +251,7 @@ interrupt(Id, #worker{side = Side} = Worker) ->
 
 condemn(#worker{call = Channel, start = #{options := #{grace := Grace}}} = Worker) ->
     close(Channel),
-    Interrupted = Worker#worker{kill_at = erlang:monotonic_time(millisecond) + Grace},
+    Interrupted = Worker#worker{kill_at = pitcrew_deadline:in(Grace)},
     {next_state, ending, Interrupted, [{state_timeout, Grace, too_late}]}.
 
 %% ---- ending
@@ -288,7 +288,7 @@ any_state(State, info, {'DOWN', _, process, Server, _}, #worker{start = #{server
 any_state(_, _, _, _) ->
     keep_state_and_data.
 
-%% Nothing that comes this way is asked for yet; what is not known is refused.
+%% What is not known is refused.
 listen_aside(Channel, Ref) ->
     case pitcrew_nif:channel_recv(Channel, Ref) of
         {ok, [Kind, Id | Fields]} when is_integer(Kind), is_integer(Id) ->
@@ -347,24 +347,26 @@ judge(Reason, #worker{call = Channel, reader = none}) ->
 judge(Reason, #worker{call = Channel, reader = Reader} = Worker) ->
     %% What it answered before it died comes first, and what it said of calls that it would never start: later ones may have started.
     ok = pitcrew_reader:drain(Reader),
-    ok = hear_out(?LAST_FRAMES, Worker),
+    ok = hear_out(Worker),
     _ = pitcrew_nif:verdict(Channel, Reason),
     ok.
 
-hear_out(_, #worker{start = #{options := #{pipeline := 1}}}) ->
+hear_out(#worker{start = #{options := #{pipeline := 1}}}) ->
     ok;
-hear_out(N, #worker{call = Channel, side = Side, side_ref = Ref} = Worker) when N > 0 ->
+hear_out(#worker{call = Channel} = Worker) ->
+    ok = hear_out(?LAST_FRAMES, Worker),
+    drop_unstarted(Channel).
+
+hear_out(N, #worker{side = Side, side_ref = Ref} = Worker) when N > 0 ->
     case pitcrew_nif:channel_recv(Side, Ref) of
-        {ok, [?CANCELLED, Id, <<"unstarted">> | _]} ->
-            ok = pitcrew_nif:lane_drop(Channel, Id),
-            hear_out(N - 1, Worker);
-        {ok, _} ->
+        {ok, [Kind, Id | Fields]} when is_integer(Kind), is_integer(Id) ->
+            heard(Side, Kind, Id, Fields),
             hear_out(N - 1, Worker);
         _ ->
-            drop_unstarted(Channel)
+            ok
     end;
-hear_out(0, #worker{call = Channel}) ->
-    drop_unstarted(Channel).
+hear_out(0, _) ->
+    ok.
 
 %% What was heard and not attended to yet.
 drop_unstarted(Channel) ->
@@ -422,7 +424,7 @@ time_left(#worker{kill_at = never, start = #{options := #{grace := Grace}}} = Wo
             0
     end;
 time_left(#worker{kill_at = KillAt}) ->
-    max(0, KillAt - erlang:monotonic_time(millisecond)).
+    pitcrew_deadline:left(KillAt).
 
 dismiss(#worker{ready_at = undefined}) -> false;
 dismiss(#worker{call = Channel, start = #{options := #{pipeline := Depth}}}) when Depth > 1 ->
