@@ -3,7 +3,7 @@
 -module(pitcrew_channel_tests).
 -include_lib("eunit/include/eunit.hrl").
 -export([in_a_room/1, claim/1, call/3, await/2, told/1, worker_recv/1, worker_send/2, nothing_in_the_mailbox/0]).
--export([open_room/1, close_room/1, wait_until/1]).
+-export([accept/1, open_room/1, close_room/1, wait_until/1]).
 
 -define(OPTS, #{}).
 -define(CALL, 3).

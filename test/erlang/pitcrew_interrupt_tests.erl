@@ -70,6 +70,22 @@ state(Pool) ->
 
 signal(OsPid, Name) -> "" = os:cmd("kill -" ++ Name ++ " " ++ integer_to_list(OsPid)).
 
+%% ---- How calls end
+
+%% The tool got its exception, the worker ran its hooks and exited, and another one is there.
+interrupted_in_order(Pool, Socket, OsPid, File) ->
+    ?assertEqual(interrupted, stopped(OsPid)),
+    ?assertEqual(["finally", "stopped"], words(File)),
+    gen_tcp:close(Socket),
+    ?assertEqual(ok, whole(Pool)).
+
+%% The tool is told to go on, and runs to its end in a worker that stays.
+finishes(Pool, Socket, OsPid, File) ->
+    answer(Socket, "x"),
+    ?assertEqual(ok, whole(Pool)),
+    ?assertEqual(["done", "finally"], words(File)),
+    ?assertEqual([OsPid], os_pids(Pool)).
+
 %% ---- cancel
 
 at_the_deadline_the_tool_is_interrupted_test_() ->
@@ -94,10 +110,7 @@ when_its_caller_dies_the_tool_is_interrupted_test_() ->
                     Caller = start(Pool, work, [Port, File], Options),
                     {Socket, OsPid} = meet(Listener),
                     kill(Caller),
-                    ?assertEqual(interrupted, stopped(OsPid)),
-                    ?assertEqual(["finally", "stopped"], words(File)),
-                    gen_tcp:close(Socket),
-                    ?assertEqual(ok, whole(Pool))
+                    interrupted_in_order(Pool, Socket, OsPid, File)
                 end)
             end)}
      || Options <- [#{}, #{protocol => json}]
@@ -274,10 +287,7 @@ a_frame_that_is_half_out_goes_out_test_() ->
             kill(Caller),
             signal(OsPid, "CONT"),
             {Socket, OsPid} = meet(Listener),
-            answer(Socket, "x"),
-            ?assertEqual(ok, whole(Pool)),
-            ?assertEqual(["done", "finally"], words(File)),
-            ?assertEqual([OsPid], os_pids(Pool))
+            finishes(Pool, Socket, OsPid, File)
         end)
     end).
 
@@ -287,10 +297,7 @@ a_call_that_goes_on_does_not_go_on_for_ever_test_() ->
             Caller = start(Pool, work, [Port, File], #{timeout => infinity}),
             {Socket, OsPid} = meet(Listener),
             kill(Caller),
-            ?assertEqual(interrupted, stopped(OsPid)),
-            ?assertEqual(["finally", "stopped"], words(File)),
-            gen_tcp:close(Socket),
-            ?assertEqual(ok, whole(Pool))
+            interrupted_in_order(Pool, Socket, OsPid, File)
         end)
     end).
 
@@ -379,10 +386,7 @@ a_call_that_waited_is_interrupted_test_() ->
             Caller = start_behind(Pool, Listener, Port, work, [Port, File]),
             {Socket, OsPid} = meet(Listener),
             kill(Caller),
-            ?assertEqual(interrupted, stopped(OsPid)),
-            ?assertEqual(["finally", "stopped"], words(File)),
-            gen_tcp:close(Socket),
-            ?assertEqual(ok, whole(Pool))
+            interrupted_in_order(Pool, Socket, OsPid, File)
         end)
     end).
 
@@ -392,10 +396,7 @@ a_call_that_waited_goes_on_test_() ->
             Caller = start_behind(Pool, Listener, Port, work, [Port, File]),
             {Socket, OsPid} = meet(Listener),
             kill(Caller),
-            answer(Socket, "x"),
-            ?assertEqual(ok, whole(Pool)),
-            ?assertEqual(["done", "finally"], words(File)),
-            ?assertEqual([OsPid], os_pids(Pool))
+            finishes(Pool, Socket, OsPid, File)
         end)
     end).
 
@@ -405,10 +406,7 @@ but_not_for_ever_test_() ->
             Caller = start_behind(Pool, Listener, Port, work, [Port, File]),
             {Socket, OsPid} = meet(Listener),
             kill(Caller),
-            ?assertEqual(interrupted, stopped(OsPid)),
-            ?assertEqual(["finally", "stopped"], words(File)),
-            gen_tcp:close(Socket),
-            ?assertEqual(ok, whole(Pool))
+            interrupted_in_order(Pool, Socket, OsPid, File)
         end)
     end).
 

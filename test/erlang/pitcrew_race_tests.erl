@@ -4,6 +4,8 @@
 -module(pitcrew_race_tests).
 -include_lib("eunit/include/eunit.hrl").
 
+-import(pitcrew_channel_tests, [accept/1]).
+
 -define(OPTS, #{}).
 -define(REPLY, 4).
 -define(LONGEST, 10_000_000).
@@ -95,14 +97,8 @@ kill(Pid) ->
 
 open(#{path := Path, listener := Listener}) ->
     {ok, Worker} = gen_tcp:connect({local, Path}, 0, [binary, {packet, raw}, {active, false}]),
-    {Worker, accept(Listener)}.
-
-accept(Listener) ->
-    Ref = make_ref(),
-    case pitcrew_nif:accept(Listener, Ref) of
-        again -> receive {select, Listener, Ref, ready_input} -> accept(Listener) end;
-        {ok, Channel, _} -> Channel
-    end.
+    {ok, Channel, _} = accept(Listener),
+    {Worker, Channel}.
 
 close(Lane, {Worker, Channel}) ->
     shut(Lane, Channel),

@@ -3,7 +3,7 @@
 -module(pitcrew_split_tests).
 -include_lib("eunit/include/eunit.hrl").
 
--import(pitcrew_channel_tests, [in_a_room/1, claim/1, call/3, nothing_in_the_mailbox/0]).
+-import(pitcrew_channel_tests, [accept/1, in_a_room/1, claim/1, call/3, nothing_in_the_mailbox/0]).
 
 -define(OPTS, #{}).
 
@@ -83,7 +83,7 @@ handshake(#{path := Path, listener := Listener}) ->
     [
         begin
             {ok, Worker} = gen_tcp:connect({local, Path}, 0, [binary, {packet, raw}, {active, false}]),
-            Channel = accept(Listener),
+            {ok, Channel, _} = accept(Listener),
             Ref = make_ref(),
             again = pitcrew_nif:channel_recv(Channel, Ref),
             ?assertEqual({ok, Frame}, receive_parts(Worker, Channel, Ref, Parts)),
@@ -93,13 +93,6 @@ handshake(#{path := Path, listener := Listener}) ->
         end
      || Parts <- [[<<Byte>> || <<Byte>> <= Bytes] | Cuts]
     ].
-
-accept(Listener) ->
-    Ref = make_ref(),
-    case pitcrew_nif:accept(Listener, Ref) of
-        again -> receive {select, Listener, Ref, ready_input} -> accept(Listener) end;
-        {ok, Channel, _} -> Channel
-    end.
 
 receive_parts(Worker, Channel, Ref, [Part | Rest]) ->
     ok = gen_tcp:send(Worker, Part),
