@@ -196,6 +196,50 @@ defmodule Pitcrew do
   @spec info(pool()) :: map()
   def info(pool), do: raising(fn -> :pitcrew.info(pool) end)
 
+  @doc """
+  How a pool is, for a health check: `:ok`, `:degraded` when workers fail at their start again and again while others serve, or
+  `:down` when none serves, with the error that they fail with. Raises `Pitcrew.Error` if there is no such pool.
+
+      iex> health = Pitcrew.health(MyApp.Py)
+      iex> {health.status, health.wanted, health.failure}
+      {:ok, 2, nil}
+
+  Each change of `status` is an event, see `Pitcrew.Telemetry`.
+  """
+  @spec health(pool()) :: map()
+  def health(pool) do
+    raising(fn ->
+      case :pitcrew.health(pool) do
+        %{failure: nil} = health -> health
+        %{failure: failure} = health -> %{health | failure: Error.from(failure)}
+      end
+    end)
+  end
+
+  @doc """
+  Starts a pool that stays until `stop_pool/2`, whatever becomes of the calling process. The options are those of `Pitcrew.Pool`,
+  which is also what a supervision tree of yours starts.
+
+      iex> {:ok, _} = Pitcrew.start_pool(name: MyApp.Spare, size: 1)
+      iex> Pitcrew.stop_pool(MyApp.Spare)
+      :ok
+  """
+  @spec start_pool(Pitcrew.Pool.options()) :: {:ok, pid()} | {:error, Error.t() | {:already_started, pid()}}
+  def start_pool(opts) do
+    with {:error, error} <- :pitcrew.start_pool(opts), do: {:error, Error.from(error)}
+  end
+
+  @doc """
+  Stops a pool in an orderly way: it takes no more calls, those that it has go on until they have ended, and then its workers leave.
+  What has not ended after `:timeout` milliseconds (default 5 000) is cut, and its callers get errors of the kind `:pool_down`.
+
+  A supervisor would start its pool again: there, terminate the child instead.
+  """
+  @spec stop_pool(pool(), timeout: timeout()) :: :ok | {:error, Error.t()}
+  def stop_pool(pool, opts \\ []) do
+    with {:error, error} <- :pitcrew.stop_pool(pool, opts), do: {:error, Error.from(error)}
+  end
+
   defp raising(fun) do
     fun.()
   rescue

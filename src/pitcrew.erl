@@ -6,7 +6,8 @@
 %% '''
 -module(pitcrew).
 
--export([call/2, call/3, call/4, bytes/1, tools/1, info/1]).
+-export([call/2, call/3, call/4, bytes/1, tools/1, info/1, health/1]).
+-export([start_pool/1, stop_pool/1, stop_pool/2]).
 -export([async/2, async/3, async/4, await/1, await/2, cancel/1]).
 -export_type([pool/0, tool/0, args/0, call_options/0, bytes/0, async/0]).
 
@@ -131,6 +132,22 @@ tools(Pool) -> ask(Pool, tools).
 %% Raises the {@link pitcrew_error:t()} when there is no such pool.
 -spec info(pool()) -> map().
 info(Pool) -> ask(Pool, info).
+
+%% @equiv pitcrew_pool:health(Pool)
+-spec health(pool()) -> map().
+health(Pool) -> ask(Pool, health).
+
+%% @equiv pitcrew_pool:start(Options)
+-spec start_pool(pitcrew_pool:options()) -> {ok, pid()} | {error, pitcrew_error:t() | {already_started, pid()}}.
+start_pool(Options) -> pitcrew_pool:start(Options).
+
+%% @equiv pitcrew_pool:stop(Pool, [])
+-spec stop_pool(pool()) -> ok | {error, pitcrew_error:t()}.
+stop_pool(Pool) -> pitcrew_pool:stop(Pool, []).
+
+%% @equiv pitcrew_pool:stop(Pool, Options)
+-spec stop_pool(pool(), #{timeout => timeout()} | [{timeout, timeout()}]) -> ok | {error, pitcrew_error:t()}.
+stop_pool(Pool, Options) -> pitcrew_pool:stop(Pool, Options).
 
 ask(Pool, What) ->
     case pitcrew_pools:find(Pool) of

@@ -2,7 +2,7 @@
 %% a second. Pure, but for the jitter.
 -module(pitcrew_backoff).
 
--export([failures/2, delay/1, delay/2, max/0]).
+-export([failures/2, delay/1, delay/2, max/0, healthy/0]).
 
 -define(FIRST_MS, 20).
 -define(MAX_MS, 1000).
@@ -11,6 +11,10 @@
 
 -spec max() -> pos_integer().
 max() -> ?MAX_MS.
+
+%% @doc What has lived for so many milliseconds did not die of its start.
+-spec healthy() -> pos_integer().
+healthy() -> ?HEALTHY_MS.
 
 %% @doc Failures in a row, given those before and how long (milliseconds) the last one lived.
 -spec failures(non_neg_integer(), non_neg_integer()) -> non_neg_integer().

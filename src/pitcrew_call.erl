@@ -160,6 +160,8 @@ handed_over({done, Index, BytesOut, QueueNs, Answer}, #job{queue = Queue, bytes_
     answered(Answer, Job#job{queue = Queued, bytes_out = Bytes + BytesOut, worker = worker_pid(Index, Job)});
 handed_over(over, Job) ->
     {{error, pitcrew_error:new(pool_down, "the pool went down before the call")}, Job};
+handed_over(full, #job{pool = #pool{max_queue = Most}} = Job) ->
+    {{error, pitcrew_error:new(overloaded, "every worker is busy and ~b calls wait already (option max_queue)", [Most])}, Job};
 handed_over(queue_timeout, Job) ->
     {{error, timeout_error(Job, "while it waited for a free worker")}, Job};
 handed_over(checkout_timeout, Job) ->

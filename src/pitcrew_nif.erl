@@ -5,10 +5,10 @@
 -export([encode/2, encode_iov/2, decode/2, decode_all/2]).
 -export([listen/1, accept/2, close_listener/1]).
 -export([channel_give/2, channel_hello/2, channel_send/2, channel_recv/2, channel_flush/2, channel_close/1, channel_info/1]).
--export([slots_new/2, slots_install/3, slots_remove/2, slots_info/1]).
+-export([slots_new/3, slots_install/3, slots_remove/2, slots_info/1, drain/1]).
 -export([claim/1, call/9, call_json/7, reply/3, checkin/1, abandon/2, verdict/2]).
--export([dispatch_new/3, dispatch_info/1, dispatch_uneven/2, submit/9, submit_json/8, leave/3]).
--export([lane_attach/5, lane_open/5, lane_deliver/2, lane_recover/1, lane_flush/1, lane_drop/2, lane_stop/2, lane_shutdown/1]).
+-export([dispatch_new/4, dispatch_info/1, dispatch_limit/2, dispatch_watch/1, dispatch_uneven/2, submit/9, submit_json/8, leave/3]).
+-export([lane_attach/6, lane_open/6, lane_deliver/2, lane_recover/1, lane_flush/1, lane_drop/2, lane_stop/2, lane_shutdown/1]).
 -export([finish/1, adopt/2]).
 -export([live/0, longest_stay/1]).
 -on_load(load/0).
@@ -119,9 +119,9 @@ channel_close(_Channel) -> erlang:nif_error(not_loaded).
       call_id := non_neg_integer(), load := integer(), first := non_neg_integer()}.
 channel_info(_Channel) -> erlang:nif_error(not_loaded).
 
-%% Slots: a fixed table, indices 0..Size-1, that ends with the process Pool.
--spec slots_new(pos_integer(), pid()) -> slots().
-slots_new(_Size, _Pool) -> erlang:nif_error(not_loaded).
+%% Slots: a fixed table, indices 0..Size-1, that ends with the process Pool. Of the free ones the one is taken that became so last, or first.
+-spec slots_new(pos_integer(), lifo | fifo, pid()) -> slots().
+slots_new(_Size, _Order, _Pool) -> erlang:nif_error(not_loaded).
 %% Called by the channel's controlling process, which keeps control for close and verdict: the channel leaves
 %% `control' and becomes `free'.
 -spec slots_install(slots(), non_neg_integer(), channel()) -> ok | {error, not_owner | taken | closed}.
@@ -130,6 +130,10 @@ slots_install(_Slots, _Index, _Channel) -> erlang:nif_error(not_loaded).
 slots_remove(_Slots, _Index) -> erlang:nif_error(not_loaded).
 -spec slots_info(slots()) -> #{size := integer(), installed := integer(), free := integer()}.
 slots_info(_Slots) -> erlang:nif_error(not_loaded).
+%% By the channel's controlling process: no call comes to it any more, as a slot or as a lane. `idle': none is there either. `busy': when the last
+%% one has ended, {pitcrew_channel, Channel, drained} comes; it may come after `idle', too.
+-spec drain(channel()) -> idle | busy.
+drain(_Channel) -> erlang:nif_error(not_loaded).
 
 -spec claim(slots()) -> {ok, channel(), Index :: non_neg_integer()} | busy.
 claim(_Slots) -> erlang:nif_error(not_loaded).
@@ -188,12 +192,20 @@ finish(_Channel) -> erlang:nif_error(not_loaded).
 adopt(_Channel, _Ref) -> erlang:nif_error(not_loaded).
 
 %% Calls that no caller has claimed a slot for (docs/protocol.md, section 3): of pipelined workers, whose channels are lanes that hold at most
-%% Depth calls, and those that wait for a slot. `none' instead of slots where workers are pipelined.
--spec dispatch_new(Depth :: 1..1024, slots() | none, Pool :: pid()) -> dispatch().
-dispatch_new(_Depth, _Slots, _Pool) -> erlang:nif_error(not_loaded).
-%% `free': lanes without a call; `out', `queued': calls.
--spec dispatch_info(dispatch()) -> #{lanes := integer(), free := integer(), out := integer(), queued := integer()}.
+%% Depth calls, and those that wait for a slot. `none' instead of slots where workers are pipelined; of those with as little to do a call goes to
+%% the one that has had so last, or first.
+-spec dispatch_new(Depth :: 1..1024, slots() | none, lifo | fifo, Pool :: pid()) -> dispatch().
+dispatch_new(_Depth, _Slots, _Order, _Pool) -> erlang:nif_error(not_loaded).
+%% `free': lanes without a call; `out', `queued': calls; `waited_ns': for how long the first of those has been.
+-spec dispatch_info(dispatch()) ->
+    #{lanes := integer(), free := integer(), out := integer(), queued := integer(), waited_ns := integer()}.
 dispatch_info(_Dispatch) -> erlang:nif_error(not_loaded).
+%% How many calls may wait; any further one is refused with `full'.
+-spec dispatch_limit(dispatch(), non_neg_integer() | infinity) -> ok.
+dispatch_limit(_Dispatch, _Most) -> erlang:nif_error(not_loaded).
+%% The pool wants one {pitcrew_dispatch, wanted}, at the next call that finds no worker with nothing to do.
+-spec dispatch_watch(dispatch()) -> ok.
+dispatch_watch(_Dispatch) -> erlang:nif_error(not_loaded).
 %% Calls that wait behind one which has run for AgeNs, while other workers have nothing to do. Asked for by the pool after the message
 %% {pitcrew_dispatch, uneven}, again and again until it says `balanced'; then that message may come again.
 -spec dispatch_uneven(dispatch(), AgeNs :: non_neg_integer()) -> balanced | [{Index :: non_neg_integer(), Id :: pos_integer()}].
@@ -203,25 +215,28 @@ dispatch_uneven(_Dispatch, _AgeNs) -> erlang:nif_error(not_loaded).
 %% another one is free, and the call has had no effect. `over': the pool has ended.
 -spec submit(dispatch(), reference(), Tool :: binary(), Args :: list(), Kwargs :: map() | nil, Meta :: map() | nil,
              codec_opts(), MaxFrame :: pos_integer(), OnCallerExit :: cancel | finish) ->
-    ok | queued | over | {error, codec_error()}.
+    ok | queued | full | over | {error, codec_error()}.
 submit(_Dispatch, _Ref, _Tool, _Args, _Kwargs, _Meta, _Opts, _MaxFrame, _OnCallerExit) -> erlang:nif_error(not_loaded).
 %% The same with texts of pitcrew_json_nif, as in call_json/7.
 -spec submit_json(dispatch(), reference(), Tool :: binary(), Args :: binary(), Kwargs :: binary(), codec_opts(),
                   MaxFrame :: pos_integer(), OnCallerExit :: cancel | finish) ->
-    ok | queued | over | {error, codec_error()}.
+    ok | queued | full | over | {error, codec_error()}.
 submit_json(_Dispatch, _Ref, _Tool, _Args, _Kwargs, _Opts, _MaxFrame, _OnCallerExit) -> erlang:nif_error(not_loaded).
 %% What the death of the caller does, too; then it may be {finish, Id}. `queued': it was taken out of the queue. {out, Index}: no message comes, and the worker's process is told {pitcrew_channel, Channel, {left, Id}};
 %% with OnlyQueued it is just `out', and nothing has changed. `none': the message has come, or is about to.
 -spec leave(dispatch(), reference(), OnlyQueued :: boolean()) -> queued | {out, Index :: non_neg_integer()} | out | none.
 leave(_Dispatch, _Ref, _OnlyQueued) -> erlang:nif_error(not_loaded).
-%% By the controlling process, before slots_install/3: the reader is sent `pitcrew_lent' when the slot is lent.
--spec lane_attach(dispatch(), non_neg_integer(), channel(), Reader :: pid(), MaxFrame :: pos_integer()) ->
+%% By the controlling process, before slots_install/3: the reader is sent `pitcrew_lent' when the slot is lent. After so many calls,
+%% unless that is 0, {pitcrew_channel, Channel, worn} comes.
+-spec lane_attach(dispatch(), non_neg_integer(), channel(), Reader :: pid(), MaxFrame :: pos_integer(),
+                  WornAfter :: non_neg_integer()) ->
     ok | {error, not_owner | closed}.
-lane_attach(_Dispatch, _Index, _Channel, _Reader, _MaxFrame) -> erlang:nif_error(not_loaded).
+lane_attach(_Dispatch, _Index, _Channel, _Reader, _MaxFrame, _WornAfter) -> erlang:nif_error(not_loaded).
 %% By the controlling process, instead of slots_install/3.
--spec lane_open(dispatch(), non_neg_integer(), channel(), Reader :: pid(), MaxFrame :: pos_integer()) ->
+-spec lane_open(dispatch(), non_neg_integer(), channel(), Reader :: pid(), MaxFrame :: pos_integer(),
+                WornAfter :: non_neg_integer()) ->
     ok | {error, not_owner | closed}.
-lane_open(_Dispatch, _Index, _Channel, _Reader, _MaxFrame) -> erlang:nif_error(not_loaded).
+lane_open(_Dispatch, _Index, _Channel, _Reader, _MaxFrame, _WornAfter) -> erlang:nif_error(not_loaded).
 %% By the reader. `more': look again; `again': {select, Channel, Ref, ready_input} will come. `lost': nothing more will be read.
 %% `idle': the channel is a slot, or closed.
 %% The reader may be sent {select, Channel, undefined, ready_output} at any time, to be answered with lane_flush/1.

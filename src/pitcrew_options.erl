@@ -10,6 +10,13 @@
     tools := [binary()],
     python := binary(),
     size := pos_integer(),
+    lazy := boolean(),
+    max_overflow := non_neg_integer(),
+    idle_timeout := timeout(),
+    max_queue := non_neg_integer() | infinity,
+    strategy := lifo | fifo,
+    max_calls := pos_integer() | infinity,
+    max_age := pos_integer() | infinity,
     env := #{binary() => binary() | nil},
     cd := binary() | nil,
     timeout := timeout(),
@@ -55,6 +62,13 @@ pool_table() ->
         {tools, modules, {value, []}},
         {python, text, fun default_python/0},
         {size, {integer, 1, 65536}, fun() -> erlang:system_info(schedulers_online) end},
+        {lazy, {one_of, [false, true]}, {value, false}},
+        {max_overflow, {integer, 0, 65536}, {value, 0}},
+        {idle_timeout, {integer_or, 1, 16#ffffffff, infinity}, {value, 10_000}},
+        {max_queue, {integer_or, 0, 1_000_000_000, infinity}, {value, infinity}},
+        {strategy, {one_of, [lifo, fifo]}, {value, lifo}},
+        {max_calls, {integer_or, 1, 1_000_000_000_000, infinity}, {value, infinity}},
+        {max_age, {integer_or, 1, 16#ffffffff, infinity}, {value, infinity}},
         {env, env, {value, #{}}},
         {cd, optional_text, {value, nil}},
         {timeout, timeout, {value, 30_000}},
@@ -96,7 +110,7 @@ pool(Options) ->
     valid(fun() ->
         Complete = complete(Options, pool_table()),
         _ = agree(defaults(Complete)),
-        Complete
+        fit(Complete)
     end).
 
 %% @doc Checks options against a table and fills in the defaults.
@@ -157,6 +171,12 @@ agree(Call) -> Call.
 -spec disagree(atom(), atom(), string(), atom()) -> no_return().
 disagree(Name, Must, Why, Is) ->
     fail("option ~ts must be ~ts with the protocol json, which ~ts; it is ~ts", [Name, Must, Why, Is]).
+
+%% Twice as many slots are made, and a slot is a number in the native code.
+fit(#{size := Size, max_overflow := Overflow}) when Size + Overflow > 65536 ->
+    fail("size and max_overflow together must be at most 65536; they are ~b", [Size + Overflow]);
+fit(Options) ->
+    Options.
 
 valid(Check) ->
     try

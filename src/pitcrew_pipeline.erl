@@ -21,6 +21,7 @@
     {done, Index :: non_neg_integer() | nil, BytesOut :: non_neg_integer(), QueueNs :: non_neg_integer(), answer()}
     | {error, pitcrew_nif:codec_error()}
     | over
+    | full
     | queue_timeout
     | checkout_timeout.
 %% Until when to wait for the answer, in monotonic milliseconds, and how long for a worker.

@@ -9,7 +9,9 @@
 %% In a supervisor: `pitcrew_pool:child_spec(#{name => py, tools => ["my_tools"]})'.
 -module(pitcrew_pool).
 
--export([start_link/1, child_spec/1, stop/1]).
+-include("pitcrew_pool.hrl").
+
+-export([start_link/1, start/1, child_spec/1, stop/1, stop/2, health/1]).
 -export_type([options/0]).
 
 %% `name' (an atom) is required.
@@ -18,6 +20,18 @@
 %% <li>`tools': names of the Python modules that hold the tools</li>
 %% <li>`python': path or command of the interpreter; by default the variable PITCREW_PYTHON, or `python3'</li>
 %% <li>`size' (also `pool_size'): number of workers; by default one for each scheduler</li>
+%% <li>`lazy' (`false'): with `true' no worker is started before the first call needs it, and each leaves when it has had nothing to do for
+%%   `idle_timeout'. The modules are imported at once all the same (but with `start => spawn'), so that errors show</li>
+%% <li>`max_overflow' (0): how many workers more than `size' are started while calls wait: when one has waited for 2 ms</li>
+%% <li>`idle_timeout' (10000): milliseconds without a call after which a worker leaves that there is beyond `size', or in a lazy pool; or
+%%   `infinity'</li>
+%% <li>`max_queue' (`infinity'): how many calls may wait for a worker; more get an error of the kind `overloaded' at once. Not counted are
+%%   those for which a worker is still to be started</li>
+%% <li>`strategy': whether the free worker is taken that was used last (`lifo', the default: its memory is warm, and others can leave) or the one
+%%   that has been free for longest (`fifo': all are used alike)</li>
+%% <li>`max_calls' (`infinity'): a worker that has had so many calls is replaced. Its successor is ready before it leaves, so it has a
+%%   few more</li>
+%% <li>`max_age' (`infinity'): the same after so many milliseconds, or up to a tenth earlier, lest all be replaced at once</li>
 %% <li>`env': variables for Python; `nil' or `false' removes one</li>
 %% <li>`cd': the folder that Python runs in</li>
 %% <li>`timeout' (30000), `checkout_timeout' (5000), `retry' (0): see {@link pitcrew:call/4}</li>
@@ -49,11 +63,18 @@
 %% @doc Starts a pool and returns when all its workers are ready. When it cannot start, nothing is left behind and the error
 %% says what to do.
 -spec start_link(options()) -> {ok, pid()} | {error, pitcrew_error:t() | {already_started, pid()}}.
-start_link(Given) ->
+start_link(Given) -> begin_with(Given, {fun pitcrew_pool_sup:start_link/1, fun end_supervisor/1}).
+
+%% @doc The same for a pool of nobody's: it stays until {@link stop/1}, whatever becomes of the calling process. Should its own supervisor
+%% give up, it is started again.
+-spec start(options()) -> {ok, pid()} | {error, pitcrew_error:t() | {already_started, pid()}}.
+start(Given) -> begin_with(Given, {fun pitcrew_sup:start_pool/1, fun pitcrew_sup:end_pool/1}).
+
+begin_with(Given, Ways) ->
     case pitcrew_options:pool(Given) of
         {ok, Options} ->
             case speaks(Options) of
-                ok -> start(Options, whereis(pitcrew_sup));
+                ok -> with_supervisor(Options, whereis(pitcrew_sup), Ways);
                 {error, _} = Error -> Error
             end;
         {error, _} = Error ->
@@ -69,17 +90,17 @@ speaks(#{protocol := json, name := Name}) ->
         {error, Error} -> {error, pitcrew_error:add(Error#{kind := start_error}, #{pool => Name})}
     end.
 
-start(#{name := Name}, undefined) ->
+with_supervisor(#{name := Name}, undefined, _) ->
     Message = "the application pitcrew is not running: add it to the applications of yours, or call application:ensure_all_started(pitcrew)",
     {error, pitcrew_error:add(pitcrew_error:new(start_error, Message), #{pool => Name})};
-start(#{name := Name} = Options, _) ->
-    case pitcrew_pool_sup:start_link(Options) of
+with_supervisor(#{name := Name} = Options, _, {Start, End}) ->
+    case Start(Options) of
         {ok, Sup} ->
             case await(Sup) of
                 ok ->
                     {ok, Sup};
                 {error, Error} ->
-                    end_supervisor(Sup),
+                    End(Sup),
                     {error, pitcrew_error:add(Error, #{pool => Name})}
             end;
         {error, {already_started, _}} = Error ->
@@ -122,6 +143,32 @@ child_spec(Options) ->
 child_id(#{name := Name}) -> Name;
 child_id(Options) when is_list(Options) -> proplists:get_value(name, Options, ?MODULE);
 child_id(_) -> ?MODULE.
+
+%% @doc The state of a pool in a few words and numbers, for a health check.
+%%
+%% `status' is `ok', `degraded' when workers fail at their start one time after another while others serve, or `down' when none
+%% serves; `failure' is the {@link pitcrew_error:t()} that they fail with, or `nil'. `ready' of `wanted' workers can be called,
+%% `free' of them have nothing to do, and `queued' calls wait. Each change of the status is an event, `[pitcrew, pool, health]'.
+-spec health(atom() | pid()) -> map().
+health(Pool) -> pitcrew:health(Pool).
+
+%% @doc Stops a pool in an orderly way: it takes no more calls, those that it has go on until they have ended, and then its workers leave.
+%%
+%% What has not ended after `timeout' milliseconds (5000 unless said otherwise) ends as with {@link stop/1}.
+-spec stop(atom() | pid(), #{timeout => timeout()} | [{timeout, timeout()}]) -> ok | {error, pitcrew_error:t()}.
+stop(Pool, Given) ->
+    case pitcrew_options:table(Given, [{timeout, timeout, {value, 5_000}}]) of
+        {ok, #{timeout := Timeout}} ->
+            case pitcrew_pools:find(Pool) of
+                {ok, Entry} ->
+                    _ = pitcrew_pool_server:drain(Entry, Timeout),
+                    stop(Entry#pool.sup);
+                absent ->
+                    {error, pitcrew_call:no_pool(Pool)}
+            end;
+        {error, _} = Error ->
+            Error
+    end.
 
 %% @doc Stops a pool and returns when all its processes are gone, in and outside of the VM. Calls that run get an error. A supervisor
 %% would start it again: there, terminate the child instead.

@@ -13,6 +13,7 @@
     idempotent :: #{binary() => []},
     %% Prefix ++ [call, start | stop | exception], made once.
     events :: {[atom(), ...], [atom(), ...], [atom(), ...]},
+    max_queue :: non_neg_integer() | infinity,
     max_frame :: pos_integer(),
     spin_us :: non_neg_integer(),
     defaults :: pitcrew_options:call()

@@ -1,10 +1,11 @@
-%% A pool's server: keeps every slot filled. Calls never meet it; those that find no free slot wait in native code.
+%% A pool's server: keeps as many workers as are wanted. Calls never meet it; those that find no free worker wait in native code, which
+%% tells the server so while there may be more workers.
 %%
 %% It never waits for anybody: workers and the keeper send messages.
 -module(pitcrew_pool_server).
 -behaviour(gen_server).
 
--export([start_link/2, await/1, ask/2]).
+-export([start_link/2, await/1, ask/2, drain/2]).
 -export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -24,13 +25,26 @@
     pids = #{} :: #{pid() => {Monitor :: reference(), pitcrew_crew:index()}},
     %% What the keeper says about Python; `down' while there is no zygote to fork from.
     python = down :: down | map(),
+    %% How often in a row it has said that there will be none.
+    python_failures = 0 :: non_neg_integer(),
     %% The workers of the first start share one deadline.
     start_by :: integer() | infinity,
-    phase = starting :: starting | running,
+    phase = starting :: starting | running | draining,
     starters = [] :: [gen_server:from()],
+    stopper = none :: none | gen_server:from(),
     failure = none :: none | pitcrew_error:t(),
-    tools = [] :: [pitcrew_manifest:tool()]
+    status = ok :: pitcrew_pool_info:status(),
+    %% Since when each worker has had nothing to do, as far as it was looked at.
+    idle = #{} :: pitcrew_growth:idle(),
+    tools = unknown :: unknown | [pitcrew_manifest:tool()],
+    %% Who wants to know the tools of a pool that has not had a worker yet.
+    curious = [] :: [gen_server:from()]
 }).
+
+%% While calls wait, more workers are started, and that long must a call have waited: most are taken sooner than a fork takes.
+-define(GROW_MS, 2).
+%% While the pool drains, how often it looks whether calls wait.
+-define(DRAIN_MS, 5).
 
 -spec start_link(pid(), pitcrew_options:pool()) -> {ok, pid()} | {error, term()}.
 start_link(Sup, Options) -> gen_server:start_link(?MODULE, {Sup, Options}, []).
@@ -40,20 +54,30 @@ start_link(Sup, Options) -> gen_server:start_link(?MODULE, {Sup, Options}, []).
 await(Server) -> gen_server:call(Server, await, infinity).
 
 %% @doc Answers the questions of {@link pitcrew}; raises the error when the pool has just gone.
--spec ask(pitcrew_pools:entry(), tools | info) -> term().
+-spec ask(pitcrew_pools:entry(), tools | info | health) -> term().
 ask(#pool{name = Name, server = Server}, What) ->
     try
-        gen_server:call(Server, What)
+        gen_server:call(Server, What, infinity)
     catch
         exit:_ -> erlang:error(pitcrew_error:new(pool_down, "pool ~tp does not answer", [Name]))
     end.
 
+%% @doc No more calls; returns when those that there were have ended and no worker is left, or the time in milliseconds is over.
+-spec drain(pitcrew_pools:entry(), timeout()) -> ok | timeout | down.
+drain(#pool{server = Server}, Timeout) ->
+    try
+        gen_server:call(Server, {drain, Timeout}, infinity)
+    catch
+        exit:_ -> down
+    end.
+
 -spec init({pid(), pitcrew_options:pool()}) -> {ok, #state{}, {continue, subscribe}}.
-init({Sup, #{size := Size, start_timeout := Timeout} = Options}) ->
+init({Sup, #{start_timeout := Timeout, strategy := Order} = Options}) ->
     process_flag(trap_exit, true),
     logger:set_process_metadata(#{pool => maps:get(name, Options)}),
     pitcrew_pools:join(Sup, server),
-    Slots = pitcrew_nif:slots_new(Size, self()),
+    Capacity = pitcrew_crew:capacity(pitcrew_growth:most(Options)),
+    Slots = pitcrew_nif:slots_new(Capacity, Order, self()),
     State = #state{
         sup = Sup,
         options = Options,
@@ -61,14 +85,14 @@ init({Sup, #{size := Size, start_timeout := Timeout} = Options}) ->
         workers = pitcrew_pools:member(Sup, workers),
         slots = Slots,
         dispatch = dispatcher(Options, Slots),
-        os_pids = atomics:new(Size, [{signed, true}]),
-        crew = pitcrew_crew:new(Size),
+        os_pids = atomics:new(Capacity, [{signed, true}]),
+        crew = pitcrew_crew:new(pitcrew_growth:least(Options), pitcrew_growth:most(Options)),
         start_by = pitcrew_deadline:in(Timeout)
     },
-    {ok, State, {continue, subscribe}}.
+    {ok, limit(State), {continue, subscribe}}.
 
-dispatcher(#{pipeline := 1}, Slots) -> pitcrew_nif:dispatch_new(1, Slots, self());
-dispatcher(#{pipeline := Depth}, _) -> pitcrew_nif:dispatch_new(Depth, none, self()).
+dispatcher(#{pipeline := 1, strategy := Order}, Slots) -> pitcrew_nif:dispatch_new(1, Slots, Order, self());
+dispatcher(#{pipeline := Depth, strategy := Order}, _) -> pitcrew_nif:dispatch_new(Depth, none, Order, self()).
 
 handle_continue(subscribe, State) ->
     ok = pitcrew_keeper:subscribe(State#state.keeper),
@@ -80,10 +104,16 @@ handle_call(await, _, #state{failure = #{} = Error} = State) ->
     {reply, {error, Error}, State};
 handle_call(await, From, #state{starters = Starters} = State) ->
     {noreply, State#state{starters = [From | Starters]}};
+handle_call(tools, From, #state{tools = unknown, curious = Curious} = State) ->
+    {noreply, need_one(State#state{curious = [From | Curious]})};
 handle_call(tools, _, State) ->
     {reply, State#state.tools, State};
 handle_call(info, _, State) ->
-    {reply, info(State), State};
+    {reply, pitcrew_pool_info:info(facts(State)), State};
+handle_call(health, _, State) ->
+    {reply, pitcrew_pool_info:health(facts(State)), State};
+handle_call({drain, Timeout}, From, State) ->
+    {noreply, start_draining(From, Timeout, State)};
 handle_call(_, _, State) ->
     {reply, {error, unknown}, State}.
 
@@ -93,15 +123,28 @@ handle_info({pitcrew_dispatch, uneven}, State) ->
     {noreply, balance_later(State)};
 handle_info({timeout, _, balance}, State) ->
     {noreply, balance(State)};
+handle_info({pitcrew_dispatch, wanted}, State) ->
+    {noreply, wanted(State)};
+handle_info({timeout, _, grow}, State) ->
+    {noreply, grow(State)};
+handle_info({timeout, _, shrink}, State) ->
+    {noreply, shrink(State)};
+handle_info({timeout, _, drain}, State) ->
+    {noreply, go_on_draining(State)};
+handle_info({timeout, _, drained_late}, #state{stopper = From} = State) when From =/= none ->
+    gen_server:reply(From, timeout),
+    {noreply, State#state{stopper = none}};
 handle_info({timeout, _, {rested, Index}}, #state{crew = Crew} = State) ->
     {noreply, refill(State#state{crew = pitcrew_crew:rested(Index, Crew)})};
+handle_info({timeout, _, {settled, Index, Pid}}, #state{crew = Crew, pids = Pids} = State) when is_map_key(Pid, Pids) ->
+    {noreply, notice(State#state{crew = pitcrew_crew:settled(Index, Crew)})};
 handle_info({pitcrew_worker, Pid, News}, #state{pids = Pids} = State) when is_map_key(Pid, Pids) ->
-    {noreply, worker(News, Pid, State)};
+    {noreply, notice(worker(News, Pid, State))};
 handle_info({pitcrew_keeper, News}, State) ->
-    {noreply, keeper(News, State)};
+    {noreply, notice(keeper(News, State))};
 handle_info({'DOWN', Monitor, process, Pid, Reason}, #state{pids = Pids} = State) ->
     case Pids of
-        #{Pid := {Monitor, _}} -> {noreply, worker({stopped, Reason, 0}, Pid, State)};
+        #{Pid := {Monitor, _}} -> {noreply, notice(worker({stopped, Reason, 0}, Pid, State))};
         #{} -> {noreply, State}
     end;
 handle_info(_, State) ->
@@ -126,16 +169,117 @@ balance(#state{dispatch = Dispatch, options = #{pipeline_age := Age}} = State) -
 
 pids_of(Index, #state{pids = Pids}) -> [Pid || {Pid, {_, I}} <- maps:to_list(Pids), I =:= Index].
 
+%% ---- More workers while calls wait, fewer while they have nothing to do
+
+%% Nobody to wait for: at once.
+wanted(#state{crew = Crew} = State) ->
+    case pitcrew_crew:present(Crew) of
+        0 -> grow(State);
+        _ -> later(?GROW_MS, grow), State
+    end.
+
+grow(#state{crew = Crew, dispatch = Dispatch, options = Options} = State) ->
+    Load = pitcrew_nif:dispatch_info(Dispatch),
+    case pitcrew_growth:grow(Load, Crew, Options) of
+        enough -> watch(State);
+        wait -> later(?GROW_MS, grow), State;
+        {grow, N} -> watch(want(pitcrew_crew:wanted(Crew) + N, State))
+    end.
+
+later(Delay, What) ->
+    _ = erlang:start_timer(Delay, self(), What),
+    ok.
+
+want(N, #state{crew = Crew} = State) ->
+    Started = pitcrew_crew:wanted(Crew) =< pitcrew_growth:least(State#state.options),
+    Wanting = refill(State#state{crew = pitcrew_crew:want(N, Crew)}),
+    case Started of
+        true -> shrink_later(Wanting);
+        false -> Wanting
+    end.
+
+%% Asks to be told of the next call that finds every worker busy, if that would make a difference.
+watch(#state{phase = draining} = State) ->
+    State;
+watch(#state{crew = Crew, dispatch = Dispatch, options = Options} = State) ->
+    case pitcrew_crew:wanted(Crew) < pitcrew_growth:most(Options) of
+        true -> ok = pitcrew_nif:dispatch_watch(Dispatch);
+        false -> ok
+    end,
+    State.
+
+need_one(#state{crew = Crew} = State) ->
+    case pitcrew_crew:present(Crew) of
+        0 -> want(1, State);
+        _ -> State
+    end.
+
+shrink_later(#state{options = #{idle_timeout := infinity}} = State) ->
+    State;
+shrink_later(#state{options = #{idle_timeout := Timeout}} = State) ->
+    later(max(1, Timeout div 4), shrink),
+    State.
+
+shrink(#state{phase = draining} = State) ->
+    State;
+shrink(#state{crew = Crew, idle = Idle, options = Options} = State) ->
+    Workers = [{Index, use(Index, State)} || Index <- pitcrew_crew:idle(Crew)],
+    {Surplus, Seen} = pitcrew_growth:shrink(Workers, erlang:monotonic_time(millisecond), Idle, Crew, Options),
+    Shrunk = lists:foldl(fun let_go/2, State#state{idle = Seen}, Surplus),
+    case pitcrew_crew:wanted(Shrunk#state.crew) > pitcrew_growth:least(Options) of
+        true -> shrink_later(Shrunk);
+        false -> Shrunk
+    end.
+
+use(Index, #state{channels = Channels}) ->
+    #{Index := Channel} = Channels,
+    pitcrew_pool_info:use(pitcrew_nif:channel_info(Channel)).
+
+let_go(Index, #state{crew = Crew} = State) ->
+    Fewer = pitcrew_crew:want(pitcrew_crew:wanted(Crew) - 1, Crew),
+    watch(retire(Index, idle, State#state{crew = pitcrew_crew:leave(Index, Fewer)})).
+
+retire(Index, Why, State) ->
+    _ = [Pid ! {pitcrew_pool, {retire, Why}} || Pid <- pids_of(Index, State)],
+    State.
+
+%% Workers that are still to come will serve one call each of those that wait.
+limit(#state{options = #{max_queue := infinity}} = State) ->
+    State;
+limit(#state{crew = Crew, dispatch = Dispatch, options = #{max_queue := Most, pipeline := Depth} = Options} = State) ->
+    Coming = max(0, pitcrew_growth:most(Options) - pitcrew_crew:count(ready, Crew)),
+    ok = pitcrew_nif:dispatch_limit(Dispatch, Most + Coming * Depth),
+    State.
+
+%% ---- The end: no new calls, and those that there are end first
+
+start_draining(From, Timeout, #state{sup = Sup, crew = Crew, options = #{name := Name}} = State) ->
+    ok = pitcrew_pools:withdraw(Name, Sup),
+    _ = [later(Timeout, drained_late) || Timeout =/= infinity],
+    go_on_draining(State#state{phase = draining, stopper = From, crew = pitcrew_crew:want(0, Crew)}).
+
+go_on_draining(#state{dispatch = Dispatch, crew = Crew} = State) ->
+    case pitcrew_nif:dispatch_info(Dispatch) of
+        #{queued := 0} -> drained(lists:foldl(fun(Index, S) -> retire(Index, stop, S) end, State, pitcrew_crew:idle(Crew)));
+        #{} -> later(?DRAIN_MS, drain), State
+    end.
+
+drained(#state{phase = draining, stopper = From, pids = Pids} = State) when map_size(Pids) =:= 0, From =/= none ->
+    gen_server:reply(From, ok),
+    State#state{stopper = none};
+drained(State) ->
+    State.
+
 %% ---- Workers
 
 keeper({up, Python}, State) ->
-    refill(State#state{python = Python});
+    open(refill(State#state{python = Python, python_failures = 0}));
 keeper(down, State) ->
     State#state{python = down};
-keeper({failed, Error}, State) ->
-    failed(Error, State#state{python = down}).
+keeper({failed, Error}, #state{python_failures = Failures} = State) ->
+    failed(Error, State#state{python = down, python_failures = Failures + 1}).
 
-refill(#state{python = down} = State) -> State;
+refill(#state{python = Python, phase = Phase} = State) when Python =:= down; Phase =:= draining -> State;
 refill(#state{crew = Crew} = State) -> lists:foldl(fun start_worker/2, State, pitcrew_crew:empty(Crew)).
 
 start_worker(Index, #state{crew = Crew, pids = Pids, options = Options} = State) ->
@@ -158,12 +302,16 @@ start_by(#state{options = #{start_timeout := Timeout}}) -> pitcrew_deadline:in(T
 
 worker({ready, OsPid, Channel, Tools}, Pid, #state{crew = Crew, channels = Channels, pids = Pids} = State) ->
     #{Pid := {_, Index}} = Pids,
-    Ready = State#state{
-        crew = pitcrew_crew:ready(Index, OsPid, erlang:monotonic_time(millisecond), Crew),
-        channels = Channels#{Index => Channel},
-        tools = Tools
-    },
-    announce(State#state.tools, open(Ready));
+    {Old, Served} = pitcrew_crew:ready(Index, OsPid, erlang:monotonic_time(millisecond), Crew),
+    Ready = limit(State#state{crew = Served, channels = Channels#{Index => Channel}, failure = none}),
+    _ = [later(pitcrew_backoff:healthy(), {settled, Index, Pid}) || pitcrew_crew:failures(Served) > 0],
+    go_on_if_draining(announce(Tools, open(succeed(Old, Ready))));
+worker({recycle, _}, Pid, #state{crew = Crew, pids = Pids} = State) ->
+    #{Pid := {_, Index}} = Pids,
+    case pitcrew_crew:replace(Index, Crew) of
+        none -> State;
+        Replaced -> refill(State#state{crew = Replaced})
+    end;
 worker({stopped, Reason, Calls}, Pid, State) ->
     {{Monitor, Index}, Pids} = maps:take(Pid, State#state.pids),
     demonitor(Monitor, [flush]),
@@ -172,16 +320,23 @@ worker({stopped, Reason, Calls}, Pid, State) ->
     Emptied = State#state{
         crew = Crew,
         channels = maps:remove(Index, State#state.channels),
+        idle = maps:remove(Index, State#state.idle),
         pids = Pids
     },
-    Told = start_failure(Reason, Emptied),
+    Told = limit(drained(start_failure(Reason, Emptied))),
     case Next of
-        restart ->
-            refill(Told);
         {rest, Delay} ->
-            _ = erlang:start_timer(Delay, self(), {rested, Index}),
-            Told
+            later(Delay, {rested, Index}),
+            refill(Told);
+        _ ->
+            refill(Told)
     end.
+
+succeed(none, State) -> State;
+succeed(Old, State) -> retire(Old, recycled, State).
+
+go_on_if_draining(#state{phase = draining} = State) -> go_on_draining(State);
+go_on_if_draining(State) -> State.
 
 start_failure({start_failed, Error}, State) -> failed(Error, State);
 start_failure(_, State) -> State.
@@ -196,25 +351,38 @@ failed(Error, #state{options = #{name := Name}} = State) ->
     ?LOG_ERROR("pool ~tp cannot start a worker and will try again: ~ts", [Name, pitcrew_error:format(Error)]),
     State#state{failure = Error}.
 
-%% The pool is there for callers once every worker has been ready.
-open(#state{phase = starting, crew = Crew, options = #{size := Size}} = State) ->
-    case pitcrew_crew:count(ready, Crew) of
-        Size ->
+%% The pool is there for callers once every worker has been ready, or Python is, where workers are started when they are needed.
+open(#state{phase = starting, crew = Crew, python = #{}} = State) ->
+    case pitcrew_crew:count(ready, Crew) >= pitcrew_growth:least(State#state.options) of
+        true ->
             ok = pitcrew_pools:put(entry(State)),
             [gen_server:reply(Starter, ok) || Starter <- State#state.starters],
-            State#state{phase = running, starters = [], failure = none};
-        _ ->
+            watch(State#state{phase = running, starters = [], failure = none});
+        false ->
             State
     end;
 open(State) ->
-    State#state{failure = none}.
+    State.
 
 %% Callers learn of other tools after the modules have changed and the zygote was started again.
-announce(Tools, #state{tools = Tools} = State) -> State;
-announce(_, #state{phase = starting} = State) -> State;
-announce(_, State) ->
-    ok = pitcrew_pools:put(entry(State)),
-    State.
+announce(Tools, #state{tools = Tools} = State) ->
+    State;
+announce(Tools, #state{curious = Curious, phase = Phase} = State) ->
+    [gen_server:reply(From, Tools) || From <- Curious],
+    Told = State#state{tools = Tools, curious = []},
+    _ = [ok = pitcrew_pools:put(entry(Told)) || Phase =:= running],
+    Told.
+
+%% Tells of a pool that does not get its workers to run, and when it does again.
+notice(#state{status = Before} = State) ->
+    Facts = facts(State),
+    case pitcrew_pool_info:status(Facts) of
+        Before ->
+            State;
+        Status ->
+            pitcrew_pool_info:announce(Before, Status, Facts),
+            State#state{status = Status}
+    end.
 
 entry(#state{options = #{telemetry_prefix := Prefix} = Options} = State) ->
     #pool{
@@ -225,47 +393,25 @@ entry(#state{options = #{telemetry_prefix := Prefix} = Options} = State) ->
         dispatch = State#state.dispatch,
         is_pipelined = maps:get(pipeline, Options) > 1,
         os_pids = State#state.os_pids,
-        idempotent = pitcrew_manifest:idempotent(State#state.tools),
+        idempotent = idempotent(State#state.tools),
         events = {Prefix ++ [call, start], Prefix ++ [call, stop], Prefix ++ [call, exception]},
+        max_queue = maps:get(max_queue, Options),
         max_frame = maps:get(max_frame, Options),
         spin_us = maps:get(spin_us, Options),
         defaults = pitcrew_options:defaults(Options)
     }.
 
-%% ---- For people
+idempotent(unknown) -> #{};
+idempotent(Tools) -> pitcrew_manifest:idempotent(Tools).
 
-info(#state{options = #{name := Name, size := Size}, python = Python} = State) ->
-    Facts =
-        case Python of
-            down -> #{start => nil, zygote => nil, guard => nil, port => nil};
-            #{} -> Python
-        end,
-    (maps:merge(Facts, load(State)))#{
-        name => Name,
-        size => Size,
-        workers => [worker_info(Worker, State) || Worker <- pitcrew_crew:list(State#state.crew)]
+facts(State) ->
+    #{
+        options => State#state.options,
+        python => State#state.python,
+        python_failures => State#state.python_failures,
+        failure => State#state.failure,
+        crew => State#state.crew,
+        channels => State#state.channels,
+        slots => State#state.slots,
+        dispatch => State#state.dispatch
     }.
-
-load(#state{dispatch = Dispatch, slots = Slots, options = #{pipeline := Depth}}) ->
-    #{free := Free} = Load = maps:with([free, queued], pitcrew_nif:dispatch_info(Dispatch)),
-    case Depth of
-        1 -> Load#{free := Free + maps:get(free, pitcrew_nif:slots_info(Slots))};
-        _ -> Load
-    end.
-
-worker_info(#{id := Index} = Worker, #state{channels = Channels}) ->
-    case Channels of
-        #{Index := Channel} ->
-            #{calls := Calls} = Info = pitcrew_nif:channel_info(Channel),
-            Worker#{state := state(Info), calls => Calls};
-        #{} ->
-            Worker#{calls => 0}
-    end.
-
-%% A poisoned channel serves no more calls; `gone' alone may become an adoption.
-state(#{phase := Phase, flags := Flags, load := Load}) ->
-    case Flags -- [inside, gone, finish] of
-        [_ | _] -> ending;
-        [] when Phase =:= free; Phase =:= pipelined, Load =:= 0 -> idle;
-        [] -> busy
-    end.

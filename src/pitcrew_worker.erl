@@ -1,7 +1,7 @@
 %% One worker process, from the request for a fork to the exit report: one incarnation, never reused.
 %%
 %%   starting   asked for; its channels connect, it says `ready'
-%%   ready      its call channel is a slot of the pool
+%%   ready      its call channel is a slot of the pool; towards the end it takes no more calls, and goes when those it has have ended
 %%   ending     it has been interrupted or killed; the exit report is on its way
 %%
 %% It owns both channels and passes the verdict on the call channel when it learns how the worker ended. A call whose
@@ -12,7 +12,7 @@
 
 -export([start_link/1]).
 -export([init/1, callback_mode/0, starting/3, ready/3, ending/3, terminate/3]).
--export_type([start/0]).
+-export_type([start/0, retirement/0, wear/0]).
 
 -include_lib("kernel/include/logger.hrl").
 
@@ -27,6 +27,10 @@
     %% Monotonic milliseconds.
     start_by := integer() | infinity
 }.
+
+%% Why another worker should take its place, and why it may go without being in need of one.
+-type wear() :: max_calls | max_age | {max_rss, Bytes :: pos_integer()} | stuck.
+-type retirement() :: idle | recycled | reload | stop.
 
 -record(worker, {
     start :: start(),
@@ -44,6 +48,10 @@
     adopted = none :: none | reference(),
     %% Of a worker that was interrupted: when it is killed, in monotonic milliseconds.
     kill_at = never :: never | integer(),
+    %% Whether the pool was asked for a successor.
+    recycled = false :: boolean(),
+    %% Why it is to end when its calls have ended, once the pool has said so.
+    leaving = no :: no | retirement(),
     failure = none :: none | pitcrew_error:t()
 }).
 
@@ -137,7 +145,7 @@ maybe_ready(#worker{os_pid = OsPid, side = Side, tools = Tools} = Worker) when
             Ready = Installed#worker{ready_at = erlang:monotonic_time()},
             announce(start, #{duration => Ready#worker.ready_at - Ready#worker.asked_at}, #{}, Ready),
             Server ! {pitcrew_worker, self(), {ready, OsPid, Channel, Tools}},
-            {next_state, ready, Ready#worker{tools = undefined}};
+            {next_state, ready, Ready#worker{tools = undefined}, age(Ready)};
         {error, Reason} ->
             Error = pitcrew_error:new(start_error, "a worker's channel cannot become a slot: ~tp", [Reason]),
             kill(Worker#worker{failure = Error})
@@ -155,16 +163,36 @@ install(#worker{call = Channel, start = Start} = Worker) ->
             Error
     end.
 
-install(Channel, Reader, #{dispatch := Dispatch, slots := Slots, index := Index, options := #{pipeline := 1, max_frame := Max}}) ->
-    case pitcrew_nif:lane_attach(Dispatch, Index, Channel, Reader, Max) of
+install(Channel, Reader, #{options := #{pipeline := 1, max_frame := Max} = Options} = Start) ->
+    #{dispatch := Dispatch, slots := Slots, index := Index} = Start,
+    case pitcrew_nif:lane_attach(Dispatch, Index, Channel, Reader, Max, worn_after(Options)) of
         ok -> pitcrew_nif:slots_install(Slots, Index, Channel);
         {error, _} = Error -> Error
     end;
-install(Channel, Reader, #{dispatch := Dispatch, index := Index, options := #{max_frame := Max}}) ->
-    pitcrew_nif:lane_open(Dispatch, Index, Channel, Reader, Max).
+install(Channel, Reader, #{dispatch := Dispatch, index := Index, options := #{max_frame := Max} = Options}) ->
+    pitcrew_nif:lane_open(Dispatch, Index, Channel, Reader, Max, worn_after(Options)).
+
+worn_after(#{max_calls := infinity}) -> 0;
+worn_after(#{max_calls := MaxCalls}) -> MaxCalls.
+
+%% What was ready together should not be replaced together.
+age(#worker{start = #{options := #{max_age := infinity}}}) -> [];
+age(#worker{start = #{options := #{max_age := MaxAge}}}) -> [{{timeout, age}, MaxAge - rand:uniform(1 + MaxAge div 10) + 1, max_age}].
 
 %% ---- ready
 
+ready({timeout, age}, max_age, Worker) ->
+    {keep_state, recycle(max_age, Worker)};
+ready(info, {pitcrew_channel, Channel, worn}, #worker{call = Channel} = Worker) ->
+    {keep_state, recycle(max_calls, Worker)};
+ready(info, {pitcrew_pool, {retire, Why}}, #worker{call = Channel, leaving = no} = Worker) ->
+    Leaving = Worker#worker{leaving = Why},
+    case pitcrew_nif:drain(Channel) of
+        idle -> depart(Leaving);
+        busy -> {keep_state, Leaving}
+    end;
+ready(info, {pitcrew_channel, Channel, drained}, #worker{call = Channel, leaving = Why} = Worker) when Why =/= no ->
+    depart(Worker);
 %% A caller gave up or died in the middle of a call.
 ready(info, {pitcrew_channel, Channel, cut}, #worker{call = Channel} = Worker) ->
     interrupt(Worker);
@@ -220,6 +248,21 @@ ready({timeout, {left, Id}}, too_late, #worker{call = Channel, start = #{options
     end;
 ready(Type, Event, Worker) ->
     any_state(ready, Type, Event, Worker).
+
+%% The pool starts a successor, and then has this one retire.
+recycle(_, #worker{recycled = true} = Worker) ->
+    Worker;
+recycle(Why, #worker{start = #{server := Server}} = Worker) ->
+    announce(recycle, lifetime(Worker), #{reason => Why}, Worker),
+    Server ! {pitcrew_worker, self(), {recycle, Why}},
+    Worker#worker{recycled = true}.
+
+%% All its calls have ended, or one is just coming to its end: then there is another message.
+depart(#worker{start = #{options := #{grace := Grace}}} = Worker) ->
+    case dismiss(Worker) of
+        true -> {next_state, ending, Worker#worker{kill_at = pitcrew_deadline:in(Grace)}, [{state_timeout, Grace, too_late}]};
+        false -> {keep_state, Worker}
+    end.
 
 cancel(Id, Grace, #worker{side = Side}) ->
     _ = pitcrew_nif:channel_send(Side, [?CANCEL, Id]),
@@ -387,6 +430,7 @@ lifetime(#worker{ready_at = ReadyAt} = Worker) ->
     #{lifetime => erlang:monotonic_time() - ReadyAt, calls => calls(Worker)}.
 
 %% Status 0 is the answer to `shutdown', and to an interrupt.
+reason(ending, {status, 0}, #worker{leaving = Why}) when Why =/= no -> Why;
 reason(ending, {status, 0}, #worker{kill_at = never}) -> normal;
 reason(ending, {status, 0}, _) -> interrupted;
 reason(_, How, _) -> How.
@@ -426,12 +470,12 @@ time_left(#worker{kill_at = never, start = #{options := #{grace := Grace}}} = Wo
 time_left(#worker{kill_at = KillAt}) ->
     pitcrew_deadline:left(KillAt).
 
-dismiss(#worker{ready_at = undefined}) -> false;
-dismiss(#worker{call = Channel, start = #{options := #{pipeline := Depth}}}) when Depth > 1 ->
-    pitcrew_nif:lane_shutdown(Channel) =:= ok;
-dismiss(#worker{call = Channel, start = #{slots := Slots, index := Index}}) ->
-    ok = pitcrew_nif:slots_remove(Slots, Index),
-    pitcrew_nif:channel_send(Channel, [?SHUTDOWN, 0]) =:= ok.
+%% Tells a worker to end, if no call is there or will come; whether it was. A slot's channel may be with its lane.
+dismiss(#worker{ready_at = undefined}) ->
+    false;
+dismiss(#worker{call = Channel}) ->
+    pitcrew_nif:drain(Channel) =:= idle andalso
+        (pitcrew_nif:lane_shutdown(Channel) =:= ok orelse pitcrew_nif:channel_send(Channel, [?SHUTDOWN, 0]) =:= ok).
 
 insist(late, Monitor, Keeper) ->
     ok = pitcrew_keeper:kill(Keeper, sigkill),

@@ -29,6 +29,20 @@ void pc_channel_tell_controller(ErlNifEnv *env, struct pc_channel *c, ErlNifEnv 
             enif_make_tuple3(message, am_pitcrew_channel, enif_make_resource(message, c), what));
 }
 
+void pc_channel_wear(ErlNifEnv *env, struct pc_channel *c) {
+    uint64_t worn_after = c->worn_after;
+    if (worn_after == 0) {
+        return;
+    }
+    struct pc_lane_counts n = {.calls = c->calls};
+    if (c->lane != NULL) {
+        pc_lane_count(c->lane, &n);
+    }
+    if (n.calls >= worn_after && atomic_compare_exchange_strong(&c->worn_after, &worn_after, 0)) {
+        pc_channel_tell_controller(env, c, enif_alloc_env(), am_worn);
+    }
+}
+
 static void tell_worker(void *channel, void *env, enum pc_why why) {
     const ERL_NIF_TERM names[] = {[PC_CUT] = am_cut, [PC_LOST] = am_lost, [PC_ADOPT] = am_adopt};
     pc_channel_tell_controller(env, channel, enif_alloc_env(), names[why]);

@@ -71,7 +71,9 @@ struct pc_channel {
     struct pc_slots *slots;
     unsigned index;
 
-    uint64_t calls;
+    uint64_t calls; /* of claims; a lane counts its own */
+    /* After how many calls, of both sorts, the controlling process is told that it is worn; 0 for never, or once it was. */
+    _Atomic uint64_t worn_after;
 };
 
 /* Opens the resource types of their file; 0 or -1. */
@@ -135,6 +137,9 @@ void pc_channel_keep_ref(struct pc_channel *channel, ERL_NIF_TERM ref);
 
 /* The controlling process is sent {pitcrew_channel, Channel, What}; What is a term of `message`, which it frees. */
 void pc_channel_tell_controller(ErlNifEnv *env, struct pc_channel *channel, ErlNifEnv *message, ERL_NIF_TERM what);
+
+/* Inside, or at the lane's descriptor, after calls were sent or answered: tells the controlling process {pitcrew_channel, Channel, worn} when it is due. */
+void pc_channel_wear(ErlNifEnv *env, struct pc_channel *channel);
 
 /* Slots, for the channel's machine: the channel's slot is free; it is lent to its lane if calls wait. */
 void pc_slots_hand_on(ErlNifEnv *env, struct pc_slots *slots, unsigned index, struct pc_channel *channel);

@@ -113,6 +113,10 @@ enum pc_submitted pc_dispatcher_submit(ErlNifEnv *env, struct pc_dispatcher *dis
         how = pc_dispatch_submit(&dispatcher->d, job->owner.pid, &job->call, body, job->submitted, pc_lane_actor(env),
                                  lane);
     } while (how == PC_SUBMIT_STRANGER && introduce(env, dispatcher, &job->owner));
+    if (pc_dispatch_wants(&dispatcher->d)) {
+        ErlNifEnv *message = enif_alloc_env();
+        pc_send(env, &dispatcher->pool, message, enif_make_tuple2(message, am_pitcrew_dispatch, am_wanted));
+    }
     return how;
 }
 
@@ -215,8 +219,8 @@ ERL_NIF_TERM nif_dispatch_new(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
     ErlNifPid pool;
     struct pc_slots *slots = NULL;
     if (!enif_get_uint(env, argv[0], &depth) || depth == 0 || depth > MOST_DEPTH ||
-        !(enif_is_identical(argv[1], am_none) || pc_slots_get(env, argv[1], &slots)) ||
-        !enif_get_local_pid(env, argv[2], &pool)) {
+        !(enif_is_identical(argv[1], am_none) || pc_slots_get(env, argv[1], &slots)) || !enif_is_atom(env, argv[2]) ||
+        !enif_get_local_pid(env, argv[3], &pool)) {
         return enif_make_badarg(env);
     }
     struct pc_dispatcher *dispatcher = enif_alloc_resource(dispatcher_type, sizeof *dispatcher);
@@ -227,7 +231,7 @@ ERL_NIF_TERM nif_dispatch_new(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
         enif_keep_resource(slots);
     }
     ERL_NIF_TERM term = 0;
-    if (pc_dispatch_init(&dispatcher->d, depth) &&
+    if (pc_dispatch_init(&dispatcher->d, depth, enif_is_identical(argv[2], am_fifo)) &&
         enif_monitor_process(env, dispatcher, &pool, &dispatcher->pool_monitor) == 0) {
         term = enif_make_resource(env, dispatcher);
     }
@@ -243,12 +247,35 @@ ERL_NIF_TERM nif_dispatch_info(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv
         return enif_make_badarg(env);
     }
     pc_dispatch_count(&dispatcher->d, &n);
-    ERL_NIF_TERM keys[] = {am_lanes, am_free, am_out, am_queued};
+    int64_t waited = n.queued == 0 ? 0 : pc_clock_ns() - n.first_queued;
+    ERL_NIF_TERM keys[] = {am_lanes, am_free, am_out, am_queued, am_waited_ns};
     ERL_NIF_TERM values[] = {enif_make_uint(env, n.lanes), enif_make_uint(env, n.idle), enif_make_uint64(env, n.out),
-                             enif_make_uint64(env, n.queued)};
+                             enif_make_uint64(env, n.queued), enif_make_int64(env, waited)};
     ERL_NIF_TERM map;
     (void)enif_make_map_from_arrays(env, keys, values, sizeof keys / sizeof keys[0], &map);
     return map;
+}
+
+ERL_NIF_TERM nif_dispatch_limit(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_dispatcher *dispatcher;
+    ErlNifUInt64 most = SIZE_MAX;
+    if (!pc_dispatcher_get(env, argv[0], &dispatcher) ||
+        !(enif_is_identical(argv[1], am_infinity) || enif_get_uint64(env, argv[1], &most))) {
+        return enif_make_badarg(env);
+    }
+    pc_dispatch_limit(&dispatcher->d, most);
+    return am_ok;
+}
+
+ERL_NIF_TERM nif_dispatch_watch(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_dispatcher *dispatcher;
+    if (!pc_dispatcher_get(env, argv[0], &dispatcher)) {
+        return enif_make_badarg(env);
+    }
+    pc_dispatch_watch(&dispatcher->d);
+    return am_ok;
 }
 
 ERL_NIF_TERM nif_dispatch_uneven(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {

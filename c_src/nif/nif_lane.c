@@ -59,15 +59,16 @@ void pc_channel_flush_lane(ErlNifEnv *env, struct pc_channel *c, bool unblock) {
 
 /* ---- Birth and end */
 
-/* Dispatcher, index, channel, reader, max_frame; enters the channel in phase control, or *refusal says why not. */
+/* Dispatcher, index, channel, reader, max_frame, and after how many calls it is worn; enters the channel in phase control, or *refusal says why not. */
 static bool attach(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct pc_channel **channel, ERL_NIF_TERM *refusal) {
     struct pc_dispatcher *dispatcher;
     unsigned index;
-    ErlNifUInt64 max_frame;
+    ErlNifUInt64 max_frame, worn_after;
     ErlNifPid reader;
     if (!pc_dispatcher_get(env, argv[0], &dispatcher) || !enif_get_uint(env, argv[1], &index) ||
         !pc_channel_get(env, argv[2], channel) || !enif_get_local_pid(env, argv[3], &reader) ||
-        !enif_get_uint64(env, argv[4], &max_frame) || max_frame > PC_MAX_FRAME) {
+        !enif_get_uint64(env, argv[4], &max_frame) || max_frame > PC_MAX_FRAME ||
+        !enif_get_uint64(env, argv[5], &worn_after)) {
         *refusal = enif_make_badarg(env);
         return false;
     }
@@ -81,6 +82,7 @@ static bool attach(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct pc_channel 
         return false;
     }
     c->reader = reader;
+    c->worn_after = worn_after;
     c->stream = c->in.total;
     c->max_frame = (size_t)max_frame;
     c->lane = enif_alloc(sizeof *c->lane);
@@ -171,6 +173,13 @@ static void say_idle(ErlNifEnv *env, struct pc_channel *c) {
     }
 }
 
+/* After calls of a lane have ended: its process may be waiting for the last one. */
+static void say_drained(ErlNifEnv *env, struct pc_channel *c) {
+    if (pc_lane_is_drained(c->lane)) {
+        pc_channel_tell_controller(env, c, enif_alloc_env(), am_drained);
+    }
+}
+
 /* The worker has dropped a call that it had not started. */
 ERL_NIF_TERM nif_lane_drop(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     (void)argc;
@@ -189,6 +198,7 @@ ERL_NIF_TERM nif_lane_drop(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) 
         call->next = NULL;
         end_calls(env, call, am_unstarted);
         say_idle(env, c); /* no answer comes after which its reader would do so */
+        say_drained(env, c);
     }
     pc_channel_flush_lane(env, c, false); /* others have taken its place */
     return am_ok;
@@ -373,6 +383,8 @@ ERL_NIF_TERM nif_lane_deliver(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
     pc_budget_init(&budget, 0);
     enum pc_io io = deliver_all(env, c, &budget, &n);
     pc_budget_account(env, &budget);
+    say_drained(env, c);
+    pc_channel_wear(env, c);
     ERL_NIF_TERM answer = am_more;
     if (io == PC_IO_EOF || io == PC_IO_BAD) {
         tell_lost(env, c);

@@ -59,6 +59,7 @@ static ERL_NIF_TERM submit(ErlNifEnv *env, const struct request *r, struct pc_bo
     }
     switch (how) {
     case PC_SUBMIT_OUT:
+        pc_channel_wear(env, lane->channel);
         pc_channel_flush_lane(env, lane->channel, false);
         return am_ok;
     case PC_SUBMIT_READY:
@@ -78,7 +79,7 @@ static ERL_NIF_TERM submit(ErlNifEnv *env, const struct request *r, struct pc_bo
     if (body->owned) {
         free(body->data);
     }
-    return how == PC_SUBMIT_OVER ? am_over : no_memory(env);
+    return how == PC_SUBMIT_OVER ? am_over : how == PC_SUBMIT_FULL ? am_full : no_memory(env);
 }
 
 /* ---- Bodies */

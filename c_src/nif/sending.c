@@ -67,6 +67,7 @@ static ERL_NIF_TERM flush(ErlNifEnv *env, const struct pc_sending *s, struct pc_
     pc_channel_keep_ref(c, s->ref);
     c->call_id++;
     c->calls++;
+    pc_channel_wear(env, c);
     c->json = s->json;
     enum pc_io io = pc_channel_flush(c);
     if (io == PC_IO_EOF && c->out.sent == 0) {

@@ -1,5 +1,5 @@
 /*
- * A pool's table of slots: which channel serves which index, and a stack of the free ones. The lock is held for a few
+ * A pool's table of slots: which channel serves which index, and a ring of the free ones. The lock is held for a few
  * instructions, by normal schedulers and by callbacks; nobody blocks or sends while holding it.
  *
  * The table refers to its channels and they to it; the circle is opened by slots_remove, or when the pool's process ends.
@@ -10,16 +10,18 @@
 #include "nif/channel.h"
 #include "nif/lane.h"
 
-enum { MAX_SLOTS = 65536 };
+enum { MAX_SLOTS = 131072 };
 
 struct pc_slots {
     ErlNifMutex *lock;
     ErlNifPid pool;
     ErlNifMonitor pool_monitor;
-    bool over; /* the pool's process is gone */
+    bool over;         /* the pool's process is gone */
+    bool oldest_first; /* of the free ones, that which has been free for longest is taken; otherwise the latest */
     unsigned size;
+    unsigned free_from; /* where the ring begins */
     unsigned free_count;
-    unsigned *free_stack;
+    unsigned *free_ring;
     bool *is_free;
     struct pc_channel **channels;
 };
@@ -37,11 +39,14 @@ static void slots_dtor(ErlNifEnv *env, void *object) {
     if (s->lock != NULL) {
         enif_mutex_destroy(s->lock);
     }
-    enif_free(s->free_stack);
+    enif_free(s->free_ring);
     enif_free(s->is_free);
     enif_free(s->channels);
     atomic_fetch_sub(&pc_nif_state(env)->slots, 1);
 }
+
+/* Where the nth of the free ones stands, from the oldest on. */
+static unsigned *nth_free(const struct pc_slots *s, unsigned n) { return &s->free_ring[(s->free_from + n) % s->size]; }
 
 /* Under the lock: forgets an index; the channel to be released, or NULL. */
 static struct pc_channel *take_out(struct pc_slots *s, unsigned index) {
@@ -49,11 +54,12 @@ static struct pc_channel *take_out(struct pc_slots *s, unsigned index) {
     s->channels[index] = NULL;
     if (s->is_free[index]) {
         unsigned i = 0;
-        while (s->free_stack[i] != index) {
+        while (*nth_free(s, i) != index) {
             i++;
         }
-        s->free_count--;
-        memmove(&s->free_stack[i], &s->free_stack[i + 1], (s->free_count - i) * sizeof s->free_stack[0]);
+        for (s->free_count--; i < s->free_count; i++) {
+            *nth_free(s, i) = *nth_free(s, i + 1);
+        }
         s->is_free[index] = false;
     }
     return channel;
@@ -87,7 +93,9 @@ struct pc_channel *pc_slots_take(struct pc_slots *s, unsigned *index) {
     struct pc_channel *channel = NULL;
     enif_mutex_lock(s->lock);
     if (s->free_count > 0) {
-        *index = s->free_stack[--s->free_count];
+        *index = *nth_free(s, s->oldest_first ? 0 : s->free_count - 1);
+        s->free_count--;
+        s->free_from = (s->free_from + s->oldest_first) % s->size;
         s->is_free[*index] = false;
         channel = s->channels[*index];
         enif_keep_resource(channel);
@@ -96,13 +104,16 @@ struct pc_channel *pc_slots_take(struct pc_slots *s, unsigned *index) {
     return channel;
 }
 
-static void put_back(struct pc_slots *s, unsigned index, const struct pc_channel *channel) {
+/* False if the channel is not on the table any more. */
+static bool put_back(struct pc_slots *s, unsigned index, const struct pc_channel *channel) {
     enif_mutex_lock(s->lock);
-    if (s->channels[index] == channel && !s->is_free[index]) {
+    bool listed = s->channels[index] == channel;
+    if (listed && !s->is_free[index]) {
         s->is_free[index] = true;
-        s->free_stack[s->free_count++] = index;
+        *nth_free(s, s->free_count++) = index;
     }
     enif_mutex_unlock(s->lock);
+    return listed;
 }
 
 void pc_slots_lend(ErlNifEnv *env, struct pc_slots *s, struct pc_dispatch *d) {
@@ -116,12 +127,15 @@ void pc_slots_lend(ErlNifEnv *env, struct pc_slots *s, struct pc_dispatch *d) {
 
 void pc_slots_hand_on(ErlNifEnv *env, struct pc_slots *s, unsigned index, struct pc_channel *channel) {
     struct pc_dispatch *d = channel->lane == NULL ? NULL : channel->lane->dispatch;
-    if (d != NULL && pc_dispatch_waits(d)) {
+    if (d != NULL && pc_dispatch_waits(d) && !pc_lane_is_draining(channel->lane)) {
         pc_channel_lend(env, channel);
         return;
     }
-    put_back(s, index, channel);
-    if (d != NULL) {
+    if (!put_back(s, index, channel)) {
+        if (d != NULL && pc_lane_is_draining(channel->lane)) {
+            pc_channel_tell_controller(env, channel, enif_alloc_env(), am_drained);
+        }
+    } else if (d != NULL) {
         pc_slots_lend(env, s, d); /* a call that was queued before that may have found nothing free */
     }
 }
@@ -130,8 +144,8 @@ ERL_NIF_TERM nif_slots_new(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) 
     (void)argc;
     unsigned size;
     ErlNifPid pool;
-    if (!enif_get_uint(env, argv[0], &size) || size == 0 || size > MAX_SLOTS ||
-        !enif_get_local_pid(env, argv[1], &pool)) {
+    if (!enif_get_uint(env, argv[0], &size) || size == 0 || size > MAX_SLOTS || !enif_is_atom(env, argv[1]) ||
+        !enif_get_local_pid(env, argv[2], &pool)) {
         return enif_make_badarg(env);
     }
     struct pc_slots *s = enif_alloc_resource(slots_type, sizeof *s);
@@ -139,8 +153,9 @@ ERL_NIF_TERM nif_slots_new(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) 
     atomic_fetch_add(&pc_nif_state(env)->slots, 1);
     s->lock = enif_mutex_create("pitcrew_slots");
     s->pool = pool;
+    s->oldest_first = enif_is_identical(argv[1], am_fifo);
     s->size = size;
-    s->free_stack = enif_alloc(size * sizeof s->free_stack[0]);
+    s->free_ring = enif_alloc(size * sizeof s->free_ring[0]);
     s->is_free = enif_alloc(size * sizeof s->is_free[0]);
     s->channels = enif_alloc(size * sizeof s->channels[0]);
     memset(s->is_free, 0, size * sizeof s->is_free[0]);
@@ -199,6 +214,36 @@ ERL_NIF_TERM nif_slots_remove(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
         enif_release_resource(channel);
     }
     return am_ok;
+}
+
+/*
+ * The table forgets the channel before its lane does, and whoever frees it looks at the table last: so either it lies free here, or its
+ * process is told when it does.
+ */
+ERL_NIF_TERM nif_drain(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_channel *c;
+    if (!pc_channel_get(env, argv[0], &c) || c->lane == NULL || !pc_channel_is_controller(env, c)) {
+        return enif_make_badarg(env);
+    }
+    if (c->slots != NULL) {
+        enif_mutex_lock(c->slots->lock);
+        bool listed = c->slots->channels[c->index] == c;
+        bool kept = listed && take_out(c->slots, c->index) != NULL;
+        enif_mutex_unlock(c->slots->lock);
+        if (kept) {
+            enif_release_resource(c);
+        }
+    }
+    switch (pc_lane_drain(c->lane)) {
+    case PC_LANE_IDLE:
+        return am_idle;
+    case PC_LANE_BUSY:
+        return am_busy;
+    default:
+        break;
+    }
+    return (pc_machine_word(&c->machine) & (PC_PHASES | PC_INSIDE)) == PC_FREE ? am_idle : am_busy;
 }
 
 ERL_NIF_TERM nif_slots_info(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {

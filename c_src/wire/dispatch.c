@@ -5,6 +5,7 @@
  */
 #include "wire/dispatch.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,8 @@ enum {
     MOST_COPIED = 64 * 1024, /* larger frames are sent from where they are */
     ENOUGH = 2,              /* measured: with 1 workers run dry, with more they are sent calls one by one */
 };
+
+enum watch { WATCH_OFF, WATCH_ON, WATCH_SEEN };
 
 /* It is held for less time than going to sleep takes. */
 static void init_lock(pthread_mutex_t *lock) {
@@ -27,11 +30,13 @@ static void init_lock(pthread_mutex_t *lock) {
     (void)pthread_mutexattr_destroy(&attr);
 }
 
-bool pc_dispatch_init(struct pc_dispatch *d, unsigned depth) {
+bool pc_dispatch_init(struct pc_dispatch *d, unsigned depth, bool oldest_first) {
     memset(d, 0, sizeof *d);
     d->depth = depth;
     d->least = depth;
-    d->by_load = calloc(depth + 1, sizeof(struct pc_lane *));
+    d->most_queued = SIZE_MAX;
+    d->oldest_first = oldest_first;
+    d->by_load = calloc(2 * ((size_t)depth + 1), sizeof(struct pc_lane *));
     if (d->by_load == NULL) {
         return false;
     }
@@ -153,24 +158,24 @@ static void unlink_call(struct pc_call **first, struct pc_call **last, struct pc
 
 /* ---- Lanes by load */
 
+static struct pc_lane **first_of(struct pc_dispatch *d, unsigned load) { return &d->by_load[load]; }
+static struct pc_lane **last_of(struct pc_dispatch *d, unsigned load) { return &d->by_load[d->depth + 1 + load]; }
+
 static void list_lane(struct pc_dispatch *d, struct pc_lane *lane) {
-    struct pc_lane **list = &d->by_load[lane->load];
-    lane->prev = NULL;
-    lane->next = *list;
-    if (*list != NULL) {
-        (*list)->prev = lane;
-    }
-    *list = lane;
+    struct pc_lane **first = first_of(d, lane->load);
+    struct pc_lane **last = last_of(d, lane->load);
+    lane->prev = d->oldest_first ? *last : NULL;
+    lane->next = d->oldest_first ? NULL : *first;
+    *(lane->prev != NULL ? &lane->prev->next : first) = lane;
+    *(lane->next != NULL ? &lane->next->prev : last) = lane;
     if (lane->load < d->least) {
         d->least = lane->load;
     }
 }
 
 static void unlist_lane(struct pc_dispatch *d, struct pc_lane *lane) {
-    *(lane->prev != NULL ? &lane->prev->next : &d->by_load[lane->load]) = lane->next;
-    if (lane->next != NULL) {
-        lane->next->prev = lane->prev;
-    }
+    *(lane->prev != NULL ? &lane->prev->next : first_of(d, lane->load)) = lane->next;
+    *(lane->next != NULL ? &lane->next->prev : last_of(d, lane->load)) = lane->prev;
 }
 
 static void set_load(struct pc_dispatch *d, struct pc_lane *lane, unsigned load) {
@@ -270,7 +275,10 @@ void pc_lane_refill(struct pc_lane *lane, int64_t now) {
     }
 }
 
-static enum pc_submitted enqueue(struct pc_dispatch *d, struct pc_call *call, struct pc_body *body) {
+static enum pc_submitted enqueue(struct pc_dispatch *d, struct pc_call *call, struct pc_body *body, int64_t now) {
+    if (d->queued >= d->most_queued) {
+        return PC_SUBMIT_FULL;
+    }
     call->body = *body;
     if (!body->owned) {
         call->body.data = malloc(body->n);
@@ -282,6 +290,7 @@ static enum pc_submitted enqueue(struct pc_dispatch *d, struct pc_call *call, st
     }
     call->state = PC_CALL_QUEUED;
     call->lane = NULL;
+    call->sent = now;
     append(&d->first, &d->last, call);
     d->queued++;
     return PC_SUBMIT_QUEUED;
@@ -290,8 +299,11 @@ static enum pc_submitted enqueue(struct pc_dispatch *d, struct pc_call *call, st
 static enum pc_submitted submit(struct pc_dispatch *d, struct pc_call *call, struct pc_body *body, int64_t now,
                                 struct pc_lane_actor at, struct pc_lane **lane) {
     *lane = roomiest(d);
+    if ((*lane == NULL || (*lane)->load > 0) && d->watch == WATCH_ON) {
+        d->watch = WATCH_SEEN;
+    }
     if (*lane == NULL) {
-        return enqueue(d, call, body);
+        return enqueue(d, call, body, now);
     }
     if (!make_ready(*lane, call, body)) {
         return PC_SUBMIT_NO_MEMORY;
@@ -319,6 +331,23 @@ enum pc_submitted pc_dispatch_submit(struct pc_dispatch *d, uint64_t key, struct
     }
     (void)pthread_mutex_unlock(&d->lock);
     return result;
+}
+
+void pc_dispatch_limit(struct pc_dispatch *d, size_t most_queued) {
+    (void)pthread_mutex_lock(&d->lock);
+    d->most_queued = most_queued;
+    (void)pthread_mutex_unlock(&d->lock);
+}
+
+void pc_dispatch_watch(struct pc_dispatch *d) {
+    (void)pthread_mutex_lock(&d->lock);
+    d->watch = WATCH_ON;
+    (void)pthread_mutex_unlock(&d->lock);
+}
+
+bool pc_dispatch_wants(struct pc_dispatch *d) {
+    unsigned seen = WATCH_SEEN;
+    return d->watch == WATCH_SEEN && atomic_compare_exchange_strong(&d->watch, &seen, WATCH_OFF);
 }
 
 /* ---- The ends of a call */
@@ -435,7 +464,11 @@ static unsigned idle_lanes(const struct pc_dispatch *d) {
 
 void pc_dispatch_count(struct pc_dispatch *d, struct pc_dispatch_counts *n) {
     (void)pthread_mutex_lock(&d->lock);
-    *n = (struct pc_dispatch_counts){.lanes = d->lanes, .idle = idle_lanes(d), .out = d->out, .queued = d->queued};
+    *n = (struct pc_dispatch_counts){.lanes = d->lanes,
+                                     .idle = idle_lanes(d),
+                                     .out = d->out,
+                                     .queued = d->queued,
+                                     .first_queued = d->first == NULL ? 0 : d->first->sent};
     (void)pthread_mutex_unlock(&d->lock);
 }
 

@@ -45,8 +45,8 @@ struct pc_call {
     bool finish; /* it goes on when its owner dies */
     enum pc_call_state state;
     uint64_t id;  /* on its lane */
-    size_t bytes; /* of its frame, and when it went out, in monotonic ns; once it is out */
-    int64_t sent;
+    size_t bytes; /* of its frame, once it is out */
+    int64_t sent; /* when it went out or, before that, into the queue; monotonic ns */
     struct pc_lane *lane;
     struct pc_body body;         /* while it waits */
     struct pc_call *prev, *next; /* in the queue, or in its lane by id */
@@ -87,6 +87,8 @@ struct pc_lane {
     bool open;      /* takes calls */
     bool closed;    /* the descriptor goes back as soon as nobody is at it */
     bool flushing;  /* somebody sends what `sending` holds */
+    bool draining;  /* and will not take any again */
+    bool telling;   /* somebody is to be told when its last call has ended */
     bool blocked;   /* the socket is full: whoever learns that it is not goes on */
     unsigned users; /* threads at the descriptor */
     unsigned load;  /* calls that are out */
@@ -110,27 +112,41 @@ struct pc_dispatch {
     bool over;
     bool balancing;
     unsigned lanes;
-    unsigned loaded;       /* lanes that hold two calls or more */
-    unsigned least;        /* no open lane has a smaller load */
-    size_t out;            /* calls in lanes */
-    _Atomic size_t queued; /* written under the lock */
+    unsigned loaded; /* lanes that hold two calls or more */
+    unsigned least;  /* no open lane has a smaller load */
+    size_t out;      /* calls in lanes */
+    size_t most_queued;
+    bool oldest_first;      /* of lanes with as little to do, that which has had so for longest; otherwise the latest */
+    _Atomic unsigned watch; /* enum watch; becomes WATCH_SEEN under the lock */
+    _Atomic size_t queued;  /* written under the lock */
     struct pc_call *first, *last;
-    struct pc_lane **by_load; /* depth + 1 lists of open lanes */
+    struct pc_lane **by_load; /* depth + 1 lists of open lanes, and behind them their last ones */
     struct pc_owner *owners[PC_OWNER_BUCKETS];
     unsigned owners_count;
     unsigned hand; /* the bucket in which to look for somebody to forget */
 };
 
 /* False when out of memory. */
-bool pc_dispatch_init(struct pc_dispatch *d, unsigned depth);
+bool pc_dispatch_init(struct pc_dispatch *d, unsigned depth, bool oldest_first);
 /* No lane is left, and nobody waits. */
 void pc_dispatch_destroy(struct pc_dispatch *d);
+
+/* At most so many calls wait. */
+void pc_dispatch_limit(struct pc_dispatch *d, size_t most_queued);
+
+/*
+ * Somebody wants to know when a call finds no worker that has nothing to do: pc_dispatch_wants says true once, and pc_dispatch_watch begins
+ * anew.
+ */
+void pc_dispatch_watch(struct pc_dispatch *d);
+bool pc_dispatch_wants(struct pc_dispatch *d);
 
 enum pc_submitted {
     PC_SUBMIT_OUT,   /* *lane has it, pinned: pc_lane_flush and pc_lane_unpin come next */
     PC_SUBMIT_READY, /* a lane has it, whose worker has enough to do until whoever reads its answers flushes it */
     PC_SUBMIT_QUEUED,
     PC_SUBMIT_STRANGER, /* the owner is not known: pc_dispatch_meet comes first */
+    PC_SUBMIT_FULL,     /* so many wait already that no other may */
     PC_SUBMIT_OVER,     /* there will be no more workers */
     PC_SUBMIT_NO_MEMORY,
 };
@@ -173,6 +189,7 @@ struct pc_dispatch_counts {
     unsigned idle;  /* of those */
     size_t out;     /* calls in lanes */
     size_t queued;
+    int64_t first_queued; /* when the first of them was, in monotonic ns; or 0 */
 };
 void pc_dispatch_count(struct pc_dispatch *d, struct pc_dispatch_counts *n);
 
@@ -221,7 +238,17 @@ void pc_lane_count(struct pc_lane *lane, struct pc_lane_counts *n);
 /* Whole frames that are no calls, to be flushed. False when out of memory, or, with `only_idle`, when calls are out; then the lane has stopped, too. */
 bool pc_lane_append(struct pc_lane *lane, const uint8_t *frames, size_t n, bool only_idle);
 
+/* Nothing is out, and it takes calls. */
 bool pc_lane_is_idle(struct pc_lane *lane);
+
+/*
+ * Takes no more calls, now or later. Its channel is the lane's, with or without calls that are out, or it is not. After PC_LANE_BUSY
+ * pc_lane_is_drained says true once, when asked after the last of the calls.
+ */
+enum pc_lane_state { PC_LANE_IDLE, PC_LANE_BUSY, PC_LANE_AWAY };
+enum pc_lane_state pc_lane_drain(struct pc_lane *lane);
+bool pc_lane_is_draining(struct pc_lane *lane);
+bool pc_lane_is_drained(struct pc_lane *lane);
 
 /* Takes no more calls. */
 void pc_lane_stop(struct pc_lane *lane);

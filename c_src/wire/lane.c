@@ -72,7 +72,7 @@ void pc_lane_init(struct pc_lane *lane, struct pc_dispatch *d, void *channel, in
 bool pc_lane_open(struct pc_lane *lane, uint64_t last_id, bool if_needed, int64_t now, struct pc_lane_actor at) {
     struct pc_dispatch *d = lane->dispatch;
     lock(lane);
-    bool opens = !lane->closed && !d->over && (!if_needed || d->first != NULL);
+    bool opens = !lane->closed && !lane->draining && !d->over && (!if_needed || d->first != NULL);
     if (opens) {
         lane->last_id = last_id;
         lane->held = lane->open = true;
@@ -100,6 +100,31 @@ void pc_lane_stop(struct pc_lane *lane) {
     lock(lane);
     pc_lane_close_door(lane);
     unlock(lane);
+}
+
+enum pc_lane_state pc_lane_drain(struct pc_lane *lane) {
+    lock(lane);
+    pc_lane_close_door(lane);
+    lane->draining = true;
+    enum pc_lane_state state = !lane->held ? PC_LANE_AWAY : lane->load == 0 ? PC_LANE_IDLE : PC_LANE_BUSY;
+    lane->telling = state == PC_LANE_BUSY;
+    unlock(lane);
+    return state;
+}
+
+bool pc_lane_is_draining(struct pc_lane *lane) {
+    lock(lane);
+    bool draining = lane->draining;
+    unlock(lane);
+    return draining;
+}
+
+bool pc_lane_is_drained(struct pc_lane *lane) {
+    lock(lane);
+    bool drained = lane->telling && lane->load == 0;
+    lane->telling = lane->telling && !drained;
+    unlock(lane);
+    return drained;
 }
 
 bool pc_lane_stop_at(struct pc_lane *lane, uint64_t id) {
@@ -132,7 +157,7 @@ bool pc_lane_append(struct pc_lane *lane, const uint8_t *frames, size_t n, bool 
 
 bool pc_lane_is_idle(struct pc_lane *lane) {
     lock(lane);
-    bool idle = lane->load == 0;
+    bool idle = lane->open && lane->load == 0;
     unlock(lane);
     return idle;
 }

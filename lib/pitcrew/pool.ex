@@ -18,6 +18,18 @@ defmodule Pitcrew.Pool do
     * `:python` - path or command of the interpreter, of a virtual environment too (default: the environment variable
       `PITCREW_PYTHON`, else `"python3"`). `mix pitcrew.python` builds Pitcrew's C part for one more interpreter
     * `:size` or `:pool_size` - number of workers (default: schedulers online)
+    * `:lazy` - `true`: no worker is started before the first call needs it, and each leaves when it has had nothing to do for
+      `:idle_timeout`. The modules are imported at once all the same, so that errors show (default `false`)
+    * `:max_overflow` - how many workers more than `:size` are started while calls wait: when one has waited for 2 ms (default 0)
+    * `:idle_timeout` - milliseconds without a call after which a worker leaves that there is beyond `:size`, or in a lazy pool;
+      or `:infinity` (default 10 000)
+    * `:max_queue` - how many calls may wait for a worker; more get an error of the kind `:overloaded` at once. Not counted are
+      those for which a worker is still to be started (default `:infinity`)
+    * `:strategy` - which of the free workers is taken: `:lifo`, the one that was used last (default: its memory is warm, and
+      others can leave), or `:fifo`, the one that has been free for longest
+    * `:max_calls` - a worker that has had so many calls is replaced; its successor is ready before it leaves, so it has a few
+      more (default `:infinity`)
+    * `:max_age` - the same after so many milliseconds, or up to a tenth earlier, lest all be replaced at once (default `:infinity`)
     * `:cd` - the folder that Python runs in
     * `:env` - environment variables, a map or list of pairs; `nil` or `false` removes one
     * `:timeout` - milliseconds a call may take, waiting and retries included, or `:infinity` (default 30 000)

@@ -35,7 +35,7 @@ static int tear_down(void **state) {
 /* A room of so many lanes. */
 static struct room *enter(void **state, unsigned depth, unsigned lanes) {
     struct room *r = *state;
-    assert_true(pc_dispatch_init(&r->d, depth));
+    assert_true(pc_dispatch_init(&r->d, depth, false));
     assert_null(pc_dispatch_meet(&r->d, &r->me));
     assert_null(pc_dispatch_meet(&r->d, &r->other));
     for (unsigned i = 0; i < lanes; i++) {
@@ -467,6 +467,117 @@ static void the_age_begins_anew_with_each_call(void **state) {
     leave(r, 2);
 }
 
+/* ---- How many may wait, who wants to know, whose turn it is */
+
+static void so_many_wait_and_no_more(void **state) {
+    struct room *r = enter(state, 1, 1);
+    pc_dispatch_limit(&r->d, 2);
+    send_call(r, 0, 10);
+    assert_int_equal(try_submit(r, ME, 1, 20), PC_SUBMIT_QUEUED);
+    queue_call(r, 2);
+    assert_int_equal(try_submit(r, ME, 3, 0), PC_SUBMIT_FULL);
+    expect_counts(r, 1, 0, 1, 2);
+    struct pc_dispatch_counts n;
+    pc_dispatch_count(&r->d, &n);
+    assert_int_equal(n.first_queued, 20);
+    answer(r, 0, 30);
+    queue_call(r, 3);
+    for (uint8_t i = 1; i < 4; i++) {
+        answer(r, i, 40);
+    }
+    pc_dispatch_limit(&r->d, 0);
+    send_call(r, 4, 50); /* does not wait */
+    assert_int_equal(try_submit(r, ME, 5, 0), PC_SUBMIT_FULL);
+    answer(r, 4, 60);
+    leave(r, 1);
+}
+
+static void one_busy_moment_is_told_once(void **state) {
+    struct room *r = enter(state, 2, 1);
+    send_call(r, 0, 0);
+    send_call(r, 1, 0);
+    assert_false(pc_dispatch_wants(&r->d)); /* nobody asked */
+    answer(r, 1, 0);
+    answer(r, 0, 0);
+    pc_dispatch_watch(&r->d);
+    send_call(r, 2, 0);
+    assert_false(pc_dispatch_wants(&r->d)); /* to a worker that had nothing to do */
+    send_call(r, 3, 0);
+    assert_true(pc_dispatch_wants(&r->d));
+    queue_call(r, 4);
+    assert_false(pc_dispatch_wants(&r->d));
+    pc_dispatch_watch(&r->d);
+    queue_call(r, 5);
+    assert_true(pc_dispatch_wants(&r->d));
+    for (uint8_t i = 2; i < 6; i++) {
+        answer(r, i, 0);
+    }
+    leave(r, 1);
+}
+
+static void lanes_take_turns_or_the_latest_goes_first(void **state) {
+    for (int fair = 0; fair < 2; fair++) {
+        struct room *r = enter(state, 2, 0);
+        pc_dispatch_destroy(&r->d);
+        assert_true(pc_dispatch_init(&r->d, 2, fair == 1));
+        assert_null(pc_dispatch_meet(&r->d, &r->me));
+        assert_null(pc_dispatch_meet(&r->d, &r->other));
+        for (unsigned i = 0; i < LANES; i++) {
+            fake_lane_open(&r->lanes[i], &r->d, i);
+        }
+        for (uint8_t i = 0; i < 2 * LANES; i++) {
+            send_call(r, i, 0);
+            assert_int_equal(r->calls[i].lane->index, fair == 1 ? i % LANES : LANES - 1);
+            answer(r, i, 0);
+        }
+        leave(r, LANES);
+    }
+}
+
+/* ---- No more calls, and word of the last one */
+
+static void a_lane_is_drained(void **state) {
+    struct room *r = enter(state, 2, 2);
+    for (uint8_t i = 0; i < 4; i++) {
+        send_call(r, i, 0);
+    }
+    struct pc_lane *lane = r->calls[0].lane;
+    uint8_t other = r->calls[1].lane == lane ? 1 : r->calls[2].lane == lane ? 2 : 3;
+    assert_int_equal(pc_lane_drain(lane), PC_LANE_BUSY);
+    assert_true(pc_lane_is_draining(lane));
+    queue_call(r, 4);
+    answer(r, 0, 0);
+    assert_false(pc_lane_is_drained(lane));
+    assert_int_equal(r->calls[4].state, PC_CALL_QUEUED); /* not to this one */
+    answer(r, other, 0);
+    assert_true(pc_lane_is_drained(lane));
+    assert_false(pc_lane_is_drained(lane));
+    assert_int_equal(pc_lane_drain(lane), PC_LANE_IDLE);
+    for (uint8_t i = 1; i < 4; i++) {
+        if (i != other) {
+            answer(r, i, 0);
+        }
+    }
+    answer(r, 4, 0);
+    leave(r, 2);
+}
+
+static void a_lane_without_its_channel_is_never_lent_it_again(void **state) {
+    struct room *r = enter(state, 1, 1);
+    struct pc_lane *lane = &r->lanes[0].lane;
+    uint64_t last_id;
+    assert_true(pc_lane_pin(lane, at));
+    assert_true(pc_lane_return(lane, at, &last_id));
+    assert_int_equal(pc_lane_drain(lane), PC_LANE_AWAY);
+    queue_call(r, 0);
+    assert_false(pc_lane_open(lane, last_id, true, 0, at));
+    struct pc_call *call = pc_dispatch_end(&r->d);
+    assert_ptr_equal(call, &r->calls[0]);
+    drop_body(call);
+    fake_close(&r->lanes[0], NULL); /* it was not the lane's to close */
+    leave(r, 1);
+}
+
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -483,6 +594,11 @@ int main(void) {
         TEST(strangers_and_the_forgotten),
         TEST(calls_behind_a_long_one),
         TEST(the_age_begins_anew_with_each_call),
+        TEST(so_many_wait_and_no_more),
+        TEST(one_busy_moment_is_told_once),
+        TEST(lanes_take_turns_or_the_latest_goes_first),
+        TEST(a_lane_is_drained),
+        TEST(a_lane_without_its_channel_is_never_lent_it_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,7 +72,7 @@ open_room(Size) ->
     ok = file:make_dir(Dir),
     Path = filename:join(Dir, "s"),
     {ok, Listener} = pitcrew_nif:listen(Path),
-    Slots = pitcrew_nif:slots_new(Size, self()),
+    Slots = pitcrew_nif:slots_new(Size, lifo, self()),
     Ends = [open_end(Listener, Path, Slots, Index) || Index <- lists:seq(0, Size - 1)],
     #{dir => Dir, path => Path, listener => Listener, slots => Slots, ends => Ends}.
 
@@ -518,7 +518,7 @@ controller_death_is_a_verdict(#{listener := Listener, path := Path}) ->
     Worker = connect(Path),
     {ok, Channel, _} = accept(Listener),
     Self = self(),
-    Slots = pitcrew_nif:slots_new(1, self()),
+    Slots = pitcrew_nif:slots_new(1, lifo, self()),
     {Controller, Monitor} = spawn_monitor(fun() ->
         receive yours -> ok end,
         ok = pitcrew_nif:slots_install(Slots, 0, Channel),

@@ -79,7 +79,7 @@ setup() ->
         dir => Dir,
         path => Path,
         listener => Listener,
-        slots => pitcrew_nif:slots_new(1, self()),
+        slots => pitcrew_nif:slots_new(1, lifo, self()),
         peer => spawn_link(fun() -> peer(Controller) end),
         caller => spawn_link(fun() -> caller(Controller) end)
     }.

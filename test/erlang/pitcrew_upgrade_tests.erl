@@ -87,7 +87,7 @@ waiting_call() ->
     {ok, Listener} = pitcrew_nif:listen(Path),
     {ok, Worker} = gen_tcp:connect({local, Path}, 0, [binary, {packet, 4}, {active, false}]),
     {ok, Channel, _} = pitcrew_nif:accept(Listener, make_ref()),
-    Slots = pitcrew_nif:slots_new(1, self()),
+    Slots = pitcrew_nif:slots_new(1, lifo, self()),
     ok = pitcrew_nif:slots_install(Slots, 0, Channel),
     {ok, Channel, 0} = pitcrew_nif:claim(Slots),
     Ref = make_ref(),

@@ -1,0 +1,109 @@
+%% What a pool's server tells of its pool: `info', `health', and the events of its going and coming. Functions of its facts.
+-module(pitcrew_pool_info).
+
+-export([info/1, health/1, status/1, use/1, announce/3]).
+-export_type([facts/0, status/0]).
+
+-include_lib("kernel/include/logger.hrl").
+
+-type facts() :: #{
+    options := pitcrew_options:pool(),
+    python := down | map(),
+    python_failures := non_neg_integer(),
+    failure := none | pitcrew_error:t(),
+    crew := pitcrew_crew:crew(),
+    channels := #{pitcrew_crew:index() => pitcrew_nif:channel()},
+    slots := pitcrew_nif:slots(),
+    dispatch := pitcrew_nif:dispatch()
+}.
+%% `degraded': workers fail at their start, one time after another, and others serve; `down': none does.
+-type status() :: ok | degraded | down.
+
+%% Starts in a row that fail before it is more than an accident.
+-define(MANY, 3).
+
+-spec info(facts()) -> map().
+info(#{options := #{name := Name, size := Size}, python := Python, crew := Crew} = Facts) ->
+    Known =
+        case Python of
+            down -> #{start => nil, zygote => nil, guard => nil, port => nil};
+            #{} -> Python
+        end,
+    (maps:merge(Known, load(Facts)))#{
+        name => Name,
+        size => Size,
+        workers => [worker(Worker, Facts) || Worker <- pitcrew_crew:list(Crew)]
+    }.
+
+-spec health(facts()) -> map().
+health(#{crew := Crew, failure := Failure, options := #{name := Name}} = Facts) ->
+    (load(Facts))#{
+        name => Name,
+        status => status(Facts),
+        wanted => pitcrew_crew:wanted(Crew),
+        ready => pitcrew_crew:count(ready, Crew),
+        failure =>
+            case Failure of
+                none -> nil;
+                #{} -> Failure
+            end
+    }.
+
+-spec status(facts()) -> status().
+status(#{crew := Crew, python_failures := Python}) ->
+    case max(Python, pitcrew_crew:failures(Crew)) >= ?MANY of
+        false -> ok;
+        true ->
+            case pitcrew_crew:count(ready, Crew) of
+                0 -> down;
+                _ -> degraded
+            end
+    end.
+
+%% @doc Says so in the log and as an event.
+-spec announce(status(), status(), facts()) -> ok.
+announce(Before, Status, #{options := #{name := Name, telemetry_prefix := Prefix}, failure := Failure, crew := Crew}) ->
+    Ready = pitcrew_crew:count(ready, Crew),
+    Wanted = pitcrew_crew:wanted(Crew),
+    log(Status, Name, Ready, Wanted),
+    Metadata = #{pool => Name, status => Status, before => Before, failure => Failure},
+    pitcrew_telemetry:execute(Prefix ++ [pool, health], #{ready => Ready, wanted => Wanted}, Metadata).
+
+log(ok, Name, Ready, Wanted) ->
+    ?LOG_NOTICE("pool ~tp has recovered: ~b of ~b workers are ready", [Name, Ready, Wanted]);
+log(Status, Name, Ready, Wanted) ->
+    ?LOG_ERROR("pool ~tp is ~ts: ~b of ~b workers are ready, and others fail whenever they are started", [Name, Status, Ready, Wanted]).
+
+load(#{dispatch := Dispatch, slots := Slots, options := #{pipeline := Depth}}) ->
+    #{free := Free} = Load = maps:with([free, queued], pitcrew_nif:dispatch_info(Dispatch)),
+    case Depth of
+        1 -> Load#{free := Free + maps:get(free, pitcrew_nif:slots_info(Slots))};
+        _ -> Load
+    end.
+
+worker(#{id := Index, state := State} = Worker, #{channels := Channels}) ->
+    case Channels of
+        #{Index := Channel} ->
+            #{calls := Calls} = Info = pitcrew_nif:channel_info(Channel),
+            Worker#{state := state(State, Info), calls => Calls};
+        #{} ->
+            Worker#{calls => 0}
+    end.
+
+%% @doc What a worker is doing, for pitcrew_growth.
+-spec use(map()) -> pitcrew_growth:use().
+use(#{calls := Calls} = Info) ->
+    case state(ready, Info) of
+        idle -> {Calls, idle};
+        _ -> {Calls, busy}
+    end.
+
+%% A poisoned channel serves no more calls; `gone' alone may become an adoption.
+state(leaving, _) ->
+    ending;
+state(ready, #{phase := Phase, flags := Flags, load := Load}) ->
+    case Flags -- [inside, gone, finish] of
+        [_ | _] -> ending;
+        [] when Phase =:= free; Phase =:= pipelined, Load =:= 0 -> idle;
+        [] -> busy
+    end.
