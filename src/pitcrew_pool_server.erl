@@ -305,7 +305,7 @@ worker({ready, OsPid, Channel, Tools}, Pid, #state{crew = Crew, channels = Chann
     {Old, Served} = pitcrew_crew:ready(Index, OsPid, erlang:monotonic_time(millisecond), Crew),
     Ready = limit(State#state{crew = Served, channels = Channels#{Index => Channel}, failure = none}),
     _ = [later(pitcrew_backoff:healthy(), {settled, Index, Pid}) || pitcrew_crew:failures(Served) > 0],
-    go_on_if_draining(announce(Tools, open(succeed(Old, Ready))));
+    go_on_if_draining(open(announce(Tools, succeed(Old, Ready))));
 worker({recycle, _}, Pid, #state{crew = Crew, pids = Pids} = State) ->
     #{Pid := {_, Index}} = Pids,
     case pitcrew_crew:replace(Index, Crew) of
