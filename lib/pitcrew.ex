@@ -230,6 +230,22 @@ defmodule Pitcrew do
   end
 
   @doc """
+  Imports the modules of a pool anew and replaces its workers, a quarter of them at a time, by such as have them.
+
+  No call fails for it: each worker goes on until its successor is ready, and ends the calls that it has. Returns when all
+  calls go to new workers. When the modules cannot be imported any more the workers stay as they are, and the error says what
+  Python said; when a new worker cannot start it says so as well, the old ones go on, and it is tried again. `:timeout`
+  (default 30 000 milliseconds) is how long to wait for either.
+
+      iex> Pitcrew.reload(MyApp.Py)
+      :ok
+  """
+  @spec reload(pool(), timeout: timeout()) :: :ok | {:error, Error.t()}
+  def reload(pool, opts \\ []) do
+    with {:error, error} <- :pitcrew.reload(pool, opts), do: {:error, Error.from(error)}
+  end
+
+  @doc """
   Stops a pool in an orderly way: it takes no more calls, those that it has go on until they have ended, and then its workers leave.
   What has not ended after `:timeout` milliseconds (default 5 000) is cut, and its callers get errors of the kind `:pool_down`.
 

@@ -7,7 +7,7 @@
 -module(pitcrew).
 
 -export([call/2, call/3, call/4, bytes/1, tools/1, info/1, health/1]).
--export([start_pool/1, stop_pool/1, stop_pool/2]).
+-export([start_pool/1, stop_pool/1, stop_pool/2, reload/1, reload/2]).
 -export([async/2, async/3, async/4, await/1, await/2, cancel/1]).
 -export_type([pool/0, tool/0, args/0, call_options/0, bytes/0, async/0]).
 
@@ -148,6 +148,14 @@ stop_pool(Pool) -> pitcrew_pool:stop(Pool, []).
 %% @equiv pitcrew_pool:stop(Pool, Options)
 -spec stop_pool(pool(), #{timeout => timeout()} | [{timeout, timeout()}]) -> ok | {error, pitcrew_error:t()}.
 stop_pool(Pool, Options) -> pitcrew_pool:stop(Pool, Options).
+
+%% @equiv pitcrew_pool:reload(Pool, [])
+-spec reload(pool()) -> ok | {error, pitcrew_error:t()}.
+reload(Pool) -> pitcrew_pool:reload(Pool, []).
+
+%% @equiv pitcrew_pool:reload(Pool, Options)
+-spec reload(pool(), #{timeout => timeout()} | [{timeout, timeout()}]) -> ok | {error, pitcrew_error:t()}.
+reload(Pool, Options) -> pitcrew_pool:reload(Pool, Options).
 
 ask(Pool, What) ->
     case pitcrew_pools:find(Pool) of

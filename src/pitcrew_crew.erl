@@ -7,7 +7,7 @@
 -module(pitcrew_crew).
 
 -export([new/2, capacity/1, want/2, wanted/1, empty/1, started/2, ready/4, settled/2, stopped/3, rested/2, replace/2, leave/2]).
--export([count/2, present/1, idle/1, failures/1, list/1]).
+-export([renew/1, outdated/1, is_current/2, lingering/1, replacing/1, count/2, present/1, idle/1, failures/1, list/1]).
 -export_type([crew/0, index/0, state/0]).
 
 -record(slot, {
@@ -17,14 +17,17 @@
     failures = 0 :: non_neg_integer(),
     %% The slot whose worker leaves when this one is ready; and the other way round.
     replaces = none :: none | index(),
-    successor = none :: none | index()
+    successor = none :: none | index(),
+    generation = 0 :: non_neg_integer()
 }).
 
 -record(crew, {
     slots = #{} :: #{index() => #slot{}},
     vacant :: [index()],
     wanted :: non_neg_integer(),
-    most :: pos_integer()
+    most :: pos_integer(),
+    %% Of those that are started now; older ones are to be replaced.
+    generation = 0 :: non_neg_integer()
 }).
 
 -type index() :: non_neg_integer().
@@ -64,9 +67,9 @@ members(Slots) ->
 empty(#crew{slots = Slots}) -> lists:sort([Index || {Index, #slot{state = empty}} <- maps:to_list(Slots)]).
 
 -spec started(index(), crew()) -> crew().
-started(Index, #crew{slots = Slots} = Crew) ->
+started(Index, #crew{slots = Slots, generation = Generation} = Crew) ->
     #{Index := #slot{state = empty} = Slot} = Slots,
-    Crew#crew{slots = Slots#{Index := Slot#slot{state = starting}}}.
+    Crew#crew{slots = Slots#{Index := Slot#slot{state = starting, generation = Generation}}}.
 
 %% @doc `Now' in milliseconds, here and below. Whoever it replaces is to leave.
 -spec ready(index(), pos_integer(), integer(), crew()) -> {none | index(), crew()}.
@@ -101,7 +104,7 @@ replace(_, _) ->
 -spec leave(index(), crew()) -> crew().
 leave(Index, #crew{slots = Slots} = Crew) ->
     #{Index := #slot{state = ready} = Slot} = Slots,
-    Crew#crew{slots = Slots#{Index := Slot#slot{state = leaving}}}.
+    Crew#crew{slots = Slots#{Index := Slot#slot{state = leaving, successor = none}}}.
 
 %% @doc The worker is gone. If another is wanted in its place the slot is empty again, or rests first when workers keep dying right
 %% after their start; one that was called did not die of its start.
@@ -149,6 +152,41 @@ rested(Index, #crew{slots = Slots} = Crew) ->
         #{Index := #slot{state = resting} = Slot} -> Crew#crew{slots = Slots#{Index := Slot#slot{state = empty}}};
         #{} -> Crew
     end.
+
+%% @doc From now on workers are of a new generation.
+-spec renew(crew()) -> crew().
+renew(#crew{generation = Generation} = Crew) -> Crew#crew{generation = Generation + 1}.
+
+%% @doc Those of an older generation that serve, or will; `succeeded' are those whose successors are on their way.
+-spec outdated(crew()) -> [{index(), starting | ready | succeeded}].
+outdated(#crew{slots = Slots, generation = Now}) ->
+    lists:sort([
+        {Index, outdated_state(Slot)}
+     || {Index, #slot{state = State, generation = G} = Slot} <- maps:to_list(Slots),
+        G < Now,
+        State =:= starting orelse State =:= ready
+    ]).
+
+outdated_state(#slot{successor = none, state = State}) -> State;
+outdated_state(#slot{}) -> succeeded.
+
+%% @doc Whether a worker is of the present generation.
+-spec is_current(index(), crew()) -> boolean().
+is_current(Index, #crew{slots = Slots, generation = Now}) ->
+    #{Index := #slot{generation = Generation}} = Slots,
+    Generation =:= Now.
+
+%% @doc Whether there is any worker of an older generation, even if it is leaving.
+-spec lingering(crew()) -> boolean().
+lingering(#crew{slots = Slots, generation = Now}) ->
+    lists:any(
+        fun(#slot{state = State, generation = G}) -> G < Now andalso State =/= empty andalso State =/= resting end,
+        maps:values(Slots)
+    ).
+
+%% @doc How many successors are on their way.
+-spec replacing(crew()) -> non_neg_integer().
+replacing(#crew{slots = Slots}) -> length([R || #slot{replaces = R} <- maps:values(Slots), R =/= none]).
 
 -spec count(state(), crew()) -> non_neg_integer().
 count(State, #crew{slots = Slots}) -> length([Same || #slot{state = Same} <- maps:values(Slots), Same =:= State]).

@@ -3,11 +3,11 @@
 %% It starts them again, with back-off, when they die; none of that burns a supervisor's restarts. Worker processes ask it for
 %% forks and kills and are told what becomes of them: {pitcrew_keeper, {forked, OsPid} | {channel, call | side, Channel} |
 %% {fork_failed, Error} | {exit, How, LastWords}}, one of the last two exactly once. The pool's server is told
-%% {pitcrew_keeper, {up, Facts} | down | {failed, Error}}.
+%% {pitcrew_keeper, {up, Facts} | down | {failed, Error} | {renewed, Facts} | {not_renewed, Error}}.
 -module(pitcrew_keeper).
 -behaviour(gen_server).
 
--export([start_link/2, subscribe/1, fork/1, kill/2]).
+-export([start_link/2, subscribe/1, fork/1, kill/2, renew/1, retire/1]).
 -export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -28,6 +28,9 @@
     server :: pid() | undefined,
     link = closed :: closed | pitcrew_link:link(),
     zygote = none :: none | #zygote{},
+    %% One that takes its place once it is ready, and those whose place was taken, which keep the workers that they have forked.
+    next = none :: none | #zygote{},
+    retired = [] :: [pos_integer()],
     roster = pitcrew_roster:new() :: pitcrew_roster:roster(),
     %% For zygotes and workers alike; never used again.
     next_id = 1 :: pos_integer(),
@@ -60,6 +63,14 @@ fork(Keeper) -> gen_server:cast(Keeper, {fork, self()}).
 -spec kill(pid(), atom()) -> ok.
 kill(Keeper, Signal) -> gen_server:cast(Keeper, {kill, self(), Signal}).
 
+%% @doc Imports the modules anew, in a zygote that the next workers are forked from. The server is told `renewed' or `not_renewed'.
+-spec renew(pid()) -> ok.
+renew(Keeper) -> gen_server:cast(Keeper, renew).
+
+%% @doc No worker of the former zygotes is needed any more.
+-spec retire(pid()) -> ok.
+retire(Keeper) -> gen_server:cast(Keeper, retire).
+
 init({Sup, #{name := Name} = Options}) ->
     process_flag(trap_exit, true),
     logger:set_process_metadata(#{pool => Name}),
@@ -76,6 +87,8 @@ handle_cast({fork, Process}, State) -> {noreply, fork_for(Process, State)};
 handle_cast({kill, Process, Signal}, #state{link = Link, roster = Roster} = State) ->
     ok = pitcrew_hands:kill(Process, Signal, Link, Roster),
     {noreply, State};
+handle_cast(renew, State) -> {noreply, start_next(State)};
+handle_cast(retire, State) -> {noreply, retire_former(State)};
 handle_cast(_, State) -> {noreply, State}.
 
 handle_info({Port, {data, Bytes}}, #state{link = #{port := Port}} = State) ->
@@ -94,6 +107,11 @@ handle_info({timeout, _, {pitcrew_door, Ref}}, #state{link = #{door := Door}} = 
     {noreply, admit({[], pitcrew_door:expired(Ref, Door)}, State)};
 handle_info({timeout, Timer, too_late}, #state{zygote = #zygote{timer = Timer, phase = starting}} = State) ->
     {noreply, too_late(State)};
+handle_info({timeout, Timer, too_late}, #state{next = #zygote{timer = Timer, zid = Zid}, link = Link} = State) ->
+    _ = pitcrew_link:command({kill_zygote, Zid, sigkill}, Link),
+    {noreply, not_renewed(late_error(State), State)};
+handle_info({timeout, _, {last_words, Zid, How}}, #state{next = #zygote{zid = Zid}} = State) ->
+    {noreply, not_renewed(never_ready(How, State), State)};
 handle_info({timeout, _, {last_words, Zid, How}}, #state{zygote = #zygote{zid = Zid}} = State) ->
     {noreply, retry(0, failed(never_ready(How, State), State#state{zygote = none}))};
 handle_info({timeout, _, retry}, State) ->
@@ -136,17 +154,41 @@ open(#state{zygote = none} = State) ->
 open(State) ->
     State.
 
-start_zygote(#state{options = #{start_timeout := Timeout} = Options, link = Link, next_id = Zid} = State) ->
+start_zygote(State) ->
+    case new_zygote(State) of
+        {ok, Zygote, Started} -> Started#state{zygote = Zygote};
+        {error, Error} -> retry(0, failed(Error, State))
+    end.
+
+new_zygote(#state{options = #{start_timeout := Timeout} = Options, link = Link, next_id = Zid} = State) ->
     #{dir := #{instance := Instance}} = Link,
     {Argv, Env, Cd} = pitcrew_python:zygote(Options, Instance),
     case pitcrew_link:command({zygote, Zid, Argv, Env, Cd}, Link) of
         ok ->
             Zygote = #zygote{zid = Zid, timer = timer(Timeout, too_late)},
-            Roster = pitcrew_roster:forget(0, State#state.roster),
-            State#state{zygote = Zygote, next_id = Zid + 1, roster = Roster};
-        {error, Error} ->
-            retry(0, failed(Error, State))
+            {ok, Zygote, State#state{next_id = Zid + 1, roster = pitcrew_roster:forget(0, State#state.roster)}};
+        {error, _} = Error ->
+            Error
     end.
+
+%% Without a zygote that is ready there is nothing to replace: the one that comes next imports everything anew anyhow.
+start_next(#state{zygote = #zygote{phase = ready}, next = none} = State) ->
+    case new_zygote(State) of
+        {ok, Zygote, Started} -> Started#state{next = Zygote};
+        {error, Error} -> not_renewed(Error, State)
+    end;
+start_next(#state{failure = #{} = Error} = State) ->
+    not_renewed(Error, State);
+start_next(State) ->
+    not_renewed(pitcrew_error:new(start_error, "Python is being started at the moment"), State).
+
+not_renewed(Error, State) ->
+    tell({not_renewed, Error}, State),
+    State#state{next = none}.
+
+retire_former(#state{retired = Zids, link = Link} = State) ->
+    _ = [pitcrew_link:command({kill_zygote, Zid, sigkill}, Link) || Zid <- Zids, Link =/= closed],
+    State#state{retired = []}.
 
 timer(infinity, _) -> undefined;
 timer(Timeout, Message) -> erlang:start_timer(Timeout, self(), Message).
@@ -156,11 +198,13 @@ retry(Lifetime, #state{failures = Before} = State) ->
     _ = erlang:start_timer(pitcrew_backoff:delay(Failures), self(), retry),
     State#state{failures = Failures}.
 
-too_late(#state{zygote = #zygote{zid = Zid} = Zygote, options = #{start_timeout := Timeout}, link = Link} = State) ->
+too_late(#state{zygote = #zygote{zid = Zid} = Zygote, link = Link} = State) ->
     _ = pitcrew_link:command({kill_zygote, Zid, sigkill}, Link),
+    failed(late_error(State), State#state{zygote = Zygote#zygote{phase = ending}}).
+
+late_error(#state{options = #{start_timeout := Timeout}} = State) ->
     Format = "Python was not ready ~b ms after its start (option start_timeout)~ts",
-    Error = pitcrew_error:new(start_error, Format, [Timeout, said(State)]),
-    failed(Error, State#state{zygote = Zygote#zygote{phase = ending}}).
+    pitcrew_error:new(start_error, Format, [Timeout, said(State)]).
 
 failed(Error, State) ->
     tell({failed, Error}, State),
@@ -194,11 +238,22 @@ event({fatal, Text}, State) ->
     failed(pitcrew_error:new(start_error, Text), given_up(State));
 event({zygote, Zid, Pid}, #state{zygote = #zygote{zid = Zid} = Zygote} = State) ->
     State#state{zygote = Zygote#zygote{pid = Pid}};
+event({zygote, Zid, Pid}, #state{next = #zygote{zid = Zid} = Zygote} = State) ->
+    State#state{next = Zygote#zygote{pid = Pid}};
+event({ready, Zid, Payload}, #state{next = #zygote{zid = Zid, phase = starting} = Next, zygote = Former, retired = Retired} = State) ->
+    #zygote{zid = Old} = Former,
+    Renewed = State#state{zygote = now_ready(Payload, Next), next = none, retired = [Old | Retired]},
+    tell({renewed, facts(Renewed)}, Renewed),
+    Renewed;
+event({failed, Zid, Payload}, #state{next = #zygote{zid = Zid, phase = starting} = Next} = State) ->
+    stop_timer(Next),
+    not_renewed(pitcrew_error:from_start_report(pitcrew_control:report(Payload)), State);
+event({gone, Zid, _, How}, #state{next = #zygote{zid = Zid, phase = starting} = Next} = State) ->
+    stop_timer(Next),
+    _ = timer(?LAST_WORDS_MS, {last_words, Zid, How}),
+    State#state{next = Next#zygote{phase = ending}};
 event({ready, Zid, Payload}, #state{zygote = #zygote{zid = Zid, phase = starting} = Zygote} = State) ->
-    Start = start_of(pitcrew_control:report(Payload)),
-    stop_timer(Zygote),
-    Ready = Zygote#zygote{phase = ready, start = Start, ready_at = erlang:monotonic_time(millisecond)},
-    introduce(State#state{zygote = Ready, failure = none});
+    introduce(State#state{zygote = now_ready(Payload, Zygote), failure = none});
 event({failed, Zid, Payload}, #state{zygote = #zygote{zid = Zid, phase = starting} = Zygote} = State) ->
     stop_timer(Zygote),
     Error = pitcrew_error:from_start_report(pitcrew_control:report(Payload)),
@@ -226,6 +281,11 @@ event({error, #{message := Message}}, State) ->
 event(_, State) ->
     %% Unknown, or of a zygote that was given up.
     State.
+
+now_ready(Payload, Zygote) ->
+    stop_timer(Zygote),
+    Start = start_of(pitcrew_control:report(Payload)),
+    Zygote#zygote{phase = ready, start = Start, ready_at = erlang:monotonic_time(millisecond)}.
 
 start_of(#{<<"start">> := <<"spawn">>}) -> spawn;
 start_of(_) -> fork.
@@ -272,9 +332,10 @@ given_up(#state{zygote = #zygote{phase = starting} = Zygote} = State) ->
 given_up(State) ->
     State.
 
-port_down(Reason, #state{link = Link, zygote = Zygote, roster = Roster} = State) ->
+port_down(Reason, #state{link = Link, zygote = Zygote, roster = Roster, next = Next} = State) ->
     pitcrew_link:close(Link),
-    Closed = State#state{link = closed, zygote = none, roster = pitcrew_hands:all_killed(Roster)},
+    _ = [not_renewed(pitcrew_error:new(start_error, "the port program ended (~tp)", [Reason]), State) || Next =/= none],
+    Closed = State#state{link = closed, zygote = none, next = none, retired = [], roster = pitcrew_hands:all_killed(Roster)},
     case Zygote of
         #zygote{phase = ready, ready_at = Since} ->
             ?LOG_ERROR("the port program ended (~tp); every worker went with it, and it is started again", [Reason]),

@@ -130,8 +130,8 @@ slots_install(_Slots, _Index, _Channel) -> erlang:nif_error(not_loaded).
 slots_remove(_Slots, _Index) -> erlang:nif_error(not_loaded).
 -spec slots_info(slots()) -> #{size := integer(), installed := integer(), free := integer()}.
 slots_info(_Slots) -> erlang:nif_error(not_loaded).
-%% By the channel's controlling process: no call comes to it any more, as a slot or as a lane. `idle': none is there either. `busy': when the last
-%% one has ended, {pitcrew_channel, Channel, drained} comes; it may come after `idle', too.
+%% No call comes to the channel any more, as a slot or as a lane. `idle': none is there either. `busy': when the last one has ended, its
+%% controlling process is sent {pitcrew_channel, Channel, drained}; it may be after `idle', too.
 -spec drain(channel()) -> idle | busy.
 drain(_Channel) -> erlang:nif_error(not_loaded).
 

@@ -11,7 +11,7 @@
 
 -include("pitcrew_pool.hrl").
 
--export([start_link/1, start/1, child_spec/1, stop/1, stop/2, health/1]).
+-export([start_link/1, start/1, child_spec/1, stop/1, stop/2, reload/1, reload/2, health/1]).
 -export_type([options/0]).
 
 %% `name' (an atom) is required.
@@ -152,19 +152,35 @@ child_id(_) -> ?MODULE.
 -spec health(atom() | pid()) -> map().
 health(Pool) -> pitcrew:health(Pool).
 
+%% @equiv reload(Pool, [])
+-spec reload(atom() | pid()) -> ok | {error, pitcrew_error:t()}.
+reload(Pool) -> reload(Pool, []).
+
+%% @doc Imports the modules of a pool anew and replaces its workers, a quarter of them at a time, by such as have them. No call fails for it: each
+%% worker goes on until its successor is ready, and ends the calls that it has.
+%%
+%% Returns when all calls go to new workers. When the modules cannot be imported any more, the workers stay as they are, and the error says
+%% what Python said. When a new worker cannot start the error says so as well, the old ones go on, and it is tried again. `timeout' (30000)
+%% is how long to wait for either.
+-spec reload(atom() | pid(), #{timeout => timeout()} | [{timeout, timeout()}]) -> ok | {error, pitcrew_error:t()}.
+reload(Pool, Given) -> with_timeout(Given, 30_000, Pool, fun pitcrew_pool_server:reload/2).
+
 %% @doc Stops a pool in an orderly way: it takes no more calls, those that it has go on until they have ended, and then its workers leave.
 %%
 %% What has not ended after `timeout' milliseconds (5000 unless said otherwise) ends as with {@link stop/1}.
 -spec stop(atom() | pid(), #{timeout => timeout()} | [{timeout, timeout()}]) -> ok | {error, pitcrew_error:t()}.
 stop(Pool, Given) ->
-    case pitcrew_options:table(Given, [{timeout, timeout, {value, 5_000}}]) of
+    with_timeout(Given, 5_000, Pool, fun(#pool{sup = Sup} = Entry, Timeout) ->
+        _ = pitcrew_pool_server:drain(Entry, Timeout),
+        stop(Sup)
+    end).
+
+with_timeout(Given, Default, Pool, Then) ->
+    case pitcrew_options:table(Given, [{timeout, timeout, {value, Default}}]) of
         {ok, #{timeout := Timeout}} ->
             case pitcrew_pools:find(Pool) of
-                {ok, Entry} ->
-                    _ = pitcrew_pool_server:drain(Entry, Timeout),
-                    stop(Entry#pool.sup);
-                absent ->
-                    {error, pitcrew_call:no_pool(Pool)}
+                {ok, Entry} -> Then(Entry, Timeout);
+                absent -> {error, pitcrew_call:no_pool(Pool)}
             end;
         {error, _} = Error ->
             Error

@@ -5,7 +5,7 @@
 -module(pitcrew_pool_server).
 -behaviour(gen_server).
 
--export([start_link/2, await/1, ask/2, drain/2]).
+-export([start_link/2, await/1, ask/2, drain/2, reload/2]).
 -export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -32,6 +32,12 @@
     phase = starting :: starting | running | draining,
     starters = [] :: [gen_server:from()],
     stopper = none :: none | gen_server:from(),
+    %% Who waits for the workers to be replaced by such with the modules of today, and who came too late to be one of them.
+    reload = no :: no | importing | rolling,
+    %% Whether there is a zygote whose workers are being replaced.
+    former = false :: boolean(),
+    reloaders = [] :: [gen_server:from()],
+    later_reloaders = [] :: [gen_server:from()],
     failure = none :: none | pitcrew_error:t(),
     status = ok :: pitcrew_pool_info:status(),
     %% Since when each worker has had nothing to do, as far as it was looked at.
@@ -69,6 +75,16 @@ drain(#pool{server = Server}, Timeout) ->
         gen_server:call(Server, {drain, Timeout}, infinity)
     catch
         exit:_ -> down
+    end.
+
+%% @doc Returns when every call goes to a worker that has imported the modules anew, or these cannot be, or the time is over.
+-spec reload(pitcrew_pools:entry(), timeout()) -> ok | {error, pitcrew_error:t()}.
+reload(#pool{name = Name, server = Server}, Timeout) ->
+    try
+        gen_server:call(Server, reload, Timeout)
+    catch
+        exit:{timeout, _} -> {error, pitcrew_error:new(timeout, "the workers were not replaced within ~b ms; that goes on", [Timeout])};
+        exit:_ -> {error, pitcrew_error:new(pool_down, "pool ~tp does not answer", [Name])}
     end.
 
 -spec init({pid(), pitcrew_options:pool()}) -> {ok, #state{}, {continue, subscribe}}.
@@ -112,6 +128,8 @@ handle_call(info, _, State) ->
     {reply, pitcrew_pool_info:info(facts(State)), State};
 handle_call(health, _, State) ->
     {reply, pitcrew_pool_info:health(facts(State)), State};
+handle_call(reload, From, #state{later_reloaders = Later} = State) ->
+    {noreply, next_reload(State#state{later_reloaders = [From | Later]})};
 handle_call({drain, Timeout}, From, State) ->
     {noreply, start_draining(From, Timeout, State)};
 handle_call(_, _, State) ->
@@ -239,7 +257,10 @@ let_go(Index, #state{crew = Crew} = State) ->
     Fewer = pitcrew_crew:want(pitcrew_crew:wanted(Crew) - 1, Crew),
     watch(retire(Index, idle, State#state{crew = pitcrew_crew:leave(Index, Fewer)})).
 
-retire(Index, Why, State) ->
+%% From here on no call comes to it; its process sees to the rest.
+retire(Index, Why, #state{channels = Channels} = State) ->
+    #{Index := Channel} = Channels,
+    _ = pitcrew_nif:drain(Channel),
     _ = [Pid ! {pitcrew_pool, {retire, Why}} || Pid <- pids_of(Index, State)],
     State.
 
@@ -249,6 +270,52 @@ limit(#state{options = #{max_queue := infinity}} = State) ->
 limit(#state{crew = Crew, dispatch = Dispatch, options = #{max_queue := Most, pipeline := Depth} = Options} = State) ->
     Coming = max(0, pitcrew_growth:most(Options) - pitcrew_crew:count(ready, Crew)),
     ok = pitcrew_nif:dispatch_limit(Dispatch, Most + Coming * Depth),
+    State.
+
+%% ---- Workers of another generation, a quarter of them at a time
+
+next_reload(#state{reloaders = [], later_reloaders = [_ | _] = Later, keeper = Keeper} = State) ->
+    ok = pitcrew_keeper:renew(Keeper),
+    State#state{reload = importing, reloaders = Later, later_reloaders = []};
+next_reload(State) ->
+    State.
+
+roll(Python, #state{crew = Crew} = State) ->
+    roll(refill(State#state{python = Python, reload = rolling, former = true, crew = pitcrew_crew:renew(Crew)})).
+
+%% Looked at whenever a worker is ready or gone.
+roll(#state{reload = rolling, crew = Crew} = State) ->
+    case pitcrew_crew:outdated(Crew) of
+        [] ->
+            reloaded(ok, State#state{reload = no});
+        Outdated ->
+            AtOnce = (pitcrew_crew:present(Crew) + 3) div 4 - pitcrew_crew:replacing(Crew),
+            Next = lists:sublist([Index || {Index, ready} <- Outdated], max(0, AtOnce)),
+            lists:foldl(fun replace/2, State, Next)
+    end;
+roll(State) ->
+    State.
+
+replace(Index, #state{crew = Crew} = State) ->
+    case pitcrew_crew:replace(Index, Crew) of
+        none -> State;
+        Replaced -> refill(State#state{crew = Replaced})
+    end.
+
+reloaded(Outcome, #state{reloaders = Reloaders} = State) ->
+    [gen_server:reply(From, Outcome) || From <- Reloaders],
+    next_reload(State#state{reloaders = []}).
+
+%% A zygote stays as long as workers that it has forked.
+let_zygote_go(#state{former = true, keeper = Keeper, crew = Crew} = State) ->
+    case pitcrew_crew:lingering(Crew) of
+        true ->
+            State;
+        false ->
+            ok = pitcrew_keeper:retire(Keeper),
+            State#state{former = false}
+    end;
+let_zygote_go(State) ->
     State.
 
 %% ---- The end: no new calls, and those that there are end first
@@ -274,6 +341,11 @@ drained(State) ->
 
 keeper({up, Python}, State) ->
     open(refill(State#state{python = Python, python_failures = 0}));
+keeper({renewed, Python}, State) ->
+    roll(Python, State);
+keeper({not_renewed, Error}, State) ->
+    %% An earlier one may not have come to its end.
+    roll(reloaded({error, Error}, State#state{reload = rolling}));
 keeper(down, State) ->
     State#state{python = down};
 keeper({failed, Error}, #state{python_failures = Failures} = State) ->
@@ -305,13 +377,10 @@ worker({ready, OsPid, Channel, Tools}, Pid, #state{crew = Crew, channels = Chann
     {Old, Served} = pitcrew_crew:ready(Index, OsPid, erlang:monotonic_time(millisecond), Crew),
     Ready = limit(State#state{crew = Served, channels = Channels#{Index => Channel}, failure = none}),
     _ = [later(pitcrew_backoff:healthy(), {settled, Index, Pid}) || pitcrew_crew:failures(Served) > 0],
-    go_on_if_draining(open(announce(Tools, succeed(Old, Ready))));
-worker({recycle, _}, Pid, #state{crew = Crew, pids = Pids} = State) ->
+    go_on_if_draining(roll(open(announce(Tools, succeed(Old, Ready)))));
+worker({recycle, _}, Pid, #state{pids = Pids} = State) ->
     #{Pid := {_, Index}} = Pids,
-    case pitcrew_crew:replace(Index, Crew) of
-        none -> State;
-        Replaced -> refill(State#state{crew = Replaced})
-    end;
+    replace(Index, State);
 worker({stopped, Reason, Calls}, Pid, State) ->
     {{Monitor, Index}, Pids} = maps:take(Pid, State#state.pids),
     demonitor(Monitor, [flush]),
@@ -323,23 +392,25 @@ worker({stopped, Reason, Calls}, Pid, State) ->
         idle = maps:remove(Index, State#state.idle),
         pids = Pids
     },
-    Told = limit(drained(start_failure(Reason, Emptied))),
+    Told = limit(drained(start_failure(Reason, pitcrew_crew:is_current(Index, State#state.crew), Emptied))),
     case Next of
         {rest, Delay} ->
-            later(Delay, {rested, Index}),
-            refill(Told);
+            later(Delay, {rested, Index});
         _ ->
-            refill(Told)
-    end.
+            ok
+    end,
+    let_zygote_go(roll(refill(Told))).
 
 succeed(none, State) -> State;
+succeed(Old, #state{reload = rolling} = State) -> retire(Old, reload, State);
 succeed(Old, State) -> retire(Old, recycled, State).
 
 go_on_if_draining(#state{phase = draining} = State) -> go_on_draining(State);
 go_on_if_draining(State) -> State.
 
-start_failure({start_failed, Error}, State) -> failed(Error, State);
-start_failure(_, State) -> State.
+start_failure({start_failed, Error}, true, #state{reload = rolling} = State) -> reloaded({error, Error}, failed(Error, State));
+start_failure({start_failed, Error}, _, State) -> failed(Error, State);
+start_failure(_, _, State) -> State.
 
 %% Whoever starts the pool is told and gives up; a pool that ran before goes on trying. What its starter will be told is not logged.
 failed(Error, #state{phase = starting, starters = [], failure = none} = State) ->

@@ -223,7 +223,7 @@ ERL_NIF_TERM nif_slots_remove(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
 ERL_NIF_TERM nif_drain(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     (void)argc;
     struct pc_channel *c;
-    if (!pc_channel_get(env, argv[0], &c) || c->lane == NULL || !pc_channel_is_controller(env, c)) {
+    if (!pc_channel_get(env, argv[0], &c) || c->lane == NULL) {
         return enif_make_badarg(env);
     }
     if (c->slots != NULL) {

@@ -58,6 +58,31 @@ one_that_dies_before_its_successor_is_ready_is_not_started_again_test() ->
     {none, C3} = pitcrew_crew:ready(2, 3, 0, C2),
     ?assertEqual([1, 2], pitcrew_crew:idle(C3)).
 
+%% Its successor's slot may be another worker's successor's by the time it has gone.
+one_that_leaves_slowly_leaves_others_alone_test() ->
+    C1 = pitcrew_crew:replace(0, up(1, up(0, pitcrew_crew:new(2, 2)))),
+    {0, C2} = pitcrew_crew:ready(2, 3, 0, pitcrew_crew:started(2, C1)),
+    {vacant, C3} = pitcrew_crew:stopped(2, {5, 10}, pitcrew_crew:leave(2, pitcrew_crew:want(1, C2))),
+    C4 = pitcrew_crew:replace(1, C3),
+    ?assertEqual([2], pitcrew_crew:empty(C4)),
+    {vacant, C5} = pitcrew_crew:stopped(0, {5, 10}, C4),
+    {1, C6} = pitcrew_crew:ready(2, 3, 0, pitcrew_crew:started(2, C5)),
+    ?assertEqual([2], pitcrew_crew:idle(C6)).
+
+generations_test() ->
+    C1 = pitcrew_crew:renew(up(1, up(0, pitcrew_crew:new(2, 2)))),
+    ?assertEqual([{0, ready}, {1, ready}], pitcrew_crew:outdated(C1)),
+    C2 = pitcrew_crew:started(2, pitcrew_crew:replace(0, C1)),
+    ?assertEqual([{0, succeeded}, {1, ready}], pitcrew_crew:outdated(C2)),
+    ?assertEqual({false, true}, {pitcrew_crew:is_current(0, C2), pitcrew_crew:is_current(2, C2)}),
+    {0, C3} = pitcrew_crew:ready(2, 3, 0, C2),
+    ?assertEqual([{1, ready}], pitcrew_crew:outdated(C3)),
+    ?assert(pitcrew_crew:lingering(C3)),
+    {vacant, C4} = pitcrew_crew:stopped(0, {5, 10}, C3),
+    {restart, C5} = pitcrew_crew:stopped(1, {5, 10}, C4),
+    ?assertEqual([], pitcrew_crew:outdated(C5)),
+    ?assertNot(pitcrew_crew:lingering(C5)).
+
 a_successor_that_fails_is_tried_again_and_the_old_one_stays_test() ->
     C1 = pitcrew_crew:started(1, pitcrew_crew:replace(0, up(0, pitcrew_crew:new(1, 1)))),
     {restart, C2} = pitcrew_crew:stopped(1, {0, 0}, C1),

@@ -284,6 +284,123 @@ a_pool_whose_workers_fail_says_so_and_recovers_test_() ->
         end)
     end).
 
+%% ---- New modules
+
+with_module(Options, Fun) ->
+    pitcrew_test:gated(fun(Base) ->
+        Folder = Base ++ "-modules",
+        ok = file:make_dir(Folder),
+        Write = fun(Text) -> ok = file:write_file(filename:join(Folder, "changing.py"), Text) end,
+        Write(module("1")),
+        Env = #{"PYTHONPATH" => pitcrew_test:fixtures(), "PYTHONDONTWRITEBYTECODE" => "1"},
+        All = pitcrew_test:options(Base, Options#{cd => Folder, tools => ["py_tools", "changing"], env => Env}),
+        {ok, _} = pitcrew:start_pool(All),
+        try
+            Fun(pitcrew_test, Write)
+        after
+            pitcrew_pool:stop(pitcrew_test),
+            file:del_dir_r(Folder)
+        end
+    end).
+
+module(Answer) -> ["from pitcrew import tool\n\n\n@tool\ndef version():\n    return ", Answer, "\n"].
+
+modules_are_imported_anew_and_no_call_fails_test_() ->
+    [
+        test(fun() ->
+            with_module(#{size => 3, pipeline => Depth, start => Start}, fun(Pool, Write) ->
+                ?assertEqual({ok, 1}, pitcrew:call(Pool, version)),
+                Callers = [spawn_monitor(fun() -> call_until_told(Pool) end) || _ <- lists:seq(1, 4)],
+                Before = pitcrew_test:os_pids(Pool),
+                #{zygote := Zygote} = pitcrew:info(Pool),
+                Write(module("2")),
+                ?assertEqual(ok, pitcrew:reload(Pool)),
+                [?assertEqual({ok, 2}, pitcrew:call(Pool, version)) || _ <- lists:seq(1, 20)],
+                ?assertMatch(#{zygote := New} when New =/= Zygote, pitcrew:info(Pool)),
+                ?assertEqual([], pitcrew_processes:wait_gone([Zygote | Before], 10_000)),
+                [Caller ! enough || {Caller, _} <- Callers],
+                [receive {'DOWN', Ref, process, _, Reason} -> ?assertEqual(normal, Reason) end || {_, Ref} <- Callers],
+                ?assertEqual(ok, pitcrew_test:whole(Pool)),
+                %% And again, by two at once.
+                Write(module("3")),
+                Two = [spawn_monitor(fun() -> exit(pitcrew:reload(Pool)) end) || _ <- [1, 2]],
+                [receive {'DOWN', Ref, process, _, Reason} -> ?assertEqual(ok, Reason) end || {_, Ref} <- Two],
+                ?assertEqual({ok, 3}, pitcrew:call(Pool, version))
+            end)
+        end)
+     || {Depth, Start} <- [{1, fork}, {4, fork}, {1, spawn}]
+    ].
+
+modules_that_do_not_import_any_more_leave_everything_as_it_is_test_() ->
+    test(fun() ->
+        with_module(#{size => 2}, fun(Pool, Write) ->
+            Before = pitcrew_test:os_pids(Pool),
+            Write("import nothing_of_that_name\n"),
+            {error, #{kind := start_error, message := Message}} = pitcrew:reload(Pool),
+            ?assertMatch({_, _}, binary:match(Message, <<"nothing_of_that_name">>)),
+            Write("import os\nos._exit(3)\n"),
+            ?assertMatch({error, #{kind := start_error}}, pitcrew:reload(Pool)),
+            ?assertEqual(Before, pitcrew_test:os_pids(Pool)),
+            ?assertEqual({ok, 1}, pitcrew:call(Pool, version)),
+            Write(module("2")),
+            ?assertEqual(ok, pitcrew:reload(Pool)),
+            ?assertEqual({ok, 2}, pitcrew:call(Pool, version))
+        end)
+    end).
+
+new_workers_that_do_not_start_leave_the_old_ones_test_() ->
+    test(fun() ->
+        pitcrew_test:quietly(fun() ->
+            with_module(#{size => 2}, fun(Pool, Write) ->
+                Hook = "from pitcrew import on_worker_start, tool\n@on_worker_start\ndef f():\n    raise RuntimeError('not today')\n",
+                Write(Hook),
+                {error, #{kind := start_error, message := Message}} = pitcrew:reload(Pool),
+                ?assertMatch({_, _}, binary:match(Message, <<"not today">>)),
+                ?assertEqual({ok, 1}, pitcrew:call(Pool, version)),
+                Write(module("2")),
+                ?assertEqual(ok, pitcrew:reload(Pool)),
+                ?assertEqual({ok, 2}, pitcrew:call(Pool, version))
+            end)
+        end)
+    end).
+
+a_busy_worker_ends_its_call_while_others_are_new_test_() ->
+    test(fun() ->
+        with_module(#{size => 2}, fun(Pool, Write) ->
+            Listener = pitcrew_test:listen(),
+            #{zygote := Zygote} = pitcrew:info(Pool),
+            All = meetings(Pool, Listener, 1),
+            Write(module("2")),
+            ?assertEqual(ok, pitcrew:reload(Pool)),
+            [?assertEqual({ok, 2}, pitcrew:call(Pool, version)) || _ <- lists:seq(1, 5)],
+            ?assert(pitcrew_processes:alive(Zygote)),
+            part(All),
+            ?assertEqual([], pitcrew_processes:wait_gone([Zygote], 10_000)),
+            gen_tcp:close(Listener)
+        end)
+    end).
+
+the_former_zygote_or_the_port_dies_meanwhile_test_() ->
+    test(fun() ->
+        pitcrew_test:quietly(fun() ->
+            with_module(#{size => 2}, fun(Pool, Write) ->
+                Listener = pitcrew_test:listen(),
+                #{zygote := Zygote, port := Port} = pitcrew:info(Pool),
+                {[Call], [{Socket, _}]} = meetings(Pool, Listener, 1),
+                ?assertEqual(ok, pitcrew:reload(Pool)),
+                pitcrew_test:kill(Zygote),
+                ?assertMatch({error, #{kind := worker_exit}}, pitcrew:await(Call)),
+                gen_tcp:close(Socket),
+                ?assertEqual({ok, 1}, pitcrew:call(Pool, version)),
+                Write("import os, signal\nos.kill(" ++ integer_to_list(Port) ++ ", signal.SIGKILL)\n" ++ module("2")),
+                ?assertMatch({error, #{kind := start_error}}, pitcrew:reload(Pool)),
+                Write(module("3")),
+                ?assertEqual({ok, 3}, pitcrew:call(Pool, version, [], #{checkout_timeout => 20_000})),
+                gen_tcp:close(Listener)
+            end)
+        end)
+    end).
+
 %% ---- Pools of nobody's, and draining
 
 a_pool_of_nobodys_outlives_its_starter_and_stops_when_told_test_() ->
