@@ -32,12 +32,7 @@
     phase = starting :: starting | running | draining,
     starters = [] :: [gen_server:from()],
     stopper = none :: none | gen_server:from(),
-    %% Who waits for the workers to be replaced by such with the modules of today, and who came too late to be one of them.
-    reload = no :: no | importing | rolling,
-    %% Whether there is a zygote whose workers are being replaced.
-    former = false :: boolean(),
-    reloaders = [] :: [gen_server:from()],
-    later_reloaders = [] :: [gen_server:from()],
+    reload = pitcrew_reload:new() :: pitcrew_reload:reload(),
     failure = none :: none | pitcrew_error:t(),
     status = ok :: pitcrew_pool_info:status(),
     %% Since when each worker has had nothing to do, as far as it was looked at.
@@ -128,8 +123,8 @@ handle_call(info, _, State) ->
     {reply, pitcrew_pool_info:info(facts(State)), State};
 handle_call(health, _, State) ->
     {reply, pitcrew_pool_info:health(facts(State)), State};
-handle_call(reload, From, #state{later_reloaders = Later} = State) ->
-    {noreply, next_reload(State#state{later_reloaders = [From | Later]})};
+handle_call(reload, From, #state{reload = Reload} = State) ->
+    {noreply, act(pitcrew_reload:request(From, Reload), State)};
 handle_call({drain, Timeout}, From, State) ->
     {noreply, start_draining(From, Timeout, State)};
 handle_call(_, _, State) ->
@@ -272,51 +267,29 @@ limit(#state{crew = Crew, dispatch = Dispatch, options = #{max_queue := Most, pi
     ok = pitcrew_nif:dispatch_limit(Dispatch, Most + Coming * Depth),
     State.
 
-%% ---- Workers of another generation, a quarter of them at a time
+%% ---- New modules
 
-next_reload(#state{reloaders = [], later_reloaders = [_ | _] = Later, keeper = Keeper} = State) ->
+act({Actions, Reload}, State) -> lists:foldl(fun act_on/2, State#state{reload = Reload}, Actions).
+
+act_on(renew, #state{keeper = Keeper} = State) ->
     ok = pitcrew_keeper:renew(Keeper),
-    State#state{reload = importing, reloaders = Later, later_reloaders = []};
-next_reload(State) ->
+    State;
+act_on(retire, #state{keeper = Keeper} = State) ->
+    ok = pitcrew_keeper:retire(Keeper),
+    State;
+act_on({replace, Index}, State) ->
+    replace(Index, State);
+act_on({reply, From, Outcome}, State) ->
+    gen_server:reply(From, Outcome),
     State.
 
-roll(Python, #state{crew = Crew} = State) ->
-    roll(refill(State#state{python = Python, reload = rolling, former = true, crew = pitcrew_crew:renew(Crew)})).
-
-%% Looked at whenever a worker is ready or gone.
-roll(#state{reload = rolling, crew = Crew} = State) ->
-    case pitcrew_crew:outdated(Crew) of
-        [] ->
-            reloaded(ok, State#state{reload = no});
-        Outdated ->
-            AtOnce = (pitcrew_crew:present(Crew) + 3) div 4 - pitcrew_crew:replacing(Crew),
-            Next = lists:sublist([Index || {Index, ready} <- Outdated], max(0, AtOnce)),
-            lists:foldl(fun replace/2, State, Next)
-    end;
-roll(State) ->
-    State.
+go_on_reloading(#state{reload = Reload, crew = Crew} = State) -> act(pitcrew_reload:step(Crew, Reload), State).
 
 replace(Index, #state{crew = Crew} = State) ->
     case pitcrew_crew:replace(Index, Crew) of
         none -> State;
         Replaced -> refill(State#state{crew = Replaced})
     end.
-
-reloaded(Outcome, #state{reloaders = Reloaders} = State) ->
-    [gen_server:reply(From, Outcome) || From <- Reloaders],
-    next_reload(State#state{reloaders = []}).
-
-%% A zygote stays as long as workers that it has forked.
-let_zygote_go(#state{former = true, keeper = Keeper, crew = Crew} = State) ->
-    case pitcrew_crew:lingering(Crew) of
-        true ->
-            State;
-        false ->
-            ok = pitcrew_keeper:retire(Keeper),
-            State#state{former = false}
-    end;
-let_zygote_go(State) ->
-    State.
 
 %% ---- The end: no new calls, and those that there are end first
 
@@ -341,11 +314,11 @@ drained(State) ->
 
 keeper({up, Python}, State) ->
     open(refill(State#state{python = Python, python_failures = 0}));
-keeper({renewed, Python}, State) ->
-    roll(Python, State);
-keeper({not_renewed, Error}, State) ->
-    %% An earlier one may not have come to its end.
-    roll(reloaded({error, Error}, State#state{reload = rolling}));
+keeper({renewed, Python}, #state{reload = Reload, crew = Crew} = State) ->
+    Renewed = State#state{python = Python, crew = pitcrew_crew:renew(Crew), reload = pitcrew_reload:renewed(Reload)},
+    go_on_reloading(refill(Renewed));
+keeper({not_renewed, Error}, #state{reload = Reload} = State) ->
+    go_on_reloading(act(pitcrew_reload:not_renewed(Error, Reload), State));
 keeper(down, State) ->
     State#state{python = down};
 keeper({failed, Error}, #state{python_failures = Failures} = State) ->
@@ -377,7 +350,7 @@ worker({ready, OsPid, Channel, Tools}, Pid, #state{crew = Crew, channels = Chann
     {Old, Served} = pitcrew_crew:ready(Index, OsPid, erlang:monotonic_time(millisecond), Crew),
     Ready = limit(State#state{crew = Served, channels = Channels#{Index => Channel}, failure = none}),
     _ = [later(pitcrew_backoff:healthy(), {settled, Index, Pid}) || pitcrew_crew:failures(Served) > 0],
-    go_on_if_draining(roll(open(announce(Tools, succeed(Old, Ready)))));
+    go_on_if_draining(go_on_reloading(open(announce(Tools, succeed(Old, Ready)))));
 worker({recycle, _}, Pid, #state{pids = Pids} = State) ->
     #{Pid := {_, Index}} = Pids,
     replace(Index, State);
@@ -399,16 +372,20 @@ worker({stopped, Reason, Calls}, Pid, State) ->
         _ ->
             ok
     end,
-    let_zygote_go(roll(refill(Told))).
+    go_on_reloading(refill(Told)).
 
 succeed(none, State) -> State;
-succeed(Old, #state{reload = rolling} = State) -> retire(Old, reload, State);
-succeed(Old, State) -> retire(Old, recycled, State).
+succeed(Old, #state{reload = Reload} = State) ->
+    case pitcrew_reload:is_rolling(Reload) of
+        true -> retire(Old, reload, State);
+        false -> retire(Old, recycled, State)
+    end.
 
 go_on_if_draining(#state{phase = draining} = State) -> go_on_draining(State);
 go_on_if_draining(State) -> State.
 
-start_failure({start_failed, Error}, true, #state{reload = rolling} = State) -> reloaded({error, Error}, failed(Error, State));
+start_failure({start_failed, Error}, true, #state{reload = Reload} = State) ->
+    act(pitcrew_reload:start_failed(Error, Reload), failed(Error, State));
 start_failure({start_failed, Error}, _, State) -> failed(Error, State);
 start_failure(_, _, State) -> State.
 
