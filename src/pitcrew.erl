@@ -9,10 +9,30 @@
 -export([call/2, call/3, call/4, bytes/1, tools/1, info/1, health/1]).
 -export([start_pool/1, stop_pool/1, stop_pool/2, reload/1, reload/2]).
 -export([async/2, async/3, async/4, await/1, await/2, cancel/1]).
--export_type([pool/0, tool/0, args/0, call_options/0, bytes/0, async/0]).
+-export([session/2, session/3, start_session/2, start_session/3, stop_session/1, attribute/2, attribute/3, value/1, value/2]).
+-export_type([pool/0, target/0, session/0, session_options/0, ref/0, tool/0, args/0, call_options/0, bytes/0, async/0]).
 
 %% The name of a pool, or the pid that {@link pitcrew_pool:start_link/1} returned.
 -type pool() :: atom() | pid().
+%% What a call is made to: a pool; a session, or its pool and its name; an object that stays in a worker.
+-type target() :: pool() | session() | {pool(), Name :: term()} | ref().
+-type session() :: pitcrew_sessions:session().
+%% An object in a worker, as a tool returned it with `pitcrew.ref', or because of the option `ref'. `type' is what Python calls its class.
+-type ref() :: #{
+    '__struct__' := 'Elixir.Pitcrew.Ref', handle := pitcrew_nif:ref(), pool := atom(), type := binary()
+}.
+%% See {@link start_session/3}.
+-type session_options() ::
+    #{
+        exclusive => boolean(),
+        ttl => timeout(),
+        on_worker_exit => error | restart,
+        on_start => {tool(), args()} | nil,
+        owner => pid() | nil,
+        timeout => timeout(),
+        checkout_timeout => timeout()
+    }
+    | [{atom(), term()}].
 -type tool() :: binary() | atom().
 %% Positional arguments, keyword arguments, or both.
 -type args() :: list() | map() | {list(), map()}.
@@ -23,7 +43,8 @@
 %% `retry' counts only for tools that are declared idempotent, and only after the worker died.
 %% `binaries' says what a binary is in Python, `nil' which atom is None. With `bytes => tagged' Python's bytes come back as
 %% {@link bytes/1} makes them. A map whose keys Python calls equal (1, 1.0 and true; <<"a">> and a) is an error, or with
-%% `keys => strict' arrives as a pitcrew.Map, which keeps them apart and comes back equal.
+%% `keys => strict' arrives as a pitcrew.Map, which keeps them apart and comes back equal. With `ref => true' the result stays in the
+%% worker, and a {@link ref()} comes back, as if the tool had returned `pitcrew.ref(result)'.
 -type call_options() ::
     #{
         timeout => timeout(),
@@ -35,7 +56,8 @@
         bytes => plain | tagged,
         nil => nil | undefined,
         copy_binaries => boolean(),
-        keys => dict | strict
+        keys => dict | strict,
+        ref => boolean()
     }
     | [{atom(), term()}].
 %% A call that was started by {@link async/4}, for this node.
@@ -43,11 +65,11 @@
 -opaque bytes() :: #{'__struct__' := 'Elixir.Pitcrew.Bytes', data := binary()}.
 
 %% @equiv call(Pool, Tool, [], [])
--spec call(pool(), tool()) -> {ok, term()} | {error, pitcrew_error:t()}.
+-spec call(target(), tool()) -> {ok, term()} | {error, pitcrew_error:t()}.
 call(Pool, Tool) -> pitcrew_call:run(Pool, Tool, [], []).
 
 %% @equiv call(Pool, Tool, Args, [])
--spec call(pool(), tool(), args()) -> {ok, term()} | {error, pitcrew_error:t()}.
+-spec call(target(), tool(), args()) -> {ok, term()} | {error, pitcrew_error:t()}.
 call(Pool, Tool, Args) -> pitcrew_call:run(Pool, Tool, Args, []).
 
 %% @doc Calls a tool and waits for its result.
@@ -59,16 +81,19 @@ call(Pool, Tool, Args) -> pitcrew_call:run(Pool, Tool, Args, []).
 %% {error, #{kind := tool_error, type := <<"TypeError">>}} = pitcrew:call(py, add, [1, <<"x">>]).
 %% '''
 %%
+%% To a session the call goes to the session's worker; to a {@link ref()} it is a call of a method of that object, in the worker
+%% that has it. So are references in the arguments: the call goes to their worker, where they are the objects themselves.
+%%
 %% Times are in milliseconds. Never raises because of what Python does, and leaves nothing in the mailbox of the caller.
--spec call(pool(), tool(), args(), call_options()) -> {ok, term()} | {error, pitcrew_error:t()}.
+-spec call(target(), tool(), args(), call_options()) -> {ok, term()} | {error, pitcrew_error:t()}.
 call(Pool, Tool, Args, Options) -> pitcrew_call:run(Pool, Tool, Args, Options).
 
 %% @equiv async(Pool, Tool, [], [])
--spec async(pool(), tool()) -> async().
+-spec async(target(), tool()) -> async().
 async(Pool, Tool) -> pitcrew_async:start(Pool, Tool, [], []).
 
 %% @equiv async(Pool, Tool, Args, [])
--spec async(pool(), tool(), args()) -> async().
+-spec async(target(), tool(), args()) -> async().
 async(Pool, Tool, Args) -> pitcrew_async:start(Pool, Tool, Args, []).
 
 %% @doc Starts a call and returns at once.
@@ -80,7 +105,7 @@ async(Pool, Tool, Args) -> pitcrew_async:start(Pool, Tool, Args, []).
 %%
 %% The call, and its `timeout', begin now. Any process may await or cancel it. It ends with the process that started it,
 %% as `on_caller_exit' says; a result that nobody takes is kept for as long.
--spec async(pool(), tool(), args(), call_options()) -> async().
+-spec async(target(), tool(), args(), call_options()) -> async().
 async(Pool, Tool, Args, Options) -> pitcrew_async:start(Pool, Tool, Args, Options).
 
 %% @equiv await(Call, infinity)
@@ -108,6 +133,75 @@ await(Call, Timeout) -> pitcrew_async:await(Call, Timeout).
 %% (`pipeline'). A call that has ended is left alone, and its result may still be awaited.
 -spec cancel(async()) -> ok.
 cancel(Call) -> pitcrew_async:cancel(Call).
+
+%% @equiv session(Pool, Fun, [])
+-spec session(pool(), fun((session()) -> T)) -> {ok, T} | {error, pitcrew_error:t()}.
+session(Pool, Fun) -> session(Pool, Fun, []).
+
+%% @doc Runs a fun with a session, which ends with it.
+%%
+%% ```
+%% {ok, 3} = pitcrew:session(py, fun(S) ->
+%%     {ok, nil} = pitcrew:call(S, remember, [<<"a">>, 1]),
+%%     {ok, nil} = pitcrew:call(S, remember, [<<"b">>, 2]),
+%%     {ok, Sum} = pitcrew:call(S, sum),
+%%     Sum
+%% end).
+%% '''
+%%
+%% Calls of a session go to the same worker, where `pitcrew.session.state' is a dict of the session's own. See {@link start_session/3}
+%% for the options.
+-spec session(pool(), fun((session()) -> T), session_options()) -> {ok, T} | {error, pitcrew_error:t()}.
+session(Pool, Fun, Options) when is_function(Fun, 1) ->
+    case pitcrew_options:session(Options) of
+        {ok, Checked} -> pitcrew_session:run(Pool, Fun, Checked);
+        {error, _} = Error -> Error
+    end.
+
+%% @equiv start_session(Pool, Name, [])
+-spec start_session(pool(), Name :: term()) -> {ok, session()} | {error, pitcrew_error:t()}.
+start_session(Pool, Name) -> start_session(Pool, Name, []).
+
+%% @doc Starts a session with a name: any process may call it as `{Pool, Name}'. With `nil' or `undefined' it has none.
+%%
+%% <ul>
+%% <li>`ttl' (infinity): milliseconds after which it ends when it is not used; a call that runs is use</li>
+%% <li>`owner': the process that it ends with, by default the one that starts it; `nil' for none</li>
+%% <li>`exclusive' (false): it has its worker for itself, which takes no other calls as long; others share theirs. It waits for one, at most
+%%   `checkout_timeout'</li>
+%% <li>`on_start': a tool and its arguments, called before any other call; if that fails the session does not start</li>
+%% <li>`on_worker_exit': what becomes of it when its worker dies. With `error' every call says so from then on; with `restart' it begins
+%%   again in another worker, with an empty state and `on_start'</li>
+%% <li>`timeout', `checkout_timeout': of the call with which it begins, by default the pool's</li>
+%% </ul>
+-spec start_session(pool(), Name :: term(), session_options()) -> {ok, session()} | {error, pitcrew_error:t()}.
+start_session(Pool, Name, Options) ->
+    case pitcrew_options:session(Options) of
+        {ok, Checked} when Name =:= nil; Name =:= undefined -> pitcrew_sessions:start(Pool, none, Checked);
+        {ok, Checked} -> pitcrew_sessions:start(Pool, {name, Name}, Checked);
+        {error, _} = Error -> Error
+    end.
+
+%% @doc Ends a session. Its calls are refused from then on, those that wait are ended, and those that run go on; then its worker drops what
+%% it kept.
+-spec stop_session(session() | {pool(), Name :: term()}) -> ok | {error, pitcrew_error:t()}.
+stop_session(Session) -> pitcrew_sessions:stop(Session).
+
+%% @equiv attribute(Ref, Name, [])
+-spec attribute(ref(), tool()) -> {ok, term()} | {error, pitcrew_error:t()}.
+attribute(Ref, Name) -> attribute(Ref, Name, []).
+
+%% @doc An attribute of an object in a worker. Names that begin with an underscore are refused, as those of methods are.
+-spec attribute(ref(), tool(), call_options()) -> {ok, term()} | {error, pitcrew_error:t()}.
+attribute(#{'__struct__' := 'Elixir.Pitcrew.Ref'} = Ref, Name, Options) -> pitcrew_call:run(Ref, {attribute, Name}, [], Options).
+
+%% @equiv value(Ref, [])
+-spec value(ref()) -> {ok, term()} | {error, pitcrew_error:t()}.
+value(Ref) -> value(Ref, []).
+
+%% @doc A copy of an object in a worker, if it is one that can be sent.
+-spec value(ref(), call_options()) -> {ok, term()} | {error, pitcrew_error:t()}.
+value(#{'__struct__' := 'Elixir.Pitcrew.Ref'} = Ref, Options) -> pitcrew_call:run(Ref, value_of_object, [], Options).
 
 %% @doc Marks a binary that is to arrive in Python as `bytes', whatever the option `binaries' says.
 %%

@@ -14,7 +14,7 @@
 -define(CANCELLED, 1).
 -define(ENDED, 2).
 
--spec start(pitcrew:pool(), pitcrew:tool(), pitcrew:args(), pitcrew:call_options()) -> call().
+-spec start(pitcrew:target(), pitcrew:tool(), pitcrew:args(), pitcrew:call_options()) -> call().
 start(Pool, Tool, Args, Options) ->
     Starter = self(),
     State = atomics:new(1, []),

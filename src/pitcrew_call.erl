@@ -4,19 +4,24 @@
 %% call stays in the caller's mailbox; no deadline is later than the caller's own.
 -module(pitcrew_call).
 
--export([run/4, no_pool/1, facts/2, on_caller_exit/2]).
+-export([run/4, run_at/4, no_pool/1, facts/2, on_caller_exit/2]).
 
 -include("pitcrew_pool.hrl").
+-include("pitcrew_session.hrl").
 
 -record(job, {
     pool :: #pool{},
+    %% Where it may run: anywhere, where an object is, in a session, or where a session begins.
+    aim = any :: aim(),
     tool :: binary(),
+    %% Its name for people.
+    id :: binary(),
     args :: list(),
     kwargs :: map() | nil,
     %% With the protocol json: what is sent instead.
     texts = nil :: pitcrew_call_json:texts() | nil,
     codec :: pitcrew_nif:codec_opts(),
-    meta :: #{keys := strict} | nil,
+    meta :: map() | nil,
     %% Monotonic milliseconds.
     deadline :: integer() | infinity,
     %% Milliseconds, as given: for messages, and per attempt.
@@ -36,26 +41,75 @@
     ref = nil :: reference() | nil
 }).
 
+-type aim() :: any | {ref, pitcrew_nif:ref()} | {session, #place{}} | {tenant, pitcrew_nif:tenant()}.
 -type result() :: {ok, term()} | {error, pitcrew_error:t()}.
 
--spec run(pitcrew:pool(), pitcrew:tool(), pitcrew:args(), pitcrew:call_options()) -> result().
-run(Name, Tool, Args, Options) ->
-    Started = erlang:monotonic_time(),
+-spec run(pitcrew:target(), pitcrew:tool(), pitcrew:args(), pitcrew:call_options()) -> result().
+run(Name, Tool, Args, Options) when is_atom(Name); is_pid(Name) ->
     case pitcrew_pools:find(Name) of
-        {ok, #pool{name = PoolName, defaults = Defaults} = Pool} ->
+        {ok, Pool} ->
             Id = tool_id(Tool),
-            Checked = pitcrew_options:call(Options, Defaults),
-            Told = #{pool => PoolName, tool_id => Id, protocol => protocol(Checked, Defaults)},
-            started(Pool, Started, Told),
-            {Result, Job} =
-                case prepare(Pool, Id, Args, Checked, Started) of
-                    {ok, New} -> attempt(New);
-                    {error, _} = Error -> {Error, nil}
-                end,
-            finished(Pool, Started, Told, Result, Job);
+            perform(Pool, any, {Id, Id, Args, Options}, nil);
         absent ->
             {error, no_pool(Name)}
+    end;
+run(#{'__struct__' := 'Elixir.Pitcrew.Ref', pool := Name, handle := Handle, type := Type} = Ref, Method, Args, Options) ->
+    case pitcrew_pools:find(Name) of
+        {ok, Pool} ->
+            {Tool, What, Rest} = on_object(Method),
+            Id = <<Type/binary, $., What/binary>>,
+            perform(Pool, {ref, Handle}, {Tool, Id, first([Ref | Rest], Args), Options}, nil);
+        absent ->
+            {error, no_pool(Name)}
+    end;
+run(Target, Tool, Args, Options) ->
+    case pitcrew_sessions:find(Target) of
+        {ok, Pool, #place{no = No} = Place} ->
+            Id = tool_id(Tool),
+            ok = pitcrew_session:use(Place),
+            Result = perform(Pool, {session, Place}, {Id, Id, Args, Options}, No),
+            ok = pitcrew_session:use(Place),
+            Result;
+        {error, _} = Error ->
+            Error
     end.
+
+%% @doc The same, with a pool that was found already, for a session that begins.
+-spec run_at(#pool{}, aim(), pos_integer(), {pitcrew:tool(), pitcrew:args(), pitcrew:call_options()}) -> result().
+run_at(Pool, Aim, Session, {Tool, Args, Options}) ->
+    Id = tool_id(Tool),
+    perform(Pool, Aim, {Id, Id, Args, Options}, Session).
+
+%% The tool that calls a method, reads an attribute, or gives the object itself, and what stands in front of its arguments.
+on_object({attribute, Name}) -> {<<"pitcrew.attribute">>, tool_id(Name), [tool_id(Name)]};
+on_object(value_of_object) -> {<<"pitcrew.value">>, <<"value">>, []};
+on_object(Method) -> {<<"pitcrew.method">>, tool_id(Method), [tool_id(Method)]}.
+
+first(First, Args) when is_list(Args) -> First ++ Args;
+first(First, {Args, Kwargs}) when is_list(Args) -> {First ++ Args, Kwargs};
+first(First, Args) when is_map(Args) -> {First, Args};
+first(_, Args) -> Args.
+
+perform(#pool{name = PoolName, defaults = Defaults} = Pool, Aim, {Tool, Id, Args, Options}, Session) ->
+    Started = erlang:monotonic_time(),
+    Checked = for_session(Session, pitcrew_options:call(Options, Defaults)),
+    Told = #{pool => PoolName, tool_id => Id, protocol => protocol(Checked, Defaults)},
+    started(Pool, Started, Told),
+    {Result, Job} =
+        case prepare(Pool, {Aim, Tool, Id}, Args, Checked, Started) of
+            {ok, New} -> attempt(New);
+            {error, _} = Error -> {Error, nil}
+        end,
+    finished(Pool, Started, Told, Result, Job).
+
+%% The worker is told whose call it is.
+for_session(nil, Checked) -> Checked;
+for_session(_, {ok, #{protocol := json}}) -> {error, no_json("a session's calls")};
+for_session(No, {ok, #{meta := nil} = Options}) -> {ok, Options#{meta := #{session => No}}};
+for_session(No, {ok, #{meta := Meta} = Options}) -> {ok, Options#{meta := Meta#{session => No}}};
+for_session(_, {error, _} = Error) -> Error.
+
+no_json(What) -> pitcrew_error:new(invalid_option, "~ts need the protocol msgpack: JSON has no place for what they carry", [What]).
 
 -spec no_pool(term()) -> pitcrew_error:t().
 no_pool(Name) ->
@@ -66,12 +120,18 @@ no_pool(Name) ->
     end.
 
 %% @doc What an error says of a call that has not begun.
--spec facts(pitcrew:pool(), pitcrew:tool()) -> #{tool := binary(), pool => atom()}.
+-spec facts(pitcrew:target(), pitcrew:tool()) -> #{tool := binary(), pool => atom()}.
 facts(Pool, Tool) when is_atom(Pool) -> #{tool => tool_id(Tool), pool => Pool};
+facts(#{pool := Pool}, Tool) -> facts(Pool, Tool);
+facts({Pool, _}, Tool) -> facts(Pool, Tool);
 facts(_, Tool) -> #{tool => tool_id(Tool)}.
 
 %% @doc What is to become of a call with such options when its caller dies.
--spec on_caller_exit(pitcrew:pool(), pitcrew:call_options()) -> cancel | finish.
+-spec on_caller_exit(pitcrew:target(), pitcrew:call_options()) -> cancel | finish.
+on_caller_exit(#{pool := Name}, Options) ->
+    on_caller_exit(Name, Options);
+on_caller_exit({Name, _}, Options) ->
+    on_caller_exit(Name, Options);
 on_caller_exit(Name, Options) ->
     case pitcrew_pools:find(Name) of
         {ok, #pool{defaults = Defaults}} ->
@@ -90,13 +150,17 @@ tool_id(Tool) -> unicode:characters_to_binary(io_lib:format("~tp", [Tool])).
 protocol({ok, #{protocol := Protocol}}, _) -> Protocol;
 protocol({error, _}, #{protocol := Protocol}) -> Protocol.
 
-prepare(Pool, Tool, Args, {ok, Options}, Started) ->
+prepare(_, {{ref, _}, _, _}, _, {ok, #{protocol := json}}, _) ->
+    {error, no_json("calls of an object's methods")};
+prepare(Pool, {Aim, Tool, Id}, Args, {ok, Options}, Started) ->
     #{timeout := Timeout, checkout_timeout := Checkout, retry := Retry, codec := Codec, meta := Meta, protocol := Protocol} =
         Options,
     #{on_caller_exit := OnExit} = Options,
     Job = #job{
         pool = Pool,
+        aim = Aim,
         tool = Tool,
+        id = Id,
         args = [],
         kwargs = nil,
         codec = Codec,
@@ -132,24 +196,54 @@ arguments(Other, _) ->
 
 %% One attempt: a slot, an exchange, and what follows from its outcome. Where no slot is free, or none is ever claimed, the call is handed on
 %% with its frame ready.
-attempt(#job{pool = #pool{is_pipelined = true}} = Job) ->
-    hand_over(Job);
-attempt(#job{pool = #pool{slots = Slots} = Pool} = Job) ->
+attempt(#job{aim = any, pool = #pool{is_pipelined = true, dispatch = Dispatch}} = Job) ->
+    hand_over(Dispatch, Job);
+attempt(#job{aim = any, pool = #pool{slots = Slots, dispatch = Dispatch} = Pool} = Job) ->
     case pitcrew_nif:claim(Slots) of
         {ok, Channel, Index} ->
             Held = Job#job{worker = pitcrew_pools:worker_pid(Pool, Index)},
             conclude(exchange(Channel, Held), Held);
         busy ->
-            hand_over(Job)
+            hand_over(Dispatch, Job)
+    end;
+attempt(#job{aim = {session, #place{at = {tenant, Tenant}}}, pool = #pool{dispatch = Dispatch}} = Job) ->
+    hand_over({Dispatch, Tenant}, Job);
+attempt(#job{aim = {session, #place{at = {lost, Error}}}} = Job) ->
+    {{error, Error}, Job};
+attempt(#job{aim = {session, #place{at = moving} = Place}} = Job) ->
+    follow(Place, none, Job);
+attempt(#job{aim = {_, Target}, pool = #pool{dispatch = Dispatch}} = Job) ->
+    hand_over({Dispatch, Target}, Job).
+
+%% The session's worker is gone. The pool may be another by now.
+follow(#place{} = Place, Seen, #job{deadline = Deadline, pool = #pool{sup = Sup}} = Job) ->
+    case pitcrew_session:moved(Place, Seen, Deadline) of
+        {ok, Tenant} ->
+            case pitcrew_pools:find(Sup) of
+                {ok, Pool} -> attempt(Job#job{pool = Pool, aim = {session, Place#place{at = {tenant, Tenant}}}});
+                absent -> {{error, pitcrew_error:new(pool_down, "the pool went down before the call")}, Job}
+            end;
+        timeout ->
+            {{error, timeout_error(Job, "while its session looked for another worker")}, Job};
+        {error, _} = Error ->
+            {Error, Job}
     end.
 
-hand_over(#job{pool = #pool{dispatch = Dispatch, max_frame = Max}, codec = Codec} = Job) ->
+hand_over(Way, #job{pool = #pool{max_frame = Max}, codec = Codec} = Job) ->
     #job{deadline = Deadline, checkout_timeout = Timeout, on_caller_exit = OnExit} = Job,
-    handed_over(pitcrew_pipeline:exchange(Dispatch, {request(Job), Codec, Max, OnExit}, {Deadline, Timeout}), Job).
+    handed_over(pitcrew_pipeline:exchange(Way, {request(Job), Codec, Max, OnExit}, {Deadline, Timeout}), Job).
 
 request(#job{texts = nil, tool = Tool, args = Args, kwargs = Kwargs, meta = Meta}) -> {msgpack, Tool, Args, Kwargs, Meta};
 request(#job{texts = {Tool, Args, Kwargs}}) -> {json, Tool, Args, Kwargs}.
 
+handed_over({done, _, _, _, {gone, Reason}}, Job) ->
+    gone(Reason, Job);
+handed_over(gone, Job) ->
+    gone(interrupted, Job);
+handed_over(foreign, #job{aim = {ref, _}} = Job) ->
+    {{error, pitcrew_error:new(bad_ref, "the object belongs to another pool than the call is for")}, Job};
+handed_over(foreign, Job) ->
+    gone(interrupted, Job);
 handed_over({done, _, _, _, unstarted}, Job) ->
     case pitcrew_deadline:left(Job#job.deadline) of
         0 -> {{error, timeout_error(Job, "before a worker could take it")}, Job};
@@ -169,9 +263,19 @@ handed_over(checkout_timeout, Job) ->
 handed_over({error, _} = Refused, Job) ->
     conclude(Refused, Job).
 
+%% The only worker that could have run it is no more, or is about to be; it has not begun.
+gone(_, #job{aim = {session, #place{at = {tenant, Tenant}} = Place}} = Job) ->
+    follow(Place, Tenant, Job);
+gone(_, #job{aim = {ref, _}} = Job) ->
+    {{error, pitcrew_error:new(bad_ref, "the object is gone: the worker that had it has ended")}, Job};
+gone(Reason, #job{aim = {tenant, _}, id = Id} = Job) ->
+    {{error, pitcrew_error:from_exit(Reason, [" before the call of ", Id])}, Job}.
+
 worker_pid(nil, _) -> nil;
 worker_pid(Index, #job{pool = Pool}) -> pitcrew_pools:worker_pid(Pool, Index).
 
+checkout_error(#job{aim = {Aim, _}, checkout_timeout = Timeout}) when Aim =/= tenant ->
+    {error, pitcrew_error:new(checkout_timeout, "the worker that the call must run in was busy for ~b ms", [Timeout])};
 checkout_error(#job{checkout_timeout = Timeout}) ->
     {error, pitcrew_error:new(checkout_timeout, "no worker became free within ~b ms", [Timeout])}.
 
@@ -298,6 +402,11 @@ conclude(poisoned, Job) ->
         0 -> {{error, timeout_error(Job, "before a worker could take it")}, Job};
         _ -> attempt(Job)
     end;
+conclude({error, #{ref := Ref}}, #job{aim = any} = Job) ->
+    %% To the worker that has the object.
+    attempt(Job#job{aim = {ref, Ref}});
+conclude({error, #{ref := _, path := Path}}, #job{aim = {Aim, _}} = Job) ->
+    {{error, (pitcrew_error:new(bad_ref, elsewhere(Aim)))#{path => Path}}, Job};
 conclude({error, #{struct := _} = Refused}, #job{args = Args, kwargs = Kwargs} = Job) ->
     %% A struct that the codec does not know: what the arguments become with Pitcrew.Encoder is tried once.
     case pitcrew_structs:encoded([{[args], Args}, {[kwargs], Kwargs}], Refused) of
@@ -307,10 +416,17 @@ conclude({error, #{struct := _} = Refused}, #job{args = Args, kwargs = Kwargs} =
 conclude({error, Refused}, Job) ->
     {{error, pitcrew_error:from_codec(Refused)}, Job}.
 
+elsewhere(ref) -> "the objects that the call refers to are in two workers, and it can run in one only";
+elsewhere(_) -> "the object that the call refers to is in another worker than its session".
+
 answered({reply, PythonNs, BytesIn, Term}, Job) ->
     {{ok, Term}, count(PythonNs, BytesIn, Job)};
 answered({fault, PythonNs, BytesIn, Fault}, Job) ->
     {{error, pitcrew_error:from_fault(Fault)}, count(PythonNs, BytesIn, Job)};
+answered({frame, Kind, PythonNs, BytesIn, Bytes, Lease}, #job{codec = Codec} = Job) ->
+    %% The lease is for this answer only.
+    {Result, After} = answered({frame, Kind, PythonNs, BytesIn, Bytes}, Job#job{codec = Codec#{lease => Lease}}),
+    {Result, After#job{codec = Codec}};
 answered({frame, Kind, PythonNs, BytesIn, Bytes}, #job{codec = Codec} = Job) ->
     %% As much as a binary of a large answer may keep alive: see pitcrew_pool.
     Share = Codec#{share_least => max(64, byte_size(Bytes) div 16)},
@@ -331,7 +447,7 @@ answered({exit, pool_down}, Job) ->
 answered({exit, Reason}, Job) ->
     case may_retry(Job) of
         true -> attempt(Job#job{retries = Job#job.retries - 1, retried = Job#job.retried + 1});
-        false -> {{error, pitcrew_error:from_exit(Reason, [" during the call of ", Job#job.tool])}, Job}
+        false -> {{error, pitcrew_error:from_exit(Reason, [" during the call of ", Job#job.id])}, Job}
     end.
 
 may_retry(#job{retries = 0}) -> false;
@@ -344,8 +460,8 @@ count(PythonNs, BytesIn, #job{python = Python, bytes_in = Bytes} = Job) ->
         bytes_in = Bytes + BytesIn
     }.
 
-timeout_error(#job{tool = Tool, timeout = Timeout}, What) ->
-    pitcrew_error:new(timeout, "the call of ~ts took longer than ~b ms, ~ts", [Tool, Timeout, What]).
+timeout_error(#job{id = Id, timeout = Timeout}, What) ->
+    pitcrew_error:new(timeout, "the call of ~ts took longer than ~b ms, ~ts", [Id, Timeout, What]).
 
 %% Telemetry. `Told' is what every event of the call carries.
 started(#pool{events = {Start, _, _}}, Started, Told) ->

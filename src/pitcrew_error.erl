@@ -26,6 +26,8 @@
     | worker_exit
     | pool_down
     | no_pool
+    | no_session
+    | bad_ref
     | start_error
     | invalid_option
     | protocol_error.
@@ -65,6 +67,8 @@ kinds() ->
         worker_exit,
         pool_down,
         no_pool,
+        no_session,
+        bad_ref,
         start_error,
         invalid_option,
         protocol_error
@@ -145,6 +149,10 @@ exit_text({signal, Signal}) when is_atom(Signal) ->
     ["was killed by ", string:uppercase(atom_to_list(Signal))];
 exit_text({signal, Number}) when is_integer(Number) ->
     ["was killed by signal ", integer_to_list(Number)];
+exit_text(Interrupted) when Interrupted =:= interrupted; Interrupted =:= closed ->
+    "was interrupted because of a call that took too long or was given up";
+exit_text(recycled) ->
+    "was replaced by another";
 exit_text({status, Status}) when is_integer(Status) ->
     ["exited with status ", integer_to_list(Status)];
 exit_text(Other) ->

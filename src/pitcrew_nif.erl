@@ -7,24 +7,30 @@
 -export([channel_give/2, channel_hello/2, channel_send/2, channel_recv/2, channel_flush/2, channel_close/1, channel_info/1]).
 -export([slots_new/3, slots_install/3, slots_remove/2, slots_info/1, drain/1]).
 -export([claim/1, call/9, call_json/7, reply/3, checkin/1, abandon/2, verdict/2]).
--export([dispatch_new/4, dispatch_info/1, dispatch_limit/2, dispatch_watch/1, dispatch_uneven/2, submit/9, submit_json/8, leave/3]).
+-export([dispatch_new/5, dispatch_info/1, dispatch_limit/2, dispatch_watch/1, dispatch_uneven/2, submit/9, submit_json/8, leave/3]).
 -export([lane_attach/6, lane_open/6, lane_deliver/2, lane_recover/1, lane_flush/1, lane_drop/2, lane_stop/2, lane_shutdown/1]).
+-export([lane_retire/1, lane_rest/1, lane_forget/1, tenant_new/3, tenant_share/2, tenant_info/1, tenant_end/2]).
 -export([finish/1, adopt/2]).
 -export([live/0, longest_stay/1]).
 -on_load(load/0).
 
--export_type([listener/0, channel/0, slots/0, dispatch/0, codec_opts/0, codec_error/0]).
+-export_type([way/0, listener/0, channel/0, slots/0, dispatch/0, tenant/0, ref/0, lease/0, codec_opts/0, codec_error/0]).
 
 -opaque listener() :: reference().
 -opaque channel() :: reference().
 -opaque slots() :: reference().
 -opaque dispatch() :: reference().
+-opaque tenant() :: reference().
+-opaque ref() :: reference().
+-opaque lease() :: reference().
+%% Where a call may go: to any worker, to a tenant's, or to the one that has an object.
+-type way() :: dispatch() | {dispatch(), tenant() | ref()}.
 
 %% What is not given is the first value. pitcrew_msgpack has the meaning of each; calls use the first three.
 %% `bin' and `bytes' are the same. `raw' has a bit for each extension, by its type modulo 256, that is kept as a struct
 %% Pitcrew.MessagePack.Ext; such a struct is written only when there is a `raw'. `inline_units' is for tests: how much
 %% work the codec does before it goes to a dirty scheduler; `share_least' is the smallest binary that shares the input's
-%% memory.
+%% memory; `lease' is what came with an answer that has references.
 -type codec_opts() :: #{
     binaries => str | bin | bytes | auto,
     nil => nil | undefined | null,
@@ -38,11 +44,13 @@
     max_size => infinity | pos_integer(),
     raw => <<_:256>>,
     inline_units => pos_integer(),
-    share_least => pos_integer()
+    share_least => pos_integer(),
+    lease => lease()
 }.
-%% `path' is outermost first: list indices and map keys. `struct' names a struct that has no form of its own.
+%% `path' is outermost first: list indices and map keys. `struct' names a struct that has no form of its own, `ref' is the handle of a
+%% reference to an object of another worker than the one that the call is for.
 -type codec_error() :: #{
-    kind := encode_error | decode_error | too_big, message := binary(), path := [term()], struct => term()
+    kind := encode_error | decode_error | too_big, message := binary(), path := [term()], struct => term(), ref => ref()
 }.
 
 load() ->
@@ -116,7 +124,7 @@ channel_close(_Channel) -> erlang:nif_error(not_loaded).
 %% them, or 0.
 -spec channel_info(channel()) ->
     #{phase := atom(), flags := [atom()], bytes_in := integer(), bytes_out := integer(), calls := integer(),
-      call_id := non_neg_integer(), load := integer(), first := non_neg_integer()}.
+      call_id := non_neg_integer(), load := integer(), first := non_neg_integer(), refs := non_neg_integer()}.
 channel_info(_Channel) -> erlang:nif_error(not_loaded).
 
 %% Slots: a fixed table, indices 0..Size-1, that ends with the process Pool. Of the free ones the one is taken that became so last, or first.
@@ -194,8 +202,8 @@ adopt(_Channel, _Ref) -> erlang:nif_error(not_loaded).
 %% Calls that no caller has claimed a slot for (docs/protocol.md, section 3): of pipelined workers, whose channels are lanes that hold at most
 %% Depth calls, and those that wait for a slot. `none' instead of slots where workers are pipelined; of those with as little to do a call goes to
 %% the one that has had so last, or first.
--spec dispatch_new(Depth :: 1..1024, slots() | none, lifo | fifo, Pool :: pid()) -> dispatch().
-dispatch_new(_Depth, _Slots, _Order, _Pool) -> erlang:nif_error(not_loaded).
+-spec dispatch_new(Depth :: 1..1024, slots() | none, lifo | fifo, Pool :: pid(), Name :: atom()) -> dispatch().
+dispatch_new(_Depth, _Slots, _Order, _Pool, _Name) -> erlang:nif_error(not_loaded).
 %% `free': lanes without a call; `out', `queued': calls; `waited_ns': for how long the first of those has been.
 -spec dispatch_info(dispatch()) ->
     #{lanes := integer(), free := integer(), out := integer(), queued := integer(), waited_ns := integer()}.
@@ -211,16 +219,19 @@ dispatch_watch(_Dispatch) -> erlang:nif_error(not_loaded).
 -spec dispatch_uneven(dispatch(), AgeNs :: non_neg_integer()) -> balanced | [{Index :: non_neg_integer(), Id :: pos_integer()}].
 dispatch_uneven(_Dispatch, _AgeNs) -> erlang:nif_error(not_loaded).
 %% After `ok' (it is out) or `queued' one message comes: {pitcrew_end, Ref, Index | nil, BytesOut, QueueNs, Answer}; Answer is that of
-%% reply/3; or {frame, reply | fault, PythonNs, BytesIn, Bytes}, to be decoded; or {exit, Reason}; or `unstarted': the worker has gone, or
+%% reply/3; or {frame, reply | fault, PythonNs, BytesIn, Bytes}, to be decoded; or that with a lease behind it; or {exit, Reason}; or `unstarted': the worker has gone, or
 %% another one is free, and the call has had no effect. `over': the pool has ended.
--spec submit(dispatch(), reference(), Tool :: binary(), Args :: list(), Kwargs :: map() | nil, Meta :: map() | nil,
+%% A call that can go to one worker only ends with {gone, Reason} instead of `unstarted', and is refused with `gone' when that worker takes no
+%% more calls or the tenant has ended, or with `foreign' when the worker is another pool's. An exclusive tenant's first call waits for a
+%% worker that nobody else keeps to, and gets it for the tenant.
+-spec submit(way(), reference(), Tool :: binary(), Args :: list(), Kwargs :: map() | nil, Meta :: map() | nil,
              codec_opts(), MaxFrame :: pos_integer(), OnCallerExit :: cancel | finish) ->
-    ok | queued | full | over | {error, codec_error()}.
+    ok | queued | full | over | gone | foreign | {error, codec_error()}.
 submit(_Dispatch, _Ref, _Tool, _Args, _Kwargs, _Meta, _Opts, _MaxFrame, _OnCallerExit) -> erlang:nif_error(not_loaded).
 %% The same with texts of pitcrew_json_nif, as in call_json/7.
--spec submit_json(dispatch(), reference(), Tool :: binary(), Args :: binary(), Kwargs :: binary(), codec_opts(),
+-spec submit_json(way(), reference(), Tool :: binary(), Args :: binary(), Kwargs :: binary(), codec_opts(),
                   MaxFrame :: pos_integer(), OnCallerExit :: cancel | finish) ->
-    ok | queued | full | over | {error, codec_error()}.
+    ok | queued | full | over | gone | foreign | {error, codec_error()}.
 submit_json(_Dispatch, _Ref, _Tool, _Args, _Kwargs, _Opts, _MaxFrame, _OnCallerExit) -> erlang:nif_error(not_loaded).
 %% What the death of the caller does, too; then it may be {finish, Id}. `queued': it was taken out of the queue. {out, Index}: no message comes, and the worker's process is told {pitcrew_channel, Channel, {left, Id}};
 %% with OnlyQueued it is just `out', and nothing has changed. `none': the message has come, or is about to.
@@ -257,10 +268,32 @@ lane_stop(_Channel, _Id) -> erlang:nif_error(not_loaded).
 -spec lane_shutdown(channel()) -> ok | busy.
 lane_shutdown(_Channel) -> erlang:nif_error(not_loaded).
 
+%% By the controlling process: from now on the worker takes only calls that can go to no other, of sessions and objects that it has.
+-spec lane_retire(channel()) -> ok.
+lane_retire(_Channel) -> erlang:nif_error(not_loaded).
+%% By the reader that was sent `pitcrew_lent' while it waits: what it had armed is taken back, though its message may come.
+-spec lane_rest(channel()) -> ok.
+lane_rest(_Channel) -> erlang:nif_error(not_loaded).
+%% By the controlling process that was sent `pitcrew_released': the worker drops objects whose references were collected.
+-spec lane_forget(channel()) -> ok.
+lane_forget(_Channel) -> erlang:nif_error(not_loaded).
+
+%% Sessions, as c_src/wire/tenant.h has them; the id is the worker's. share: whether the worker takes it. info: its worker's channel, and
+%% whether any of its calls waits or runs. end: its calls are refused, those that wait end with {gone, Reason}, and the worker
+%% drops what it keeps for the session when those that run have ended.
+-spec tenant_new(dispatch(), Id :: pos_integer(), Exclusive :: boolean()) -> tenant().
+tenant_new(_Dispatch, _Id, _Exclusive) -> erlang:nif_error(not_loaded).
+-spec tenant_share(tenant(), channel()) -> boolean().
+tenant_share(_Tenant, _Channel) -> erlang:nif_error(not_loaded).
+-spec tenant_info(tenant()) -> {channel() | none, idle | busy}.
+tenant_info(_Tenant) -> erlang:nif_error(not_loaded).
+-spec tenant_end(tenant(), Reason :: term()) -> ok.
+tenant_end(_Tenant, _Reason) -> erlang:nif_error(not_loaded).
+
 %% Native handles alive, for leak gates.
 -spec live() ->
     #{listeners := integer(), channels := integer(), slots := integer(), dispatchers := integer(), descriptors := integer(),
-      suspended := integer()}.
+      suspended := integer(), refs := integer()}.
 live() -> erlang:nif_error(not_loaded).
 
 %% For tests and benchmarks: the longest that encode, decode, call or reply stayed on a normal scheduler since the

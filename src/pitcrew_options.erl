@@ -2,8 +2,8 @@
 %% wrong is an error that says what was given and what is allowed.
 -module(pitcrew_options).
 
--export([pool/1, call/2, defaults/1, table/2, given/2, set/3, names/1]).
--export_type([pool/0, call/0, row/0]).
+-export([pool/1, call/2, session/1, defaults/1, table/2, given/2, set/3, names/1]).
+-export_type([pool/0, call/0, session/0, row/0]).
 
 -type pool() :: #{
     name := atom(),
@@ -17,6 +17,7 @@
     strategy := lifo | fifo,
     max_calls := pos_integer() | infinity,
     max_age := pos_integer() | infinity,
+    linger := timeout(),
     env := #{binary() => binary() | nil},
     cd := binary() | nil,
     timeout := timeout(),
@@ -50,7 +51,16 @@
     meta := meta()
 }.
 %% What a call tells the worker about itself; nil where everything is as usual.
--type meta() :: nil | #{keys := strict}.
+-type meta() :: nil | #{keys => strict, ref => true}.
+-type session() :: #{
+    exclusive := boolean(),
+    ttl := timeout(),
+    on_worker_exit := error | restart,
+    on_start := nil | {pitcrew:tool(), pitcrew:args()},
+    owner := pid() | nil,
+    %% Those of the calls with which it begins.
+    call := map()
+}.
 -type error() :: {error, pitcrew_error:t()}.
 
 %% Name, type, and the default: a value, a fun, or `required'.
@@ -69,6 +79,7 @@ pool_table() ->
         {strategy, {one_of, [lifo, fifo]}, {value, lifo}},
         {max_calls, {integer_or, 1, 1_000_000_000_000, infinity}, {value, infinity}},
         {max_age, {integer_or, 1, 16#ffffffff, infinity}, {value, infinity}},
+        {linger, timeout, {value, 60_000}},
         {env, env, {value, #{}}},
         {cd, optional_text, {value, nil}},
         {timeout, timeout, {value, 30_000}},
@@ -94,8 +105,22 @@ pool_table() ->
     ].
 
 call_table() ->
+    [{ref, {one_of, [false, true]}, {value, false}} | call_table_of_pool()].
+
+call_table_of_pool() ->
     Names = [timeout, checkout_timeout, retry, on_caller_exit, protocol, binaries, bytes, nil, keys, copy_binaries],
     [Row || {Name, _, _} = Row <- pool_table(), lists:member(Name, Names)].
+
+session_table() ->
+    [
+        {exclusive, {one_of, [false, true]}, {value, false}},
+        {ttl, {integer_or, 1, 16#ffffffff, infinity}, {value, infinity}},
+        {on_worker_exit, {one_of, [error, restart]}, {value, error}},
+        {on_start, start_call, {value, nil}},
+        {owner, owner, fun() -> self() end},
+        {timeout, timeout, {value, pool}},
+        {checkout_timeout, timeout, {value, pool}}
+    ].
 
 aliases() -> #{pool_size => size}.
 
@@ -137,6 +162,15 @@ call(Options, #{codec := Codec} = Defaults) ->
         agree(with_meta(Given, (maps:merge(Defaults, plain(Given)))#{codec => maps:merge(Codec, codec(Given))}))
     end).
 
+%% @doc Checks the options of a session, for the process that is to own it if no other is named, and fills in the defaults.
+-spec session(map() | [{atom(), term()}]) -> {ok, session()} | error().
+session(Options) ->
+    valid(fun() ->
+        Complete = complete(Options, session_table()),
+        Call = maps:filter(fun(_, Value) -> Value =/= pool end, maps:with([timeout, checkout_timeout], Complete)),
+        (maps:without([timeout, checkout_timeout], Complete))#{call => Call}
+    end).
+
 %% @doc Gives an option its value, whether it was given or not; what is no options stays as it is, for call/2 to refuse.
 -spec set(atom(), term(), map() | [{atom(), term()}]) -> map() | [{atom(), term()}].
 set(Name, Value, Options) when is_map(Options) -> Options#{Name => Value};
@@ -157,14 +191,22 @@ plain(Options) -> maps:with([timeout, checkout_timeout, retry, on_caller_exit, p
 
 codec(Options) -> maps:with([binaries, bytes, nil, copy_binaries], Options).
 
-with_meta(#{keys := strict}, Call) -> Call#{meta => #{keys => strict}};
-with_meta(#{keys := dict}, Call) -> Call#{meta => nil};
-with_meta(#{}, Call) -> Call.
+with_meta(Given, Call) ->
+    Before = case Call of #{meta := #{} = Meta} -> Meta; #{} -> #{} end,
+    case lists:foldl(fun add_meta/2, Before, maps:to_list(maps:with([keys, ref], Given))) of
+        None when None =:= #{} -> Call#{meta => nil};
+        Some -> Call#{meta => Some}
+    end.
+
+add_meta({keys, strict}, Meta) -> Meta#{keys => strict};
+add_meta({ref, true}, Meta) -> Meta#{ref => true};
+add_meta({Name, _}, Meta) -> maps:remove(Name, Meta).
 
 %% What JSON has no use for would be ignored.
 agree(#{protocol := json, codec := #{binaries := bytes}}) -> disagree(binaries, str, "carries no bytes", bytes);
 agree(#{protocol := json, codec := #{bytes := tagged}}) -> disagree(bytes, plain, "carries no bytes", tagged);
 agree(#{protocol := json, codec := #{copy_binaries := true}}) -> disagree(copy_binaries, false, "always copies them", true);
+agree(#{protocol := json, meta := #{ref := true}}) -> disagree(ref, false, "carries no references", true);
 agree(#{protocol := json, meta := #{keys := strict}}) -> disagree(keys, dict, "has no keys but texts", strict);
 agree(Call) -> Call.
 
@@ -246,6 +288,10 @@ check(modules, [_ | _] = Modules) -> modules(Modules);
 check(modules, []) -> {ok, []};
 check(env, Env) when is_map(Env) -> env(maps:to_list(Env), #{});
 check(env, Env) when is_list(Env) -> env(Env, #{});
+check(start_call, None) when None =:= nil; None =:= undefined -> {ok, nil};
+check(start_call, {Tool, _} = Call) when is_binary(Tool); is_atom(Tool) -> {ok, Call};
+check(owner, None) when None =:= nil; None =:= undefined -> {ok, nil};
+check(owner, Owner) when is_pid(Owner) -> {ok, Owner};
 check(text, Text) -> text(Text);
 check(optional_text, Text) when Text =:= nil; Text =:= undefined -> {ok, nil};
 check(optional_text, Text) -> text(Text);
@@ -339,6 +385,8 @@ allowed(handlers) ->
 allowed(prefix) -> "a list of atoms with at least one element";
 allowed(modules) -> "a list of names of Python modules (binaries, strings or atoms)";
 allowed(env) -> "a map or a list of pairs from names to texts, or to nil, which removes the variable";
+allowed(start_call) -> "a tool and its arguments, {Tool, Args}, or nil";
+allowed(owner) -> "a pid, or nil for nobody";
 allowed(text) -> "a text (binary or string) that is not empty";
 allowed(optional_text) -> "a text (binary or string) that is not empty, or nil".
 

@@ -13,8 +13,10 @@
 -type answer() ::
     {reply | fault, PythonNs :: integer(), BytesIn :: integer(), term()}
     | {frame | json, reply | fault, PythonNs :: integer(), BytesIn :: integer(), binary()}
+    | {frame, reply, PythonNs :: integer(), BytesIn :: integer(), binary(), pitcrew_nif:lease()}
     | {error, pitcrew_nif:codec_error()}
     | {exit, term()}
+    | {gone, term()}
     | unstarted
     | timeout.
 -type outcome() ::
@@ -22,20 +24,26 @@
     | {error, pitcrew_nif:codec_error()}
     | over
     | full
+    | gone
+    | foreign
     | queue_timeout
     | checkout_timeout.
 %% Until when to wait for the answer, in monotonic milliseconds, and how long for a worker.
 -type limits() :: {Deadline :: pitcrew_deadline:deadline(), CheckoutTimeout :: timeout()}.
 
--spec exchange(pitcrew_nif:dispatch(), {request(), pitcrew_nif:codec_opts(), pos_integer(), cancel | finish}, limits()) -> outcome().
-exchange(Dispatch, Request, {Deadline, Timeout}) ->
+-spec exchange(pitcrew_nif:way(), {request(), pitcrew_nif:codec_opts(), pos_integer(), cancel | finish}, limits()) -> outcome().
+exchange(Way, Request, {Deadline, Timeout}) ->
     Ref = make_ref(),
-    case submit(Dispatch, {Ref, Request}) of
+    Dispatch = dispatch(Way),
+    case submit(Way, {Ref, Request}) of
         ok -> await(Dispatch, Ref, Deadline);
         %% `infinity' is greater than every number.
         queued -> await_worker(Dispatch, Ref, min(Deadline, pitcrew_deadline:in(Timeout)), Deadline);
         Refused -> Refused
     end.
+
+dispatch({Dispatch, _}) -> Dispatch;
+dispatch(Dispatch) -> Dispatch.
 
 %% In a tuple, where the compiler does not look for the reference: see pitcrew_call:send/2.
 submit(Dispatch, {Ref, {{msgpack, Tool, Args, Kwargs, Meta}, Codec, Max, OnExit}}) ->

@@ -102,8 +102,8 @@ init({Sup, #{start_timeout := Timeout, strategy := Order} = Options}) ->
     },
     {ok, limit(State), {continue, subscribe}}.
 
-dispatcher(#{pipeline := 1, strategy := Order}, Slots) -> pitcrew_nif:dispatch_new(1, Slots, Order, self());
-dispatcher(#{pipeline := Depth, strategy := Order}, _) -> pitcrew_nif:dispatch_new(Depth, none, Order, self()).
+dispatcher(#{pipeline := 1, strategy := Order, name := Name}, Slots) -> pitcrew_nif:dispatch_new(1, Slots, Order, self(), Name);
+dispatcher(#{pipeline := Depth, strategy := Order, name := Name}, _) -> pitcrew_nif:dispatch_new(Depth, none, Order, self(), Name).
 
 handle_continue(subscribe, State) ->
     ok = pitcrew_keeper:subscribe(State#state.keeper),
@@ -298,10 +298,16 @@ start_draining(From, Timeout, #state{sup = Sup, crew = Crew, options = #{name :=
     _ = [later(Timeout, drained_late) || Timeout =/= infinity],
     go_on_draining(State#state{phase = draining, stopper = From, crew = pitcrew_crew:want(0, Crew)}).
 
-go_on_draining(#state{dispatch = Dispatch, crew = Crew} = State) ->
+%% Those that stay for sessions need not any longer.
+go_on_draining(#state{dispatch = Dispatch, crew = Crew, pids = Pids} = State) ->
     case pitcrew_nif:dispatch_info(Dispatch) of
-        #{queued := 0} -> drained(lists:foldl(fun(Index, S) -> retire(Index, stop, S) end, State, pitcrew_crew:idle(Crew)));
-        #{} -> later(?DRAIN_MS, drain), State
+        #{queued := 0} ->
+            Retired = lists:foldl(fun(Index, S) -> retire(Index, stop, S) end, State, pitcrew_crew:idle(Crew)),
+            _ = [Pid ! {pitcrew_pool, {retire, stop}} || Pid <- maps:keys(Pids)],
+            drained(Retired);
+        #{} ->
+            later(?DRAIN_MS, drain),
+            State
     end.
 
 drained(#state{phase = draining, stopper = From, pids = Pids} = State) when map_size(Pids) =:= 0, From =/= none ->
@@ -332,6 +338,7 @@ start_worker(Index, #state{crew = Crew, pids = Pids, options = Options} = State)
         index => Index,
         server => self(),
         keeper => State#state.keeper,
+        sessions => pitcrew_pools:member(State#state.sup, sessions),
         slots => State#state.slots,
         dispatch => State#state.dispatch,
         os_pids => State#state.os_pids,

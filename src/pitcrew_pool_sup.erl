@@ -1,6 +1,7 @@
-%% One pool: keeper, workers, server, in this order, `rest_for_one'.
+%% One pool: keeper, sessions, workers, server, in this order, `rest_for_one'.
 %%
 %%   keeper dies    its port closes, which kills every process; workers and server start anew after it
+%%   sessions die   their workers go too, since nobody knows any more who uses them; the sessions' own processes end by themselves
 %%   workers die    the server's slots are empty: it starts anew with them, Python's zygote stays
 %%   server dies    the workers watch it and go too; the new server forks fresh ones
 %%
@@ -22,6 +23,7 @@ init(#{grace := Grace} = Options) ->
     Args = [self(), Options],
     Children = [
         #{id => keeper, start => {pitcrew_keeper, start_link, Args}, shutdown => Grace + 10_000},
+        #{id => sessions, start => {pitcrew_sessions, start_link, Args}},
         #{id => workers, start => {pitcrew_worker_sup, start_link, Args}, type => supervisor},
         #{id => server, start => {pitcrew_pool_server, start_link, Args}, shutdown => 5_000}
     ],

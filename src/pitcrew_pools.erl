@@ -5,13 +5,13 @@
 -module(pitcrew_pools).
 
 -export([new_table/0, put/1, withdraw/2, find/1, worker_pid/2]).
--export([join/2, member/2, forget/2]).
+-export([join/2, member/2, forget/2, put_sessions/2, sessions/1]).
 -export_type([entry/0, role/0]).
 
 -include("pitcrew_pool.hrl").
 
 -type entry() :: #pool{}.
--type role() :: keeper | workers | server.
+-type role() :: keeper | sessions | workers | server.
 
 -define(TABLE, ?MODULE).
 %% Where an entry lies: callers read it without copying it. Its own pool writes it and takes it away, so the table says which one a name
@@ -48,11 +48,24 @@ join(Sup, Role) ->
 -spec member(pid(), role()) -> pid().
 member(Sup, Role) -> ets:lookup_element(?TABLE, {Sup, Role}, 2).
 
+%% @doc The table of a pool's sessions, which ends with the process that has made it.
+-spec put_sessions(pid(), ets:tid()) -> ok.
+put_sessions(Sup, Table) ->
+    true = ets:insert(?TABLE, {{Sup, table_of_sessions}, Table}),
+    ok.
+
+-spec sessions(pid()) -> {ok, ets:tid()} | absent.
+sessions(Sup) ->
+    case ets:lookup(?TABLE, {Sup, table_of_sessions}) of
+        [{_, Table}] -> {ok, Table};
+        [] -> absent
+    end.
+
 %% @doc Takes out the pool and whoever joined.
 -spec forget(atom(), pid()) -> ok.
 forget(Name, Sup) ->
     ok = withdraw(Name, Sup),
-    lists:foreach(fun(Role) -> ets:delete(?TABLE, {Sup, Role}) end, [keeper, workers, server]).
+    lists:foreach(fun(Role) -> ets:delete(?TABLE, {Sup, Role}) end, [keeper, sessions, table_of_sessions, workers, server]).
 
 -spec find(atom() | pid()) -> {ok, entry()} | absent.
 find(Sup) when is_pid(Sup) ->

@@ -56,11 +56,15 @@ read(Channel) ->
 
 await(Channel, Ref) ->
     receive
-        {select, _, Ref, ready_input} ->
-            read(Channel);
         {select, _, undefined, ready_output} ->
             ok = pitcrew_nif:lane_flush(Channel),
             await(Channel, Ref);
+        {select, _, _, ready_input} ->
+            read(Channel);
+        %% Nobody keeps the channel in its lane any more.
+        pitcrew_lent ->
+            ok = pitcrew_nif:lane_rest(Channel),
+            read(Channel);
         {drain, Worker, Tag} ->
             drain(Channel, Worker, Tag);
         {'EXIT', _, _} ->

@@ -20,6 +20,7 @@
     index := non_neg_integer(),
     server := pid(),
     keeper := pid(),
+    sessions := pid(),
     slots := pitcrew_nif:slots(),
     dispatch := pitcrew_nif:dispatch(),
     os_pids := atomics:atomics_ref(),
@@ -51,7 +52,7 @@
     %% Whether the pool was asked for a successor.
     recycled = false :: boolean(),
     %% Why it is to end when its calls have ended, once the pool has said so.
-    leaving = no :: no | retirement(),
+    leaving = no :: no | {once_vacated | once_unreferred, retirement()} | retirement(),
     failure = none :: none | pitcrew_error:t()
 }).
 
@@ -144,6 +145,7 @@ maybe_ready(#worker{os_pid = OsPid, side = Side, tools = Tools} = Worker) when
         {ok, Installed} ->
             Ready = Installed#worker{ready_at = erlang:monotonic_time()},
             announce(start, #{duration => Ready#worker.ready_at - Ready#worker.asked_at}, #{}, Ready),
+            tell_sessions({ready, Channel}, Ready),
             Server ! {pitcrew_worker, self(), {ready, OsPid, Channel, Tools}},
             {next_state, ready, Ready#worker{tools = undefined}, age(Ready)};
         {error, Reason} ->
@@ -185,13 +187,19 @@ ready({timeout, age}, max_age, Worker) ->
     {keep_state, recycle(max_age, Worker)};
 ready(info, {pitcrew_channel, Channel, worn}, #worker{call = Channel} = Worker) ->
     {keep_state, recycle(max_calls, Worker)};
-ready(info, {pitcrew_pool, {retire, Why}}, #worker{call = Channel, leaving = no} = Worker) ->
-    Leaving = Worker#worker{leaving = Why},
-    case pitcrew_nif:drain(Channel) of
-        idle -> depart(Leaving);
-        busy -> {keep_state, Leaving}
-    end;
-ready(info, {pitcrew_channel, Channel, drained}, #worker{call = Channel, leaving = Why} = Worker) when Why =/= no ->
+ready(info, {pitcrew_pool, {retire, stop}}, #worker{leaving = Leaving} = Worker) when Leaving =:= no; is_tuple(Leaving) ->
+    leave(stop, Worker);
+%% Others take over, but not for sessions and for objects that are referred to: it stays for those, for a while.
+ready(info, {pitcrew_pool, {retire, Why}}, #worker{call = Channel, leaving = no, start = #{options := Options}} = Worker) ->
+    ok = pitcrew_nif:lane_retire(Channel),
+    tell_sessions(leaving, Worker),
+    {keep_state, Worker#worker{leaving = {once_vacated, Why}}, [{{timeout, linger}, maps:get(linger, Options), over}]};
+ready(info, {pitcrew_sessions, vacated}, #worker{leaving = {once_vacated, Why}} = Worker) ->
+    leave_if_unreferred(Worker#worker{leaving = {once_unreferred, Why}});
+ready({timeout, linger}, over, #worker{leaving = {_, Why}} = Worker) ->
+    tell_sessions({stopped, recycled}, Worker),
+    leave(Why, Worker);
+ready(info, {pitcrew_channel, Channel, drained}, #worker{call = Channel, leaving = Why} = Worker) when is_atom(Why), Why =/= no ->
     depart(Worker);
 %% A caller gave up or died in the middle of a call.
 ready(info, {pitcrew_channel, Channel, cut}, #worker{call = Channel} = Worker) ->
@@ -228,6 +236,10 @@ ready({timeout, {finish, Id}}, too_late, #worker{call = Channel, start = #{optio
     end;
 ready({timeout, {finish, Id}}, too_late, #worker{call = Channel} = Worker) ->
     ready(info, {pitcrew_channel, Channel, {left, Id}}, Worker);
+%% References to its objects were collected.
+ready(info, pitcrew_released, #worker{call = Channel} = Worker) ->
+    ok = pitcrew_nif:lane_forget(Channel),
+    leave_if_unreferred(Worker);
 ready(info, {pitcrew_move, Id}, #worker{side = Side}) ->
     _ = pitcrew_nif:channel_send(Side, [?CANCEL, Id, false]),
     keep_state_and_data;
@@ -248,6 +260,21 @@ ready({timeout, {left, Id}}, too_late, #worker{call = Channel, start = #{options
     end;
 ready(Type, Event, Worker) ->
     any_state(ready, Type, Event, Worker).
+
+leave_if_unreferred(#worker{call = Channel, leaving = {once_unreferred, Why}} = Worker) ->
+    case pitcrew_nif:channel_info(Channel) of
+        #{refs := 0} -> leave(Why, Worker);
+        #{} -> {keep_state, Worker}
+    end;
+leave_if_unreferred(Worker) ->
+    {keep_state, Worker}.
+
+leave(Why, #worker{call = Channel} = Worker) ->
+    Leaving = Worker#worker{leaving = Why},
+    case pitcrew_nif:drain(Channel) of
+        idle -> depart(Leaving);
+        busy -> {keep_state, Leaving}
+    end.
 
 %% The pool starts a successor, and then has this one retire.
 recycle(_, #worker{recycled = true} = Worker) ->
@@ -294,6 +321,7 @@ interrupt(Id, #worker{side = Side} = Worker) ->
 
 condemn(#worker{call = Channel, start = #{options := #{grace := Grace}}} = Worker) ->
     close(Channel),
+    tell_sessions({stopped, interrupted}, Worker),
     Interrupted = Worker#worker{kill_at = pitcrew_deadline:in(Grace)},
     {next_state, ending, Interrupted, [{state_timeout, Grace, too_late}]}.
 
@@ -365,6 +393,7 @@ kill(#worker{start = #{keeper := Keeper}} = Worker) ->
 %% The exit report: the only thing that says how a worker ended.
 ended(State, How, LastWords, #worker{call = Channel, ready_at = ReadyAt} = Worker) ->
     judge(How, Worker),
+    tell_sessions({stopped, How}, Worker),
     case ReadyAt of
         undefined -> report({start_failed, start_failure(How, LastWords, Worker)}, Worker);
         _ -> announce(stop, lifetime(Worker), #{reason => reason(State, How, Worker)}, Worker), report(How, Worker)
@@ -377,6 +406,10 @@ start_failure(_, _, #worker{failure = #{} = Error}) -> Error;
 start_failure(How, LastWords, _) ->
     Text = ["a worker ", pitcrew_error:exit_text(How), " before it was ready", pitcrew_error:said(LastWords)],
     (pitcrew_error:new(start_error, Text))#{reason => How}.
+
+tell_sessions(News, #worker{start = #{sessions := Sessions}}) ->
+    Sessions ! {pitcrew_worker, self(), News},
+    ok.
 
 report(Reason, #worker{start = #{server := Server}} = Worker) ->
     Server ! {pitcrew_worker, self(), {stopped, Reason, calls(Worker)}},
@@ -430,7 +463,7 @@ lifetime(#worker{ready_at = ReadyAt} = Worker) ->
     #{lifetime => erlang:monotonic_time() - ReadyAt, calls => calls(Worker)}.
 
 %% Status 0 is the answer to `shutdown', and to an interrupt.
-reason(ending, {status, 0}, #worker{leaving = Why}) when Why =/= no -> Why;
+reason(ending, {status, 0}, #worker{leaving = Why}) when is_atom(Why), Why =/= no -> Why;
 reason(ending, {status, 0}, #worker{kill_at = never}) -> normal;
 reason(ending, {status, 0}, _) -> interrupted;
 reason(_, How, _) -> How.

@@ -14,6 +14,7 @@
 #include "nif/atoms.h"
 #include "nif/lane.h"
 #include "nif/nif.h"
+#include "nif/refs.h"
 #include "nif/send.h"
 #include "nif/started.h"
 
@@ -103,6 +104,7 @@ static void channel_dtor(ErlNifEnv *env, void *object) {
     if (c->started != NULL) {
         pc_started_unmap(c->started);
     }
+    pc_released_free(pc_released_take(c));
     if (c->lane != NULL) {
         struct pc_dispatcher *dispatcher = pc_dispatcher_of(c->lane);
         pc_lane_destroy(c->lane);

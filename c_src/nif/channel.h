@@ -17,6 +17,7 @@
 #include "wire/spin.h"
 
 struct pc_dispatch;
+struct pc_release;
 struct pc_lane;
 struct pc_slots;
 struct pc_started;
@@ -74,6 +75,10 @@ struct pc_channel {
     uint64_t calls; /* of claims; a lane counts its own */
     /* After how many calls, of both sorts, the controlling process is told that it is worn; 0 for never, or once it was. */
     _Atomic uint64_t worn_after;
+
+    /* References that were collected and that its worker has not been told of yet: any thread adds, see refs.h. */
+    struct pc_release *_Atomic released;
+    atomic_size_t refs; /* that are held */
 };
 
 /* Opens the resource types of their file; 0 or -1. */
@@ -145,6 +150,8 @@ void pc_channel_wear(ErlNifEnv *env, struct pc_channel *channel);
 void pc_slots_hand_on(ErlNifEnv *env, struct pc_slots *slots, unsigned index, struct pc_channel *channel);
 /* Lends free slots to their lanes as long as calls wait. */
 void pc_slots_lend(ErlNifEnv *env, struct pc_slots *slots, struct pc_dispatch *dispatch);
+/* Lends this one if it is free. */
+void pc_slots_lend_to(ErlNifEnv *env, struct pc_slots *slots, struct pc_channel *channel);
 /* Takes a free slot off the table: a channel that the caller must release, or NULL. */
 struct pc_channel *pc_slots_take(struct pc_slots *slots, unsigned *index);
 bool pc_slots_get(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_slots **slots);

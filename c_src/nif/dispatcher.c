@@ -48,6 +48,7 @@ struct pc_job *pc_job_new(ErlNifEnv *env, ERL_NIF_TERM ref, bool finish, const s
     job->env = enif_alloc_env();
     job->ref = enif_make_copy(job->env, ref);
     job->call.finish = finish;
+    job->holds = NULL;
     job->opts = *opts;
     (void)enif_self(env, &job->owner);
     return job;
@@ -60,10 +61,17 @@ static void free_body(const struct pc_job *job) {
     }
 }
 
-void pc_job_drop(struct pc_job *job) {
+static void free_job(struct pc_job *job) {
     free_body(job);
-    enif_free_env(job->env);
+    if (job->holds != NULL) {
+        enif_release_resource(job->holds);
+    }
     enif_free(job);
+}
+
+void pc_job_drop(struct pc_job *job) {
+    enif_free_env(job->env);
+    free_job(job);
 }
 
 void pc_job_end(ErlNifEnv *env, struct pc_job *job, ERL_NIF_TERM answer) {
@@ -77,8 +85,21 @@ void pc_job_end(ErlNifEnv *env, struct pc_job *job, ERL_NIF_TERM answer) {
                              enif_make_int64(message, queued),
                              answer};
     pc_send(env, &job->owner, message, enif_make_tuple_from_array(message, fields, sizeof fields / sizeof fields[0]));
-    free_body(job);
-    enif_free(job);
+    free_job(job);
+}
+
+void pc_jobs_end(ErlNifEnv *env, struct pc_call *calls, ERL_NIF_TERM answer, ERL_NIF_TERM gone) {
+    struct pc_call *next;
+    for (struct pc_call *call = calls; call != NULL; call = next) {
+        struct pc_job *job = (struct pc_job *)call;
+        bool bound = call->target != NULL || call->tenant != NULL;
+        next = call->next;
+        if (call->state == PC_CALL_LEFT) {
+            pc_job_drop(job);
+        } else {
+            pc_job_end(env, job, enif_make_copy(job->env, bound ? gone : answer));
+        }
+    }
 }
 
 /* ---- Owners: processes, watched from their first call on, since beginning and ending to watch costs as much as the call itself */
@@ -171,12 +192,8 @@ ERL_NIF_TERM nif_leave(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
 /* ---- The resource */
 
 static void end_pool(ErlNifEnv *env, struct pc_dispatcher *dispatcher) {
-    struct pc_call *next;
-    for (struct pc_call *call = pc_dispatch_end(&dispatcher->d); call != NULL; call = next) {
-        struct pc_job *job = (struct pc_job *)call;
-        next = call->next;
-        pc_job_end(env, job, enif_make_tuple2(job->env, am_exit, am_pool_down));
-    }
+    ERL_NIF_TERM down = enif_make_tuple2(env, am_exit, am_pool_down);
+    pc_jobs_end(env, pc_dispatch_end(&dispatcher->d), down, down);
 }
 
 static void end_owner(ErlNifEnv *env, struct pc_dispatcher *dispatcher, const ErlNifPid *pid) {
@@ -220,13 +237,14 @@ ERL_NIF_TERM nif_dispatch_new(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
     struct pc_slots *slots = NULL;
     if (!enif_get_uint(env, argv[0], &depth) || depth == 0 || depth > MOST_DEPTH ||
         !(enif_is_identical(argv[1], am_none) || pc_slots_get(env, argv[1], &slots)) || !enif_is_atom(env, argv[2]) ||
-        !enif_get_local_pid(env, argv[3], &pool)) {
+        !enif_get_local_pid(env, argv[3], &pool) || !enif_is_atom(env, argv[4])) {
         return enif_make_badarg(env);
     }
     struct pc_dispatcher *dispatcher = enif_alloc_resource(dispatcher_type, sizeof *dispatcher);
     atomic_fetch_add(&pc_nif_state(env)->dispatchers, 1);
     dispatcher->pool = pool;
     dispatcher->slots = slots;
+    dispatcher->name = argv[4];
     if (slots != NULL) {
         enif_keep_resource(slots);
     }

@@ -37,6 +37,10 @@ bool pc_frame_answer(struct pc_frame *f) {
     }
     f->value = f->r.p;
     f->size = pc_reader_left(&f->r);
+    /* Then a number stands behind the value, always in five bytes. */
+    enum { REFS = 5, UINT32 = 0xce };
+    f->has_refs = f->kind == PC_KIND_REPLY && f->count > 4 && f->size > REFS && f->value[f->size - REFS] == UINT32;
+    f->size -= f->has_refs ? REFS : 0;
     return true;
 }
 

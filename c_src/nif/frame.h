@@ -22,6 +22,7 @@ struct pc_frame {
     int64_t python_ns;
     const uint8_t *value;
     size_t size;
+    bool has_refs; /* there are references in it */
 };
 
 /* Reads kind and id of f->payload; false if the frame cannot be delimited. */

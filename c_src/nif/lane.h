@@ -20,6 +20,7 @@
 struct pc_dispatcher {
     struct pc_dispatch d;
     struct pc_slots *slots; /* whose channels are lent; or NULL where workers are pipelined */
+    ERL_NIF_TERM name;      /* of the pool, an atom */
     ErlNifPid pool;
     ErlNifMonitor pool_monitor;
 };
@@ -32,6 +33,7 @@ struct pc_job {
     ERL_NIF_TERM ref;
     struct pc_term_opts opts; /* for the answer */
     int64_t submitted;        /* monotonic ns */
+    void *holds;              /* a resource that the call needs: its tenant, or what keeps its target; or NULL */
 };
 
 int pc_dispatcher_load(ErlNifEnv *env, ErlNifResourceFlags flags);
@@ -45,6 +47,8 @@ struct pc_lane_actor pc_lane_actor(ErlNifEnv *env);
 
 /* A call of the calling process; NULL when out of memory. */
 struct pc_job *pc_job_new(ErlNifEnv *env, ERL_NIF_TERM ref, bool finish, const struct pc_term_opts *opts);
+/* The calls of a list, linked by `next`, end so; those that nobody waits for just end. `gone` is for those that only one worker can take. */
+void pc_jobs_end(ErlNifEnv *env, struct pc_call *calls, ERL_NIF_TERM answer, ERL_NIF_TERM gone);
 /* Of a call that is over: whoever waits for it is told, with a term of job->env, or nobody does any more. Frees it. */
 void pc_job_end(ErlNifEnv *env, struct pc_job *job, ERL_NIF_TERM answer);
 void pc_job_drop(struct pc_job *job);
@@ -56,10 +60,16 @@ enum pc_submitted pc_dispatcher_submit(ErlNifEnv *env, struct pc_dispatcher *dis
 /* Of a channel in phase free that is somebody's for the moment: it becomes its lane's if calls wait, otherwise it is free again. */
 void pc_channel_lend(ErlNifEnv *env, struct pc_channel *channel);
 
+/* Something waits that concerns this channel alone: it goes out if the channel is its lane's, or a free slot, which is then lent. */
+void pc_channel_wake(ErlNifEnv *env, struct pc_channel *channel);
+
 /* pc_lane_flush for a pinned lane of this channel, with what follows from its outcome; unpins. */
 void pc_channel_flush_lane(ErlNifEnv *env, struct pc_channel *channel, bool unblock);
 
-/* The worker is dead, or will start nothing more: what it had started ends with `reason`, the others with `unstarted`. */
+/*
+ * The worker is dead, or will start nothing more: what it had started ends with `reason`, the others with `unstarted` or, where no other
+ * worker will do, {gone, Reason}.
+ */
 void pc_channel_end_lane(ErlNifEnv *env, struct pc_channel *channel, ERL_NIF_TERM reason);
 
 /* No more I/O on a channel, whoever has it. Idempotent. */

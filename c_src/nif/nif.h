@@ -24,6 +24,7 @@ struct pc_nif_state {
     atomic_llong channels;
     atomic_llong slots;
     atomic_llong dispatchers;
+    atomic_llong refs; /* and leases: refs.h */
     atomic_llong descriptors;
     atomic_llong suspended;     /* encodings between two schedulers */
     struct pc_term_state *term; /* the codec's */
@@ -35,7 +36,8 @@ struct pc_nif_state {
 /* Frames that are decoded inline, in bytes, if the budget suffices. */
 #define PC_INLINE_BYTES (64 * 1024)
 
-/* The library's state, in a NIF or a resource callback. */
+/* The library's state, in any env or none, and in a NIF or a resource callback. */
+struct pc_nif_state *pc_nif_state_any(void);
 static inline struct pc_nif_state *pc_nif_state(ErlNifEnv *env) { return enif_priv_data(env); }
 
 /* Codec: nif_encode.c, nif_decode.c. */
@@ -94,6 +96,15 @@ ERL_NIF_TERM nif_lane_flush(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 ERL_NIF_TERM nif_lane_drop(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 ERL_NIF_TERM nif_lane_stop(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 ERL_NIF_TERM nif_lane_shutdown(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
+
+/* Sessions, and what workers are to forget: tenancy.c. */
+ERL_NIF_TERM nif_tenant_new(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
+ERL_NIF_TERM nif_tenant_share(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
+ERL_NIF_TERM nif_tenant_info(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
+ERL_NIF_TERM nif_tenant_end(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
+ERL_NIF_TERM nif_lane_forget(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
+ERL_NIF_TERM nif_lane_retire(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
+ERL_NIF_TERM nif_lane_rest(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 
 /* Calls that outlive their callers: nif_adopt.c. */
 ERL_NIF_TERM nif_finish(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);

@@ -238,7 +238,8 @@ ERL_NIF_TERM nif_channel_info(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
     if (c->lane != NULL) {
         pc_lane_count(c->lane, &n);
     }
-    ERL_NIF_TERM keys[] = {am_phase, am_flags, am_bytes_in, am_bytes_out, am_calls, am_call_id, am_load, am_first};
+    ERL_NIF_TERM keys[] = {am_phase,   am_flags, am_bytes_in, am_bytes_out, am_calls,
+                           am_call_id, am_load,  am_first,    am_refs};
     ERL_NIF_TERM values[] = {phase,
                              flags,
                              enif_make_uint64(env, c->in.total),
@@ -246,7 +247,8 @@ ERL_NIF_TERM nif_channel_info(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
                              enif_make_uint64(env, n.calls),
                              enif_make_uint64(env, c->call_id),
                              enif_make_uint(env, n.load),
-                             enif_make_uint64(env, n.first)};
+                             enif_make_uint64(env, n.first),
+                             enif_make_uint64(env, atomic_load(&c->refs))};
     ERL_NIF_TERM map;
     (void)enif_make_map_from_arrays(env, keys, values, sizeof keys / sizeof keys[0], &map);
     return map;

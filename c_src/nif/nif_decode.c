@@ -3,6 +3,7 @@
 #include "atoms.h"
 #include "nif.h"
 #include "nif_codec.h"
+#include "refs.h"
 #include "term.h"
 
 struct job {
@@ -81,6 +82,9 @@ static ERL_NIF_TERM conclude(ErlNifEnv *env, const struct job *job, enum pc_stat
     }
     if (status != PC_OK) {
         return pc_nif_codec_error(env, am_decode_error, &job->err);
+    }
+    if (job->opts.lease != NULL) {
+        pc_lease_end(job->opts.lease);
     }
     return enif_make_tuple2(env, job->kept_raw ? am_raw : am_ok, term);
 }

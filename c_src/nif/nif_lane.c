@@ -9,6 +9,7 @@
 #include "nif/frame.h"
 #include "nif/lane.h"
 #include "nif/nif.h"
+#include "nif/refs.h"
 #include "nif/send.h"
 #include "nif/started.h"
 #include "wire/clock.h"
@@ -136,25 +137,22 @@ void pc_channel_lend(ErlNifEnv *env, struct pc_channel *c) {
     pc_channel_flush_lane(env, c, false);
 }
 
-/* Calls that were in the lane end with `answer`; those that nobody waits for just end. */
-static void end_calls(ErlNifEnv *env, struct pc_call *calls, ERL_NIF_TERM answer) {
-    struct pc_call *next;
-    for (struct pc_call *call = calls; call != NULL; call = next) {
-        struct pc_job *job = (struct pc_job *)call;
-        next = call->next;
-        if (call->state == PC_CALL_LEFT) {
-            pc_job_drop(job);
-        } else {
-            pc_job_end(env, job, enif_make_copy(job->env, answer));
-        }
+void pc_channel_wake(ErlNifEnv *env, struct pc_channel *c) {
+    if (pc_lane_nudge(c->lane, pc_clock_ns(), pc_lane_actor(env))) {
+        pc_channel_flush_lane(env, c, false);
+    } else if (c->slots != NULL) {
+        pc_slots_lend_to(env, c->slots, c);
     }
 }
 
 void pc_channel_end_lane(ErlNifEnv *env, struct pc_channel *c, ERL_NIF_TERM reason) {
     uint64_t started = c->started == NULL ? UINT64_MAX : pc_started_id(c->started);
+    ERL_NIF_TERM ended = enif_make_tuple2(env, am_exit, reason);
+    ERL_NIF_TERM gone = enif_make_tuple2(env, am_gone, reason);
     pc_lane_stop(c->lane);
-    end_calls(env, pc_lane_take_after(c->lane, started), am_unstarted);
-    end_calls(env, pc_lane_take_after(c->lane, 0), enif_make_tuple2(env, am_exit, reason));
+    pc_jobs_end(env, pc_lane_take_after(c->lane, started), am_unstarted, gone);
+    pc_jobs_end(env, pc_lane_take_after(c->lane, 0), ended, ended);
+    pc_jobs_end(env, pc_lane_take_own(c->lane), gone, gone);
 }
 
 void pc_channel_close(ErlNifEnv *env, struct pc_channel *c) {
@@ -196,11 +194,22 @@ ERL_NIF_TERM nif_lane_drop(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) 
     if (call != NULL) {
         call->state = left ? PC_CALL_LEFT : PC_CALL_OVER;
         call->next = NULL;
-        end_calls(env, call, am_unstarted);
+        pc_jobs_end(env, call, am_unstarted, am_unstarted);
         say_idle(env, c); /* no answer comes after which its reader would do so */
         say_drained(env, c);
     }
     pc_channel_flush_lane(env, c, false); /* others have taken its place */
+    return am_ok;
+}
+
+ERL_NIF_TERM nif_lane_retire(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_channel *c;
+    if (!controlled_lane(env, argv[0], &c)) {
+        return enif_make_badarg(env);
+    }
+    pc_lane_retire(c->lane);
+    pc_channel_wake(env, c); /* a free slot is the lane's at once, so that nobody claims it */
     return am_ok;
 }
 
@@ -267,30 +276,44 @@ static bool value_bytes(ErlNifEnv *env, struct pc_inbox *in, const struct pc_fra
     return pc_term_make_binary(env, f->value, f->size, bytes);
 }
 
-/* What the caller of `job` is told. */
-static ERL_NIF_TERM make_answer(struct pc_job *job, struct pc_inbox *in, struct pc_frame *f, struct pc_budget *budget,
-                                bool *is_taken) {
+/* The caller decodes these, and the lease goes with them. */
+static ERL_NIF_TERM make_frame(struct pc_job *job, struct pc_channel *c, const struct pc_frame *f, ERL_NIF_TERM bytes) {
     ErlNifEnv *env = job->env;
     ERL_NIF_TERM kind = pc_frame_kind(f);
     ERL_NIF_TERM python_ns = enif_make_int64(env, f->python_ns);
     ERL_NIF_TERM size = pc_frame_bytes(env, f);
+    struct pc_lease *lease = f->has_refs ? pc_lease_new(c, f->id) : NULL;
+    if (lease == NULL) {
+        return enif_make_tuple5(env, f->json ? am_json : am_frame, kind, python_ns, size, bytes);
+    }
+    ERL_NIF_TERM handle = pc_lease_term(env, lease);
+    pc_lease_release(lease);
+    return enif_make_tuple6(env, am_frame, kind, python_ns, size, bytes, handle);
+}
+
+/* What the caller of `job` is told. */
+static ERL_NIF_TERM make_answer(struct pc_job *job, struct pc_channel *c, struct pc_frame *f, struct pc_budget *budget,
+                                bool *is_taken) {
+    ErlNifEnv *env = job->env;
     struct pc_term_error err = {.status = PC_OK, .path = enif_make_list(env, 0)};
     ERL_NIF_TERM value;
-    if (!f->json && f->n <= HANDED_OUT) {
+    if (!f->json && f->n <= HANDED_OUT && !f->has_refs) {
         enum pc_status status = pc_term_decode_within(env, &f->r, &job->opts, budget, NULL, &value, &err);
         if (status == PC_OK) {
-            return enif_make_tuple4(env, kind, python_ns, size, value);
+            return enif_make_tuple4(env, pc_frame_kind(f), enif_make_int64(env, f->python_ns), pc_frame_bytes(env, f),
+                                    value);
         }
         if (status != PC_BUDGET) {
             return enif_make_tuple2(env, am_error, pc_term_error_make(env, am_decode_error, &err));
         }
     }
-    if (!value_bytes(env, in, f, is_taken, &value)) {
+    if (!value_bytes(env, &c->in, f, is_taken, &value)) {
         (void)pc_term_refuse(env, &err, PC_NO_MEMORY);
+        pc_channel_drop_refs(c, f->has_refs, f->id);
         return enif_make_tuple2(env, am_error, pc_term_error_make(env, am_decode_error, &err));
     }
     budget->units -= (int64_t)(f->size / PC_COPIED_PER_UNIT);
-    return enif_make_tuple5(env, f->json ? am_json : am_frame, kind, python_ns, size, value);
+    return make_frame(job, c, f, value);
 }
 
 /* An error frame for a kind that is not known. */
@@ -321,10 +344,13 @@ static bool deliver_frame(ErlNifEnv *env, struct pc_channel *c, struct pc_frame 
     if (job == NULL && !known) {
         return false;
     }
+    if (job == NULL || left) {
+        pc_channel_drop_refs(c, f->has_refs, f->id);
+    }
     if (job != NULL && left) {
         pc_job_drop(job);
     } else if (job != NULL) {
-        pc_job_end(env, job, make_answer(job, &c->in, f, budget, &is_taken));
+        pc_job_end(env, job, make_answer(job, c, f, budget, &is_taken));
     }
     if (!is_taken) {
         pc_inbox_consume(&c->in);
@@ -391,7 +417,8 @@ ERL_NIF_TERM nif_lane_deliver(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
         answer = am_lost;
     } else if (is_lent(c) && give_back(env, c)) {
         return am_idle;
-    } else if (io == PC_IO_AGAIN && n == 0 && !(is_lent(c) && pc_lane_is_idle(c->lane))) {
+    } else if (io == PC_IO_AGAIN && n == 0 &&
+               !(is_lent(c) && pc_lane_is_idle(c->lane) && !pc_lane_is_reserved(c->lane))) {
         say_idle(env, c);
         answer = enif_select(env, c->fd, ERL_NIF_SELECT_READ, c, &self, argv[1]) < 0 ? am_lost : am_again;
     }
@@ -408,6 +435,20 @@ ERL_NIF_TERM nif_lane_flush(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     }
     if (pc_lane_pin(c->lane, pc_lane_actor(env))) {
         pc_channel_flush_lane(env, c, true);
+    }
+    return am_ok;
+}
+
+ERL_NIF_TERM nif_lane_rest(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_channel *c;
+    ErlNifPid self;
+    if (!read_lane(env, argv[0], &c, &self)) {
+        return enif_make_badarg(env);
+    }
+    if (pc_lane_pin(c->lane, pc_lane_actor(env))) {
+        (void)enif_select(env, c->fd, ERL_NIF_SELECT_READ | ERL_NIF_SELECT_CANCEL, c, NULL, am_undefined);
+        pc_lane_unpin(c->lane, pc_lane_actor(env));
     }
     return am_ok;
 }

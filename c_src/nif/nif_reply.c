@@ -7,6 +7,7 @@
 #include "nif/channel.h"
 #include "nif/frame.h"
 #include "nif/nif.h"
+#include "nif/refs.h"
 #include "nif/term.h"
 #include "wire/kinds.h"
 
@@ -44,7 +45,16 @@ static enum frame_kind decode_packed(ErlNifEnv *env, const struct reply_args *a,
     }
     struct pc_term_error err = {.status = PC_OK, .path = enif_make_list(env, 0)};
     ERL_NIF_TERM value;
+    opts.lease = f->has_refs ? pc_lease_new(a->c, f->id) : NULL;
     enum pc_status status = pc_term_decode_within(env, &f->r, &opts, budget, NULL, &value, &err);
+    if (opts.lease != NULL) {
+        if (status == PC_OK) {
+            pc_lease_end(opts.lease);
+        } else if (status == PC_BUDGET) {
+            pc_lease_abandon(opts.lease);
+        }
+        pc_lease_release(opts.lease);
+    }
     if (status == PC_BUDGET) {
         return FRAME_BUDGET;
     }
@@ -87,12 +97,13 @@ static enum frame_kind read_frame(ErlNifEnv *env, const struct reply_args *a, st
     if (f->id > a->c->call_id || f->json != a->c->json) {
         return FRAME_BAD;
     }
-    if (a->c->adopted) {
-        *result = am_dropped;
-        return FRAME_RESULT;
-    }
     if (!pc_frame_answer(f)) {
         return FRAME_BAD;
+    }
+    if (a->c->adopted) {
+        pc_channel_drop_refs(a->c, f->has_refs, f->id);
+        *result = am_dropped;
+        return FRAME_RESULT;
     }
     return f->json ? copy_text(env, f, budget, result) : decode_packed(env, a, f, budget, is_taken, result);
 }

@@ -11,6 +11,8 @@
 #include "nif/frame.h"
 #include "nif/lane.h"
 #include "nif/nif.h"
+#include "nif/refs.h"
+#include "nif/tenancy.h"
 
 enum {
     LOCAL = 2048,   /* bytes of a body that take no memory of their own */
@@ -20,6 +22,10 @@ enum {
 
 struct request {
     struct pc_dispatcher *dispatcher;
+    /* Where the call must go: a tenant's, or to the worker that has an object. */
+    struct pc_tenant *tenant;
+    struct pc_channel *target;
+    void *holds; /* the resource that says so */
     ERL_NIF_TERM ref;
     bool json;
     bool finish;
@@ -55,6 +61,12 @@ static ERL_NIF_TERM submit(ErlNifEnv *env, const struct request *r, struct pc_bo
     enum pc_submitted how = PC_SUBMIT_NO_MEMORY;
     if (job != NULL) {
         job->call.json = r->json;
+        job->call.tenant = r->tenant;
+        job->call.target = r->target == NULL ? NULL : r->target->lane;
+        job->holds = r->holds;
+        if (r->holds != NULL) {
+            enif_keep_resource(r->holds);
+        }
         how = pc_dispatcher_submit(env, r->dispatcher, job, body, &lane);
     }
     switch (how) {
@@ -66,7 +78,9 @@ static ERL_NIF_TERM submit(ErlNifEnv *env, const struct request *r, struct pc_bo
         return am_ok;
     case PC_SUBMIT_QUEUED:
         /* Slots that came free before the call was in the queue: whoever freed them did not see it. */
-        if (r->dispatcher->slots != NULL) {
+        if (r->dispatcher->slots != NULL && r->target != NULL) {
+            pc_slots_lend_to(env, r->dispatcher->slots, r->target);
+        } else if (r->dispatcher->slots != NULL) {
             pc_slots_lend(env, r->dispatcher->slots, &r->dispatcher->d);
         }
         return am_queued;
@@ -79,7 +93,10 @@ static ERL_NIF_TERM submit(ErlNifEnv *env, const struct request *r, struct pc_bo
     if (body->owned) {
         free(body->data);
     }
-    return how == PC_SUBMIT_OVER ? am_over : how == PC_SUBMIT_FULL ? am_full : no_memory(env);
+    return how == PC_SUBMIT_OVER   ? am_over
+           : how == PC_SUBMIT_GONE ? am_gone
+           : how == PC_SUBMIT_FULL ? am_full
+                                   : no_memory(env);
 }
 
 /* ---- Bodies */
@@ -126,6 +143,9 @@ static ERL_NIF_TERM begin(ErlNifEnv *env, const struct function *f, const ERL_NI
     struct pc_term_error err = {.status = PC_OK, .path = enif_make_list(env, 0)};
     if (!f->read(env, argv, &r)) {
         return enif_make_badarg(env);
+    }
+    if (r.target != NULL && r.target->lane->dispatch != &r.dispatcher->d) {
+        return am_foreign;
     }
     pc_budget_init(&budget, 0);
     enum pc_status status = write_body(env, &r, &budget, local, sizeof local, &body, &err);
@@ -177,11 +197,41 @@ static ERL_NIF_TERM end(ErlNifEnv *env, const struct function *f, const ERL_NIF_
 
 /* ---- The functions */
 
+/* A dispatcher, or {Dispatcher, Tenant | Ref}. */
+static bool read_way(ErlNifEnv *env, ERL_NIF_TERM term, struct request *r) {
+    int arity;
+    const ERL_NIF_TERM *parts;
+    struct pc_tenancy *tenancy;
+    struct pc_ref *ref;
+    r->tenant = NULL;
+    r->target = NULL;
+    r->holds = NULL;
+    if (pc_dispatcher_get(env, term, &r->dispatcher)) {
+        return true;
+    }
+    if (!enif_get_tuple(env, term, &arity, &parts) || arity != 2 || !pc_dispatcher_get(env, parts[0], &r->dispatcher)) {
+        return false;
+    }
+    if (pc_tenancy_get(env, parts[1], &tenancy) && tenancy->dispatcher == r->dispatcher) {
+        struct pc_lane *lane = pc_tenant_lane(&tenancy->tenant);
+        r->tenant = &tenancy->tenant;
+        r->target = lane == NULL ? NULL : lane->channel;
+        r->holds = tenancy;
+        return lane != NULL || tenancy->tenant.exclusive;
+    }
+    if (pc_ref_get(env, parts[1], &ref)) {
+        r->target = pc_ref_channel(ref);
+        r->holds = ref;
+        return true;
+    }
+    return false;
+}
+
 /* What both have: dispatcher and reference in front, max_frame and what the death of the caller does at the end. */
 static bool read_common(ErlNifEnv *env, const ERL_NIF_TERM argv[], int argc, struct request *r) {
     r->ref = argv[1];
     r->finish = enif_is_identical(argv[argc - 1], am_finish);
-    return pc_dispatcher_get(env, argv[0], &r->dispatcher) && enif_is_ref(env, argv[1]) &&
+    return read_way(env, argv[0], r) && enif_is_ref(env, argv[1]) &&
            enif_get_uint64(env, argv[argc - 2], &r->max_frame) && r->max_frame > MOST_HEAD &&
            r->max_frame <= PC_MAX_FRAME;
 }
@@ -196,6 +246,7 @@ static bool read_packed(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct reques
         return false;
     }
     r->opts = r->terms.opts;
+    r->terms.opts.refs_to = r->target;
     return true;
 }
 

@@ -13,7 +13,9 @@
 #include "frame.h"
 #include "lane.h"
 #include "nif.h"
+#include "refs.h"
 #include "stay.h"
+#include "tenancy.h"
 #include "term.h"
 #include "term_small.h"
 
@@ -78,7 +80,7 @@ static ErlNifFunc functions[] = {
     {"call_json", 7, watched_nif_call_json, NORMAL},
     {"reply", 3, watched_nif_reply, NORMAL},
     /* The same for pipelined workers. Their dispatcher's lock is held for a few instructions, or for copying a small frame. */
-    {"dispatch_new", 4, nif_dispatch_new, NORMAL},
+    {"dispatch_new", 5, nif_dispatch_new, NORMAL},
     {"dispatch_info", 1, nif_dispatch_info, NORMAL},
     {"dispatch_limit", 2, nif_dispatch_limit, NORMAL},
     {"dispatch_watch", 1, nif_dispatch_watch, NORMAL},
@@ -94,14 +96,28 @@ static ErlNifFunc functions[] = {
     {"lane_drop", 2, nif_lane_drop, NORMAL},
     {"lane_stop", 2, nif_lane_stop, NORMAL},
     {"lane_shutdown", 1, nif_lane_shutdown, NORMAL},
+    {"lane_retire", 1, nif_lane_retire, NORMAL},
+    {"lane_rest", 1, nif_lane_rest, NORMAL},
+    {"lane_forget", 1, nif_lane_forget, NORMAL},
+    {"tenant_new", 3, nif_tenant_new, NORMAL},
+    {"tenant_share", 2, nif_tenant_share, NORMAL},
+    {"tenant_info", 1, nif_tenant_info, NORMAL},
+    {"tenant_end", 2, nif_tenant_end, NORMAL},
     {"live", 0, nif_live, NORMAL},
     {"longest_stay", 1, nif_longest_stay, NORMAL},
 };
 
+static struct pc_nif_state *state_in_use;
+
+struct pc_nif_state *pc_nif_state_any(void) {
+    return state_in_use;
+}
+
 /* Opens every resource type; 0 or the first failure. */
 static int types_load(ErlNifEnv *env, ErlNifResourceFlags flags) {
     if (pc_channel_load(env, flags) != 0 || pc_slots_load(env, flags) != 0 || pc_listener_load(env, flags) != 0 ||
-        pc_encode_load(env, flags) != 0 || pc_dispatcher_load(env, flags) != 0 || pc_frame_load(env, flags) != 0) {
+        pc_encode_load(env, flags) != 0 || pc_dispatcher_load(env, flags) != 0 || pc_frame_load(env, flags) != 0 ||
+        pc_refs_load(env, flags) != 0 || pc_tenancy_load(env, flags) != 0) {
         return -1;
     }
     return 0;
@@ -123,7 +139,7 @@ static int load(ErlNifEnv *env, void **priv, ERL_NIF_TERM templates) {
         return -1;
     }
     pc_term_state_use(state->term);
-    *priv = state;
+    *priv = state_in_use = state;
     return 0;
 }
 
@@ -137,7 +153,7 @@ static int upgrade(ErlNifEnv *env, void **priv, void **old_priv, ERL_NIF_TERM in
     }
     atomic_fetch_add(&state->incarnations, 1);
     pc_term_state_use(state->term);
-    *priv = state;
+    *priv = state_in_use = state;
     return 0;
 }
 
@@ -147,7 +163,7 @@ static void unload(ErlNifEnv *env, void *priv) {
     bool last = atomic_fetch_sub(&state->incarnations, 1) == 1;
     /* Destructors of handles that outlive the module still count down here, so with any alive the state stays. */
     if (last && atomic_load(&state->listeners) + atomic_load(&state->channels) + atomic_load(&state->slots) +
-                        atomic_load(&state->dispatchers) + atomic_load(&state->suspended) ==
+                        atomic_load(&state->dispatchers) + atomic_load(&state->suspended) + atomic_load(&state->refs) ==
                     0) {
         pc_term_state_free(state->term);
         enif_free(state);

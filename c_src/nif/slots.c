@@ -48,19 +48,24 @@ static void slots_dtor(ErlNifEnv *env, void *object) {
 /* Where the nth of the free ones stands, from the oldest on. */
 static unsigned *nth_free(const struct pc_slots *s, unsigned n) { return &s->free_ring[(s->free_from + n) % s->size]; }
 
+/* Under the lock: a slot that is free is so no more. */
+static void take_free(struct pc_slots *s, unsigned index) {
+    unsigned i = 0;
+    while (*nth_free(s, i) != index) {
+        i++;
+    }
+    for (s->free_count--; i < s->free_count; i++) {
+        *nth_free(s, i) = *nth_free(s, i + 1);
+    }
+    s->is_free[index] = false;
+}
+
 /* Under the lock: forgets an index; the channel to be released, or NULL. */
 static struct pc_channel *take_out(struct pc_slots *s, unsigned index) {
     struct pc_channel *channel = s->channels[index];
     s->channels[index] = NULL;
     if (s->is_free[index]) {
-        unsigned i = 0;
-        while (*nth_free(s, i) != index) {
-            i++;
-        }
-        for (s->free_count--; i < s->free_count; i++) {
-            *nth_free(s, i) = *nth_free(s, i + 1);
-        }
-        s->is_free[index] = false;
+        take_free(s, index);
     }
     return channel;
 }
@@ -116,9 +121,42 @@ static bool put_back(struct pc_slots *s, unsigned index, const struct pc_channel
     return listed;
 }
 
+/* A free slot that can be reserved, as pc_slots_take. */
+static struct pc_channel *take_vacant(struct pc_slots *s) {
+    struct pc_channel *channel = NULL;
+    enif_mutex_lock(s->lock);
+    for (unsigned i = 0; i < s->free_count && channel == NULL; i++) {
+        unsigned index = *nth_free(s, s->oldest_first ? i : s->free_count - 1 - i);
+        const struct pc_lane *lane = s->channels[index]->lane;
+        if (lane != NULL && pc_lane_is_vacant(lane)) {
+            channel = s->channels[index];
+            take_free(s, index);
+            enif_keep_resource(channel);
+        }
+    }
+    enif_mutex_unlock(s->lock);
+    return channel;
+}
+
+void pc_slots_lend_to(ErlNifEnv *env, struct pc_slots *s, struct pc_channel *channel) {
+    enif_mutex_lock(s->lock);
+    bool taken = s->channels[channel->index] == channel && s->is_free[channel->index];
+    if (taken) {
+        take_free(s, channel->index);
+    }
+    enif_mutex_unlock(s->lock);
+    if (taken) {
+        pc_channel_lend(env, channel);
+    }
+}
+
 void pc_slots_lend(ErlNifEnv *env, struct pc_slots *s, struct pc_dispatch *d) {
     struct pc_channel *channel;
     unsigned index;
+    while (pc_dispatch_reserves(d) && (channel = take_vacant(s)) != NULL) {
+        pc_channel_lend(env, channel);
+        enif_release_resource(channel);
+    }
     while (pc_dispatch_waits(d) && (channel = pc_slots_take(s, &index)) != NULL) {
         pc_channel_lend(env, channel);
         enif_release_resource(channel);
@@ -126,17 +164,22 @@ void pc_slots_lend(ErlNifEnv *env, struct pc_slots *s, struct pc_dispatch *d) {
 }
 
 void pc_slots_hand_on(ErlNifEnv *env, struct pc_slots *s, unsigned index, struct pc_channel *channel) {
-    struct pc_dispatch *d = channel->lane == NULL ? NULL : channel->lane->dispatch;
-    if (d != NULL && pc_dispatch_waits(d) && !pc_lane_is_draining(channel->lane)) {
+    struct pc_lane *lane = channel->lane;
+    struct pc_dispatch *d = lane == NULL ? NULL : lane->dispatch;
+    if (d != NULL && !lane->over &&
+        (pc_dispatch_waits(d) || pc_lane_wants(lane) || (pc_dispatch_reserves(d) && pc_lane_is_vacant(lane)))) {
         pc_channel_lend(env, channel);
         return;
     }
     if (!put_back(s, index, channel)) {
-        if (d != NULL && pc_lane_is_draining(channel->lane)) {
+        if (d != NULL && pc_lane_is_draining(lane)) {
             pc_channel_tell_controller(env, channel, enif_alloc_env(), am_drained);
         }
-    } else if (d != NULL) {
-        pc_slots_lend(env, s, d); /* a call that was queued before that may have found nothing free */
+    } else if (d != NULL) { /* a call that was queued before that may have found nothing free */
+        pc_slots_lend(env, s, d);
+        if (pc_lane_wants(lane)) {
+            pc_slots_lend_to(env, s, channel);
+        }
     }
 }
 
@@ -235,7 +278,10 @@ ERL_NIF_TERM nif_drain(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
             enif_release_resource(c);
         }
     }
-    switch (pc_lane_drain(c->lane)) {
+    enum pc_lane_state state = pc_lane_drain(c->lane);
+    ERL_NIF_TERM gone = enif_make_tuple2(env, am_gone, am_recycled);
+    pc_jobs_end(env, pc_lane_take_own(c->lane), gone, gone);
+    switch (state) {
     case PC_LANE_IDLE:
         return am_idle;
     case PC_LANE_BUSY:

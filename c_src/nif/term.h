@@ -41,6 +41,9 @@ struct pc_cut {
     ERL_NIF_TERM binary;
 };
 
+struct pc_channel;
+struct pc_lease;
+
 struct pc_cuts {
     size_t least;        /* bytes: smaller binaries are copied into the writer */
     bool joined;         /* all will be copied into one binary in the end, which is work to be paid for */
@@ -65,11 +68,13 @@ struct pc_term_opts {
     size_t inline_units; /* for tests: the budget of encode and decode in units; 0 is the usual one */
     const uint8_t
         *raw; /* PC_EXT_MASK bytes: a bit for each extension that is kept as Pitcrew.MessagePack.Ext, or NULL */
-    struct pc_cuts *cuts;  /* encoding: large binaries go there, not into the writer; or NULL */
-    ERL_NIF_TERM source;   /* decoding: the binary that is read, of which large ones become parts; or 0 */
-    const uint8_t *origin; /* its bytes */
-    size_t share_least;    /* decoding: smaller binaries are copied all the same; 0 is the usual size */
-    bool *kept_raw;        /* decoding: set when an extension was kept; or NULL */
+    struct pc_cuts *cuts;       /* encoding: large binaries go there, not into the writer; or NULL */
+    ERL_NIF_TERM source;        /* decoding: the binary that is read, of which large ones become parts; or 0 */
+    const uint8_t *origin;      /* its bytes */
+    size_t share_least;         /* decoding: smaller binaries are copied all the same; 0 is the usual size */
+    struct pc_channel *refs_to; /* encoding: the worker's whose objects may be referred to; or NULL */
+    struct pc_lease *lease;     /* decoding: of the references in it; or NULL */
+    bool *kept_raw;             /* decoding: set when an extension was kept; or NULL */
 };
 
 /* Where and why encoding or decoding stopped. `path` is a list, outermost first, in the env of the call. */
@@ -79,6 +84,7 @@ struct pc_term_error {
     ERL_NIF_TERM path;
     bool is_stopped;          /* the path ends at a container in whose key or element it happened */
     ERL_NIF_TERM struct_name; /* the struct that only Pitcrew.Encoder can help with, or 0 */
+    ERL_NIF_TERM ref;         /* the handle of a reference to an object of another worker, or 0 */
 };
 
 /*

@@ -5,6 +5,7 @@
 
 #include "atoms.h"
 #include "codec/ext.h"
+#include "refs.h"
 #include "term_decoder.h"
 
 enum {
@@ -231,6 +232,17 @@ static enum pc_status decode_opaque(struct decoder *d, const struct pc_token *t,
     return PC_OK;
 }
 
+static enum pc_status decode_ref(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term) {
+    d->units -= OPAQUE_COST;
+    if (d->opts->lease == NULL) {
+        return pc_term_fail(d->env, d->err, PC_INVALID, "a reference to an object that is not in the answer to a call");
+    }
+    if (!pc_ref_read(d->env, d->opts->lease, t->data, t->len, term)) {
+        return pc_term_fail(d->env, d->err, PC_INVALID, "a reference to an object that is not well formed");
+    }
+    return PC_OK;
+}
+
 static enum pc_status decode_raw(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term) {
     ERL_NIF_TERM fields[PC_STRUCT_FIELDS] = {enif_make_int(d->env, t->ext)};
     enum pc_status status = decode_binary(d, t->data, t->len, &fields[1]);
@@ -307,6 +319,8 @@ enum pc_status pc_term_decode_ext(struct decoder *d, const struct pc_token *t, E
         return decode_tensor(d, t, term);
     case PC_EXT_ARROW:
         return decode_arrow(d, t, term);
+    case PC_EXT_REF:
+        return decode_ref(d, t, term);
     default:
         return pc_term_fail(d->env, d->err, PC_INVALID, "an extension of the unknown type %d", t->ext);
     }

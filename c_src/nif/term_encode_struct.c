@@ -2,6 +2,7 @@
 
 #include "atoms.h"
 #include "codec/ext.h"
+#include "refs.h"
 #include "term_encoder.h"
 
 /* The elements of a MapSet are the keys of its map. */
@@ -140,6 +141,20 @@ static enum pc_status encode_ext(struct encoder *e, const ERL_NIF_TERM f[]) {
     return encode_payload(e, (int8_t)type, f[1], "a Pitcrew.MessagePack.Ext whose data is no binary");
 }
 
+static enum pc_status encode_ref(struct encoder *e, const ERL_NIF_TERM f[]) {
+    struct pc_ref *ref;
+    if (!pc_ref_get(e->env, f[0], &ref)) {
+        return unsupported(e, "a Pitcrew.Ref that another VM has made, or that is not well formed,");
+    }
+    if (pc_ref_channel(ref) != e->opts->refs_to) {
+        (void)unsupported(e, "a Pitcrew.Ref, which is only for calls of the worker that has the object,");
+        e->err->ref = f[0];
+        return e->err->status;
+    }
+    pc_ref_write(e->w, ref);
+    return written(e);
+}
+
 static enum pc_status encode_wrapped_bytes(struct encoder *e, ERL_NIF_TERM map) {
     ERL_NIF_TERM data;
     ErlNifBinary bin;
@@ -185,6 +200,8 @@ enum pc_status pc_term_encode_struct(struct encoder *e, ERL_NIF_TERM map, ERL_NI
         return encode_payload(e, PC_EXT_ARROW, fields[0], "a Pitcrew.Arrow whose data is no binary");
     case PC_STRUCT_EXT:
         return encode_ext(e, fields);
+    case PC_STRUCT_REF:
+        return encode_ref(e, fields);
     default: {
         enum pc_status status = pc_term_write_calendar(e->env, e->w, which, fields, e->err);
         return status == PC_OK ? written(e) : status;

@@ -1,6 +1,7 @@
 /* codec_opts() of pitcrew_nif.erl. */
 
 #include "atoms.h"
+#include "refs.h"
 #include "term.h"
 
 /* The place of a value in a list of atoms, or -1. */
@@ -94,6 +95,9 @@ static bool set_option(ErlNifEnv *env, struct pc_term_opts *opts, ERL_NIF_TERM k
     }
     if (key == am_share_least) {
         return set_number(env, value, SIZE_MAX, &opts->share_least);
+    }
+    if (key == am_lease) {
+        return pc_lease_get(env, value, &opts->lease);
     }
     return key == am_raw && set_raw(env, value, opts);
 }

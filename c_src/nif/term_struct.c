@@ -21,6 +21,7 @@ static const ERL_NIF_TERM *const names[PC_STRUCTS] = {
     [PC_STRUCT_ARROW] = &am_pitcrew_arrow,
     [PC_STRUCT_BYTES] = &am_pitcrew_bytes,
     [PC_STRUCT_EXT] = &am_pitcrew_ext,
+    [PC_STRUCT_REF] = &am_pitcrew_ref,
 };
 
 static const ERL_NIF_TERM *const fields_of[PC_STRUCTS][PC_STRUCT_FIELDS] = {
@@ -35,6 +36,7 @@ static const ERL_NIF_TERM *const fields_of[PC_STRUCTS][PC_STRUCT_FIELDS] = {
     [PC_STRUCT_ARROW] = {&am_data},
     [PC_STRUCT_BYTES] = {&am_data},
     [PC_STRUCT_EXT] = {&am_type, &am_data},
+    [PC_STRUCT_REF] = {&am_handle, &am_pool, &am_type},
 };
 
 static void add_key(struct pc_template *t, ERL_NIF_TERM key, ERL_NIF_TERM value) {
@@ -154,6 +156,7 @@ const char *pc_struct_name(enum pc_struct which) {
         [PC_STRUCT_ARROW] = "Pitcrew.Arrow",
         [PC_STRUCT_BYTES] = "Pitcrew.Bytes",
         [PC_STRUCT_EXT] = "Pitcrew.MessagePack.Ext",
+        [PC_STRUCT_REF] = "Pitcrew.Ref",
     };
     return shown[which];
 }

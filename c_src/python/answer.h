@@ -1,11 +1,12 @@
 #ifndef PC_PYTHON_ANSWER_H
 #define PC_PYTHON_ANSWER_H
 
-/* Frames [kind, id, python_ns, value] that answer another frame, in MessagePack or in JSON as that one was. */
+/* Frames [kind, id, python_ns, value, …] that answer another frame, in MessagePack or in JSON as that one was. */
 
 #include <stdbool.h>
 
 #include "core.h"
+#include "refs.h"
 #include "wire/io.h"
 #include "wire/kinds.h"
 
@@ -13,13 +14,15 @@
 struct pc_question {
     uint64_t id;
     bool json;
+    bool ref; /* the result is to stay here, and a reference to it is sent */
 };
 
 struct pc_answer {
     struct pc_outbox *out;
     size_t mark;
     bool json;
-    enum pc_status status; /* of a frame that failed */
+    struct pc_refs_out refs; /* in a reply */
+    enum pc_status status;   /* of a frame that failed */
 };
 
 /* Everything but the value, which the caller appends to out->w. */

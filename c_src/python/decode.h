@@ -31,6 +31,7 @@ struct pc_decode_opts {
         keep_ext; /* an extension that has no meaning becomes a pitcrew.Ext, or what ext_hook says; otherwise it is refused */
     bool raw;       /* str becomes bytes */
     bool as_tuple;  /* arrays become tuples */
+    bool refs;      /* references are the objects that they refer to; otherwise extensions like any other */
     bool text_keys; /* keys other than str and bytes are refused */
     enum pc_timestamps timestamps;
     enum pc_keys keys;

@@ -7,6 +7,7 @@
 #include "decode.h"
 #include "keys.h"
 #include "names.h"
+#include "refs.h"
 #include "tensors.h"
 #include "terms.h"
 #include "times.h"
@@ -141,6 +142,8 @@ PyObject *pc_decode_ext(struct pc_decoder *d, const struct pc_token *t, bool fro
         return pc_arrow_read(t->data, t->len);
     case PC_EXT_OPAQUE:
         return pc_term_read_opaque(t->data, t->len);
+    case PC_EXT_REF:
+        return d->opts->refs ? pc_ref_read(t->data, t->len) : read_foreign(d, t);
     default:
         return read_foreign(d, t);
     }

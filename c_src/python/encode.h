@@ -8,6 +8,8 @@
 #include "codec/writer.h"
 #include "core.h"
 
+struct pc_refs_out;
+
 /* What the public codec lets its caller choose. All zero but max_depth is what calls use. */
 struct pc_encode_opts {
     bool plain;      /* only what MessagePack itself has: a tuple is an array, an Atom a str, other types are refused */
@@ -15,6 +17,7 @@ struct pc_encode_opts {
     bool bin_as_str; /* as MessagePack had it before it had bin */
     bool as_terms;   /* an Atom that is a value of Python's is that value: for comparing keys */
     bool datetime;   /* plain: a datetime with a time zone is a timestamp */
+    struct pc_refs_out *refs; /* where references go (refs.h), or NULL: then there must be none */
     PyObject *fallback; /* callable for what has no form, or NULL; borrowed */
     const char *errors; /* of str.encode; NULL is "strict" */
     unsigned max_depth;

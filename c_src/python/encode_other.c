@@ -8,6 +8,7 @@
 #include "decimals.h"
 #include "encoder.h"
 #include "lazy.h"
+#include "refs.h"
 #include "scalars.h"
 #include "tensors.h"
 #include "terms.h"
@@ -107,7 +108,7 @@ static int encode_map(struct pc_encoder *e, PyObject *value) {
 /* Only Pitcrew's own mapping has these; the codec for strangers refuses them. */
 static int encode_typed(struct pc_encoder *e, PyObject *value) {
     static int (*const steps[])(struct pc_encoder *, PyObject *) = {
-        encode_set, pc_term_write_opaque, pc_decimal_write, pc_arrow_write, pc_tensor_write,
+        encode_set, pc_term_write_opaque, pc_decimal_write, pc_arrow_write, pc_ref_write, pc_tensor_write,
     };
     int result = e->opts->plain ? OTHER_TYPE : 0;
     for (size_t i = 0; !e->opts->plain && i < sizeof steps / sizeof *steps; i++) {

@@ -25,6 +25,7 @@ static struct {
     [PC_LAZY_READ_JSON] = {"pitcrew.jsontext", "read", NULL, NULL},
     [PC_LAZY_ARROW] = {"pitcrew.arrow", "Arrow", NULL, NULL},
     [PC_LAZY_DUMP_ARROW] = {"pitcrew.arrow", "dump", NULL, NULL},
+    [PC_LAZY_REF] = {"pitcrew.refs", "Ref", NULL, NULL},
     [PC_LAZY_DECIMAL] = {"decimal", "Decimal", NULL, NULL},
     [PC_LAZY_NUMPY_GENERIC] = {"numpy", "generic", NULL, NULL},
     [PC_LAZY_NUMPY_ARRAY] = {"numpy", "ndarray", NULL, NULL},

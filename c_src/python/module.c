@@ -6,7 +6,9 @@
 #include "converters.h"
 #include "core.h"
 #include "mark.h"
+#include "refs.h"
 #include "serve.h"
+#include "session.h"
 #include "text.h"
 #include "types.h"
 #include "unpacker.h"
@@ -21,6 +23,10 @@ static PyMethodDef methods[] = {
     {"unpackb", (PyCFunction)(void (*)(void))pc_codec_unpackb, METH_FASTCALL | METH_KEYWORDS,
      "unpackb(data, **options) -> object: see pitcrew.codec."},
     {"register_type", pc_converters_register, METH_VARARGS, "register_type(type, encode): see pitcrew.register_type."},
+    {"session_id", pc_session_id, METH_NOARGS, "session_id() -> int: see pitcrew.session."},
+    {"session_state", pc_session_state, METH_NOARGS, "session_state() -> dict: see pitcrew.session."},
+    {"live_sessions", pc_session_count, METH_NOARGS, "live_sessions() -> int: how many keep a state here."},
+    {"live_refs", pc_refs_count, METH_NOARGS, "live_refs() -> int: how many objects the VM refers to."},
     {"connect", pc_channel_connect, METH_VARARGS, "connect(path, token, role) -> fd: connects and sends `auth`."},
     {"read_hello", pc_channel_read_hello, METH_O,
      "read_hello(fd) -> (list, or None at end of file; descriptor or -1)."},

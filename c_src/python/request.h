@@ -10,6 +10,7 @@ struct pc_request {
     PyObject *name;   /* owned */
     PyObject *tool;   /* owned: the callable */
     PyObject *binary; /* owned: dict, or NULL */
+    uint64_t session; /* 0 for none */
     struct pc_args args;
 };
 
@@ -17,12 +18,15 @@ void pc_request_init(struct pc_request *q, const struct pc_question *from);
 void pc_request_clear(struct pc_request *q);
 
 /*
- * Reads what follows the id: tool, args, kwargs. `tools` is the dict that serve was given. A tool that is not there is no failure:
+ * Reads what follows the id: tool, args, kwargs, meta. `tools` is the dict that serve was given. A tool that is not there is no failure:
  * q->tool stays NULL and nothing after its name is read. Fails like pc_args_read.
  */
 int pc_request_read(struct pc_request *q, struct pc_decoder *d, PyObject *tools);
 
 /* The same of a whole frame in JSON, whose head has been read. Fails with DecodeError, its path complete, or ProtocolError. */
 int pc_request_read_json(struct pc_request *q, const uint8_t *payload, size_t n, unsigned max_depth, PyObject *tools);
+
+/* What the tool returns, called in the session that the call belongs to. */
+PyObject *pc_request_call(struct pc_request *q);
 
 #endif

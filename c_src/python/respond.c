@@ -5,6 +5,7 @@
 #include "channel.h"
 #include "guard.h"
 #include "hold.h"
+#include "lazy.h"
 
 /* Where tools take longer, a system call for each answer is cheap, and their callers are waiting. */
 enum { QUICK_NS = 100 * 1000 };
@@ -78,11 +79,26 @@ enum pc_next pc_respond_exception(struct pc_responder *r, const char *kind, cons
     return pc_respond_fault(r, &f, to, python_ns);
 }
 
+/* A new reference to what is to be sent for a result. */
+static PyObject *told(const struct pc_question *to, PyObject *value) {
+    if (!to->ref || pc_lazy_is(value, PC_LAZY_REF) > 0) {
+        return Py_NewRef(value);
+    }
+    PyObject *make = pc_lazy_get(PC_LAZY_REF);
+    return make == NULL ? NULL : PyObject_CallOneArg(make, value);
+}
+
 enum pc_next pc_respond_value(struct pc_responder *r, const struct pc_question *to, int64_t python_ns,
                               PyObject *value) {
     struct pc_answer a;
+    PyObject *sent = told(to, value);
     pc_answer_begin(&a, &r->out, r->max_frame, to, PC_KIND_REPLY, python_ns);
-    if (pc_answer_value(&a, value, r->max_depth, "result") < 0) {
+    int failed = sent == NULL || pc_answer_value(&a, sent, r->max_depth, "result") < 0;
+    if (sent == NULL) {
+        pc_outbox_undo(&r->out, a.mark);
+    }
+    Py_XDECREF(sent);
+    if (failed) {
         const char *kind = a.status == PC_TOO_BIG ? "too_big" : "result_error";
         return pc_respond_forked() < 0 ? PC_RAISED : pc_respond_exception(r, kind, to, python_ns);
     }

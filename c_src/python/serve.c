@@ -14,8 +14,10 @@
 #include "hold.h"
 #include "interrupt.h"
 #include "published.h"
+#include "refs.h"
 #include "request.h"
 #include "respond.h"
+#include "session.h"
 #include "side.h"
 #include "turn.h"
 #include "wire/clock.h"
@@ -32,8 +34,7 @@ struct server {
 static enum pc_next run(struct server *s, struct pc_request *q) {
     pc_published_set(q->from.id);
     int64_t start = pc_clock_ns();
-    PyObject *result = PyObject_Vectorcall(q->tool, q->args.items, q->args.positional | PY_VECTORCALL_ARGUMENTS_OFFSET,
-                                           q->args.kwnames);
+    PyObject *result = pc_request_call(q);
     int64_t python_ns = pc_clock_ns() - start;
     if (pc_respond_forked() < 0) {
         Py_XDECREF(result);
@@ -90,6 +91,44 @@ static enum pc_next handle_call(struct server *s, struct pc_request *q, int read
 
 /* ---- Frames */
 
+static int forget_refs(struct pc_reader *r) {
+    uint32_t n;
+    uint64_t call;
+    int64_t index;
+    if (pc_read_array(r, &n) != PC_OK) {
+        return -1;
+    }
+    for (uint32_t i = 0; i + 1 < n; i += 2) {
+        if (pc_read_uint(r, &call) != PC_OK || pc_read_int(r, &index) != PC_OK || pc_refs_drop(call, index) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int forget_sessions(struct pc_reader *r) {
+    uint32_t n;
+    uint64_t id;
+    if (pc_read_array(r, &n) != PC_OK) {
+        return -1;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        if (pc_read_uint(r, &id) != PC_OK || pc_session_drop(id) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* The VM needs objects and sessions no more. It comes behind the calls that may have used them, and is not answered. */
+static enum pc_next handle_forget(struct server *s, struct pc_decoder *d) {
+    if (forget_refs(&d->r) < 0 || forget_sessions(&d->r) < 0) {
+        PyErr_Clear(); /* no memory for it, or a frame that is wrong: what it was about stays */
+    }
+    pc_inbox_consume(&s->to.in);
+    return pc_respond_forked() < 0 ? PC_RAISED : PC_GO_ON;
+}
+
 static enum pc_next handle_other(struct server *s, int64_t kind, const struct pc_question *from) {
     pc_inbox_consume(&s->to.in);
     if (kind == PC_KIND_SHUTDOWN) {
@@ -118,6 +157,9 @@ static enum pc_next handle_packed(struct server *s, struct pc_decoder *d) {
         return refuse_frame();
     }
     const struct pc_question from = {.id = id.u, .json = false};
+    if (kind.i == PC_KIND_FORGET) {
+        return handle_forget(s, d);
+    }
     if (kind.i != PC_KIND_CALL) {
         return handle_other(s, kind.i, &from);
     }

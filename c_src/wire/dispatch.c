@@ -1,7 +1,7 @@
 /*
  * See dispatch.h. Invariants, whenever the lock is free: a call that is QUEUED stands in the queue, one that is OUT or LEFT in exactly one
- * lane; QUEUED and OUT calls are found by their owners; there is no queue while an open lane has room; `load` counts a lane's calls,
- * and an open lane stands in the list of its load.
+ * lane; QUEUED and OUT calls are found by their owners; no call waits while an open lane that may take it has room, unless that lane is kept
+ * clear for a call that is to reserve it; `load` counts a lane's calls, and an open lane that is not reserved stands in the list of its load.
  */
 #include "wire/dispatch.h"
 
@@ -11,6 +11,7 @@
 
 #include "wire/call_head.h"
 #include "wire/lanes.h"
+#include "wire/tenant.h"
 
 enum {
     MOST_COPIED = 64 * 1024, /* larger frames are sent from where they are */
@@ -156,6 +157,68 @@ static void unlink_call(struct pc_call **first, struct pc_call **last, struct pc
     call->prev = call->next = NULL;
 }
 
+/* ---- Queues */
+
+/* Where a call waits that is not for just any lane; or NULL. */
+static struct pc_queue *queue_of(struct pc_dispatch *d, const struct pc_call *call) {
+    return call->target != NULL ? &call->target->own : call->tenant != NULL ? &d->reserving : NULL;
+}
+
+static void queue_call(struct pc_dispatch *d, struct pc_call *call) {
+    struct pc_queue *q = queue_of(d, call);
+    if (q == NULL) {
+        append(&d->first, &d->last, call);
+        d->queued++;
+    } else {
+        append(&q->first, &q->last, call);
+        q->n++;
+        d->targeted += call->target != NULL;
+    }
+}
+
+static void unqueue_call(struct pc_dispatch *d, struct pc_call *call) {
+    struct pc_queue *q = queue_of(d, call);
+    if (q == NULL) {
+        unlink_call(&d->first, &d->last, call);
+        d->queued--;
+    } else {
+        unlink_call(&q->first, &q->last, call);
+        q->n--;
+        d->targeted -= call->target != NULL;
+    }
+}
+
+/* Nobody finds it any more, by its owner or its tenant. */
+static void let_go(struct pc_call *call) {
+    if (call->state != PC_CALL_LEFT) {
+        remove_owner(call);
+    }
+    if (call->tenant != NULL) {
+        call->tenant->calls--;
+    }
+}
+
+void pc_call_take_unsent(struct pc_dispatch *d, struct pc_call *call) {
+    unqueue_call(d, call);
+    let_go(call);
+    call->state = PC_CALL_OVER;
+}
+
+static struct pc_call *earlier(struct pc_call *a, struct pc_call *b) {
+    return b == NULL || (a != NULL && a->sent <= b->sent) ? a : b;
+}
+
+/* Of those that wait, the first that the lane may take. */
+static struct pc_call *first_for(const struct pc_lane *lane) {
+    struct pc_dispatch *d = lane->dispatch;
+    struct pc_call *reserving = pc_lane_is_vacant(lane) ? d->reserving.first : NULL;
+    struct pc_call *call = earlier(earlier(lane->own.first, pc_lane_is_reserved(lane) ? NULL : d->first), reserving);
+    /* A lane is reserved when it has nothing to do, and is given nothing else until then. */
+    return call != NULL && call == reserving && lane->load > 0 ? NULL : call;
+}
+
+bool pc_lane_is_needed(const struct pc_lane *lane) { return pc_lane_wants(lane) || first_for(lane) != NULL; }
+
 /* ---- Lanes by load */
 
 static struct pc_lane **first_of(struct pc_dispatch *d, unsigned load) { return &d->by_load[load]; }
@@ -179,7 +242,7 @@ static void unlist_lane(struct pc_dispatch *d, struct pc_lane *lane) {
 }
 
 static void set_load(struct pc_dispatch *d, struct pc_lane *lane, unsigned load) {
-    if (lane->open) {
+    if (lane->listed) {
         unlist_lane(d, lane);
     }
     d->out += load;
@@ -187,7 +250,7 @@ static void set_load(struct pc_dispatch *d, struct pc_lane *lane, unsigned load)
     d->loaded += load >= 2;
     d->loaded -= lane->load >= 2;
     lane->load = load;
-    if (lane->open) {
+    if (lane->listed) {
         list_lane(d, lane);
     }
 }
@@ -200,12 +263,46 @@ static struct pc_lane *roomiest(struct pc_dispatch *d) {
     return d->least < d->depth ? d->by_load[d->least] : NULL;
 }
 
+/* The open lane with the least to do, of those with room that nobody waits to reserve; or NULL. */
+static struct pc_lane *roomiest_of_others(const struct pc_dispatch *d) {
+    for (unsigned load = 0; load < d->depth; load++) {
+        for (struct pc_lane *lane = d->by_load[load]; lane != NULL; lane = lane->next) {
+            if (!pc_lane_is_vacant(lane)) {
+                return lane;
+            }
+        }
+    }
+    return NULL;
+}
+
+static struct pc_lane *room_to_reserve(const struct pc_dispatch *d) {
+    struct pc_lane *lane = d->by_load[0];
+    while (lane != NULL && !pc_lane_is_vacant(lane)) {
+        lane = lane->next;
+    }
+    return lane;
+}
+
+static struct pc_lane *room_for(struct pc_dispatch *d, const struct pc_call *call) {
+    struct pc_lane *target = call->target;
+    if (target != NULL) {
+        return target->open && target->load < d->depth && target->own.first == NULL ? target : NULL;
+    }
+    if (call->tenant != NULL) {
+        return room_to_reserve(d);
+    }
+    struct pc_lane *lane = roomiest(d);
+    return lane != NULL && d->reserving.first != NULL && pc_lane_is_vacant(lane) ? roomiest_of_others(d) : lane;
+}
+
 void pc_lane_list(struct pc_lane *lane) {
+    lane->listed = true;
     lane->dispatch->lanes++;
     list_lane(lane->dispatch, lane);
 }
 
 void pc_lane_unlist(struct pc_lane *lane) {
+    lane->listed = false;
     lane->dispatch->lanes--;
     unlist_lane(lane->dispatch, lane);
 }
@@ -262,21 +359,29 @@ static void send_out(struct pc_lane *lane, struct pc_call *call, int64_t now) {
     }
     append(&lane->first, &lane->last, call);
     set_load(lane->dispatch, lane, lane->load + 1);
+    if (call->tenant != NULL && call->target == NULL) {
+        pc_tenant_reserve(call->tenant, lane);
+    }
 }
 
 void pc_lane_refill(struct pc_lane *lane, int64_t now) {
     struct pc_dispatch *d = lane->dispatch;
     struct pc_call *call;
     /* Without memory for one it waits on: there may be some when the next call ends. */
-    while ((call = d->first) != NULL && lane->open && lane->load < d->depth && make_ready(lane, call, &call->body)) {
-        unlink_call(&d->first, &d->last, call);
-        d->queued--;
+    while (lane->open && lane->load < d->depth && (call = first_for(lane)) != NULL &&
+           make_ready(lane, call, &call->body)) {
+        unqueue_call(d, call);
         send_out(lane, call, now);
     }
 }
 
+/* Of those that only one lane can take, one may always wait: whether that is free only its slot knows. */
+static bool is_full(const struct pc_dispatch *d, const struct pc_call *call) {
+    return call->target != NULL ? call->target->own.n > d->most_queued : d->queued + d->reserving.n >= d->most_queued;
+}
+
 static enum pc_submitted enqueue(struct pc_dispatch *d, struct pc_call *call, struct pc_body *body, int64_t now) {
-    if (d->queued >= d->most_queued) {
+    if (is_full(d, call)) {
         return PC_SUBMIT_FULL;
     }
     call->body = *body;
@@ -291,15 +396,17 @@ static enum pc_submitted enqueue(struct pc_dispatch *d, struct pc_call *call, st
     call->state = PC_CALL_QUEUED;
     call->lane = NULL;
     call->sent = now;
-    append(&d->first, &d->last, call);
-    d->queued++;
+    queue_call(d, call);
     return PC_SUBMIT_QUEUED;
 }
 
 static enum pc_submitted submit(struct pc_dispatch *d, struct pc_call *call, struct pc_body *body, int64_t now,
                                 struct pc_lane_actor at, struct pc_lane **lane) {
-    *lane = roomiest(d);
-    if ((*lane == NULL || (*lane)->load > 0) && d->watch == WATCH_ON) {
+    if ((call->target != NULL && call->target->over) || (call->tenant != NULL && call->tenant->ended)) {
+        return PC_SUBMIT_GONE;
+    }
+    *lane = room_for(d, call);
+    if (call->target == NULL && (*lane == NULL || (*lane)->load > 0) && d->watch == WATCH_ON) {
         d->watch = WATCH_SEEN;
     }
     if (*lane == NULL) {
@@ -327,6 +434,9 @@ enum pc_submitted pc_dispatch_submit(struct pc_dispatch *d, uint64_t key, struct
         result = submit(d, call, body, now, at, lane);
         if (result == PC_SUBMIT_OUT || result == PC_SUBMIT_READY || result == PC_SUBMIT_QUEUED) {
             add_owner(owner, call);
+            if (call->tenant != NULL) {
+                call->tenant->calls++;
+            }
         }
     }
     (void)pthread_mutex_unlock(&d->lock);
@@ -356,9 +466,7 @@ bool pc_dispatch_wants(struct pc_dispatch *d) {
 static void take_off(struct pc_lane *lane, struct pc_call *call) {
     unlink_call(&lane->first, &lane->last, call);
     set_load(lane->dispatch, lane, lane->load - 1);
-    if (call->state == PC_CALL_OUT) {
-        remove_owner(call);
-    }
+    let_go(call);
 }
 
 static struct pc_call *find(const struct pc_lane *lane, uint64_t id) {
@@ -416,10 +524,7 @@ enum pc_leaving pc_dispatch_leave(struct pc_dispatch *d, uint64_t key, pc_call_t
         call = call->owner_next;
     }
     if (call != NULL && call->state == PC_CALL_QUEUED) {
-        unlink_call(&d->first, &d->last, call);
-        remove_owner(call);
-        d->queued--;
-        call->state = PC_CALL_OVER;
+        pc_call_take_unsent(d, call);
         result = PC_LEAVE_QUEUED;
     } else if (call != NULL) {
         if (!only_queued) {
@@ -443,15 +548,26 @@ enum pc_leaving pc_dispatch_leave(struct pc_dispatch *d, uint64_t key, pc_call_t
 struct pc_call *pc_dispatch_end(struct pc_dispatch *d) {
     (void)pthread_mutex_lock(&d->lock);
     d->over = true;
-    struct pc_call *queue = d->first;
-    for (struct pc_call *call = queue; call != NULL; call = call->next) {
-        remove_owner(call);
-        call->state = PC_CALL_OVER;
+    struct pc_call *taken = NULL, **end = &taken;
+    while (d->first != NULL || d->reserving.first != NULL) {
+        *end = d->first != NULL ? d->first : d->reserving.first;
+        pc_call_take_unsent(d, *end);
+        end = &(*end)->next;
     }
-    d->first = d->last = NULL;
-    d->queued = 0;
     (void)pthread_mutex_unlock(&d->lock);
-    return queue;
+    return taken;
+}
+
+struct pc_call *pc_lane_take_own(struct pc_lane *lane) {
+    struct pc_call *taken = NULL, **end = &taken;
+    (void)pthread_mutex_lock(&lane->dispatch->lock);
+    while (lane->own.first != NULL) {
+        *end = lane->own.first;
+        pc_call_take_unsent(lane->dispatch, *end);
+        end = &(*end)->next;
+    }
+    (void)pthread_mutex_unlock(&lane->dispatch->lock);
+    return taken;
 }
 
 static unsigned idle_lanes(const struct pc_dispatch *d) {
@@ -467,7 +583,7 @@ void pc_dispatch_count(struct pc_dispatch *d, struct pc_dispatch_counts *n) {
     *n = (struct pc_dispatch_counts){.lanes = d->lanes,
                                      .idle = idle_lanes(d),
                                      .out = d->out,
-                                     .queued = d->queued,
+                                     .queued = d->queued + d->reserving.n + d->targeted,
                                      .first_queued = d->first == NULL ? 0 : d->first->sent};
     (void)pthread_mutex_unlock(&d->lock);
 }
@@ -486,12 +602,18 @@ bool pc_dispatch_uneven(struct pc_dispatch *d, int64_t since, struct pc_misplace
     *n = 0;
     (void)pthread_mutex_lock(&d->lock);
     size_t room = (size_t)idle_lanes(d) * d->depth;
-    bool uneven = room > 0 && d->loaded > 0;
-    for (unsigned load = d->depth; uneven && load >= 2; load--) {
+    bool uneven = false;
+    for (unsigned load = d->depth; room > 0 && d->loaded > 0 && load >= 2; load--) {
         for (const struct pc_lane *lane = d->by_load[load]; lane != NULL; lane = lane->next) {
-            const struct pc_call *call = lane->since <= since ? lane->last : NULL;
-            for (; call != NULL && call != lane->first && room > 0 && *n < most; call = call->prev, room--) {
-                list[(*n)++] = (struct pc_misplaced){.index = lane->index, .id = call->id};
+            for (const struct pc_call *call = lane->last; call != lane->first; call = call->prev) {
+                if (call->target != NULL || room == 0 || *n == most) {
+                    continue;
+                }
+                uneven = true;
+                if (lane->since <= since) {
+                    list[(*n)++] = (struct pc_misplaced){.index = lane->index, .id = call->id};
+                    room--;
+                }
             }
         }
     }

@@ -7,6 +7,10 @@
  * room stand in one queue, first come first served, with their frames ready, and go out as room comes free. A lane has its channel all the
  * time, where workers are pipelined, or is lent it while calls wait.
  *
+ * A call may be *targeted* at a lane. Then it waits in that lane's own queue, and of both queues a lane takes whoever came first: a targeted
+ * call neither overtakes nor is overtaken, it only cannot go elsewhere. A *tenant* (tenant.h) is what such calls have in common; one that is
+ * exclusive *reserves* its lane, which then takes no calls but targeted ones.
+ *
  * Knows neither Erlang nor Python. Every function may be called from any thread. One lock for each dispatcher, held for some
  * instructions and for copying small frames, and never while sending or calling back, but for `keep`.
  */
@@ -42,11 +46,14 @@ struct pc_owner {
 struct pc_call {
     /* Set before it is submitted. */
     bool json;
-    bool finish; /* it goes on when its owner dies */
+    bool finish;            /* it goes on when its owner dies */
+    struct pc_lane *target; /* the only lane that may have it, or NULL; outlives the call */
+    struct pc_tenant *
+        tenant; /* whose it is, or NULL; outlives the call. Without a target it is to reserve the lane that it goes to */
     enum pc_call_state state;
     uint64_t id;  /* on its lane */
     size_t bytes; /* of its frame, once it is out */
-    int64_t sent; /* when it went out or, before that, into the queue; monotonic ns */
+    int64_t sent; /* when it went out or, before that, into a queue; monotonic ns */
     struct pc_lane *lane;
     struct pc_body body;         /* while it waits */
     struct pc_call *prev, *next; /* in the queue, or in its lane by id */
@@ -75,6 +82,11 @@ struct pc_load_out {
     size_t owned_cap;
 };
 
+struct pc_queue {
+    struct pc_call *first, *last;
+    _Atomic size_t n;
+};
+
 struct pc_lane {
     struct pc_dispatch *dispatch;
     void *channel;
@@ -85,6 +97,7 @@ struct pc_lane {
     /* Under the dispatcher's lock. */
     bool held;      /* the channel is the lane's */
     bool open;      /* takes calls */
+    bool listed;    /* and those that are not targeted, too */
     bool closed;    /* the descriptor goes back as soon as nobody is at it */
     bool flushing;  /* somebody sends what `sending` holds */
     bool draining;  /* and will not take any again */
@@ -100,6 +113,12 @@ struct pc_lane {
     struct pc_call *first, *last;
     struct pc_lane *prev, *next; /* among lanes of the same load */
     struct pc_load_out pending;
+    struct pc_queue own;      /* calls that are targeted at it, and wait */
+    _Atomic unsigned tenants; /* that are not exclusive; this and the following are written under the lock */
+    _Atomic bool reserved;    /* by one that is */
+    _Atomic bool retiring;    /* it stays for those who can go nowhere else */
+    _Atomic bool over;        /* it will take no calls any more */
+    _Atomic bool noted;       /* frames that are no calls wait for the channel */
 
     struct pc_load_out sending; /* belongs to whoever set `flushing` */
 };
@@ -120,7 +139,9 @@ struct pc_dispatch {
     _Atomic unsigned watch; /* enum watch; becomes WATCH_SEEN under the lock */
     _Atomic size_t queued;  /* written under the lock */
     struct pc_call *first, *last;
-    struct pc_lane **by_load; /* depth + 1 lists of open lanes, and behind them their last ones */
+    size_t targeted;           /* calls that wait in lanes' own queues */
+    struct pc_queue reserving; /* calls that wait for a lane to reserve */
+    struct pc_lane **by_load;  /* depth + 1 lists of open lanes, and behind them their last ones */
     struct pc_owner *owners[PC_OWNER_BUCKETS];
     unsigned owners_count;
     unsigned hand; /* the bucket in which to look for somebody to forget */
@@ -147,6 +168,7 @@ enum pc_submitted {
     PC_SUBMIT_QUEUED,
     PC_SUBMIT_STRANGER, /* the owner is not known: pc_dispatch_meet comes first */
     PC_SUBMIT_FULL,     /* so many wait already that no other may */
+    PC_SUBMIT_GONE,     /* the target's worker will take no more calls, or the tenant has ended */
     PC_SUBMIT_OVER,     /* there will be no more workers */
     PC_SUBMIT_NO_MEMORY,
 };
@@ -181,29 +203,43 @@ enum pc_leaving pc_dispatch_leave(struct pc_dispatch *d, uint64_t owner, pc_call
                                   bool only_queued, struct pc_lane_actor at, struct pc_call **call,
                                   struct pc_lane **lane, uint64_t *id, bool *goes_on);
 
-/* No calls are taken from now on. The queue, linked by `next`, is the caller's. */
+/* No calls are taken from now on. Those that wait, linked by `next`, are the caller's, except for those in lanes' own queues: see pc_lane_take_own. */
 struct pc_call *pc_dispatch_end(struct pc_dispatch *d);
 
 struct pc_dispatch_counts {
-    unsigned lanes; /* that take calls */
-    unsigned idle;  /* of those */
-    size_t out;     /* calls in lanes */
-    size_t queued;
-    int64_t first_queued; /* when the first of them was, in monotonic ns; or 0 */
+    unsigned lanes;       /* that take calls */
+    unsigned idle;        /* of those */
+    size_t out;           /* calls in lanes */
+    size_t queued;        /* all that wait */
+    int64_t first_queued; /* when the first of those for any lane was, in monotonic ns; or 0 */
 };
 void pc_dispatch_count(struct pc_dispatch *d, struct pc_dispatch_counts *n);
 
 /* Whether there is a queue. Without the lock: whoever makes room and then asks cannot miss a call that was queued before. */
 static inline bool pc_dispatch_waits(struct pc_dispatch *d) { return d->queued > 0; }
 
+/* Whether it takes only calls that are targeted at it. Its channel stays its own then. */
+static inline bool pc_lane_is_reserved(const struct pc_lane *lane) { return lane->reserved || lane->retiring; }
+
+/* The same with a lane that has not got its channel: whether it is needed for something that concerns no other lane. */
+static inline bool pc_lane_wants(const struct pc_lane *lane) {
+    return !lane->over && (lane->own.n > 0 || lane->noted || pc_lane_is_reserved(lane));
+}
+
+/* And with calls that wait for a lane to reserve. */
+static inline bool pc_dispatch_reserves(struct pc_dispatch *d) { return d->reserving.n > 0; }
+static inline bool pc_lane_is_vacant(const struct pc_lane *lane) {
+    return !lane->over && lane->tenants == 0 && !pc_lane_is_reserved(lane);
+}
+
 /* A way to a worker, over a socket that stays the channel's. */
 void pc_lane_init(struct pc_lane *lane, struct pc_dispatch *d, void *channel, int fd, unsigned index, size_t max_frame);
 /*
  * The channel is the lane's, whose ids go on after `last_id`; calls that wait go out. Pinned then: flush and unpin it. False: it is closed, the
- * dispatcher is over, or, with `if_needed`, nobody waits.
+ * dispatcher is over, or, with `if_needed`, nothing waits that this lane could take.
  */
 bool pc_lane_open(struct pc_lane *lane, uint64_t last_id, bool if_needed, int64_t now, struct pc_lane_actor at);
-/* The channel is not the lane's any more, if it has nothing to do and nobody waits: *last_id is the last one used. The pin of the caller's goes with it. */
+/* The channel is not the lane's any more, if it has nothing to do and is not reserved: *last_id is the last one used. The pin of the caller's goes with it. */
 bool pc_lane_return(struct pc_lane *lane, struct pc_lane_actor at, uint64_t *last_id);
 /* Closed, empty, and nobody is at it. */
 void pc_lane_destroy(struct pc_lane *lane);
@@ -235,7 +271,10 @@ struct pc_lane_counts {
 /* Adds to what is there. */
 void pc_lane_count(struct pc_lane *lane, struct pc_lane_counts *n);
 
-/* Whole frames that are no calls, to be flushed. False when out of memory, or, with `only_idle`, when calls are out; then the lane has stopped, too. */
+/* Calls that wait go out where there is room; pinned then: flush and unpin it. False when the channel is not the lane's. */
+bool pc_lane_nudge(struct pc_lane *lane, int64_t now, struct pc_lane_actor at);
+
+/* Whole frames that are no calls, to be flushed or, where the channel is not the lane's, to be sent when it is. False when out of memory, or, with `only_idle`, when calls are out; then the lane has stopped, too. */
 bool pc_lane_append(struct pc_lane *lane, const uint8_t *frames, size_t n, bool only_idle);
 
 /* Nothing is out, and it takes calls. */
@@ -250,7 +289,10 @@ enum pc_lane_state pc_lane_drain(struct pc_lane *lane);
 bool pc_lane_is_draining(struct pc_lane *lane);
 bool pc_lane_is_drained(struct pc_lane *lane);
 
-/* Takes no more calls. */
+/* From now on it takes only calls that are targeted at it, and no more tenants. */
+void pc_lane_retire(struct pc_lane *lane);
+
+/* Takes no more calls, and refuses those that are targeted at it. */
 void pc_lane_stop(struct pc_lane *lane);
 
 /* The same if the call `id` is out and none is in front of it; whether it is. Then ending the worker ends no call that comes later. */
@@ -258,6 +300,9 @@ bool pc_lane_stop_at(struct pc_lane *lane, uint64_t id);
 
 /* Every call with a greater id, linked by `next`, is the caller's. */
 struct pc_call *pc_lane_take_after(struct pc_lane *lane, uint64_t id);
+
+/* Those that are targeted at it and wait, linked by `next`, are the caller's. */
+struct pc_call *pc_lane_take_own(struct pc_lane *lane);
 
 /* No more I/O. False if that was said before. */
 bool pc_lane_close(struct pc_lane *lane, struct pc_lane_actor at);

@@ -72,11 +72,14 @@ void pc_lane_init(struct pc_lane *lane, struct pc_dispatch *d, void *channel, in
 bool pc_lane_open(struct pc_lane *lane, uint64_t last_id, bool if_needed, int64_t now, struct pc_lane_actor at) {
     struct pc_dispatch *d = lane->dispatch;
     lock(lane);
-    bool opens = !lane->closed && !lane->draining && !d->over && (!if_needed || d->first != NULL);
+    bool opens = !lane->closed && !lane->over && !d->over && (!if_needed || pc_lane_is_needed(lane));
     if (opens) {
         lane->last_id = last_id;
         lane->held = lane->open = true;
-        pc_lane_list(lane);
+        lane->noted = false;
+        if (!pc_lane_is_reserved(lane)) {
+            pc_lane_list(lane);
+        }
         pc_lane_refill(lane, now);
         pc_lane_enter(lane, at);
     }
@@ -89,11 +92,25 @@ void pc_lane_destroy(struct pc_lane *lane) {
     load_out_destroy(&lane->sending);
 }
 
-void pc_lane_close_door(struct pc_lane *lane) {
-    if (lane->open) {
+void pc_lane_shut(struct pc_lane *lane) {
+    if (lane->listed) {
         pc_lane_unlist(lane);
-        lane->open = false;
     }
+    lane->open = false;
+}
+
+void pc_lane_close_door(struct pc_lane *lane) {
+    pc_lane_shut(lane);
+    lane->over = true;
+}
+
+void pc_lane_retire(struct pc_lane *lane) {
+    lock(lane);
+    lane->retiring = true;
+    if (lane->listed) {
+        pc_lane_unlist(lane);
+    }
+    unlock(lane);
 }
 
 void pc_lane_stop(struct pc_lane *lane) {
@@ -147,6 +164,7 @@ bool pc_lane_append(struct pc_lane *lane, const uint8_t *frames, size_t n, bool 
         pc_writer_append(w, frames, n);
         good = w->status == PC_OK;
         w->status = PC_OK;
+        lane->noted = lane->noted || (good && !lane->held);
     }
     if (good && only_idle) {
         pc_lane_close_door(lane);
@@ -171,6 +189,17 @@ void pc_lane_count(struct pc_lane *lane, struct pc_lane_counts *n) {
     unlock(lane);
 }
 
+bool pc_lane_nudge(struct pc_lane *lane, int64_t now, struct pc_lane_actor at) {
+    lock(lane);
+    bool good = lane->held && !lane->closed;
+    if (good) {
+        pc_lane_refill(lane, now);
+        pc_lane_enter(lane, at);
+    }
+    unlock(lane);
+    return good;
+}
+
 /* ---- At the descriptor */
 
 void pc_lane_enter(struct pc_lane *lane, struct pc_lane_actor at) {
@@ -190,10 +219,10 @@ bool pc_lane_pin(struct pc_lane *lane, struct pc_lane_actor at) {
 
 bool pc_lane_return(struct pc_lane *lane, struct pc_lane_actor at, uint64_t *last_id) {
     lock(lane);
-    bool idle = lane->users == 1 && lane->open && !lane->closed && lane->load == 0 &&
+    bool idle = lane->users == 1 && lane->open && !lane->closed && lane->load == 0 && !pc_lane_is_reserved(lane) &&
                 pc_outbox_pending(&lane->pending.box) + pc_outbox_pending(&lane->sending.box) == 0;
     if (idle) {
-        pc_lane_close_door(lane);
+        pc_lane_shut(lane);
         lane->held = false;
         lane->users = 0;
         *last_id = lane->last_id;

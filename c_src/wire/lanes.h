@@ -5,12 +5,19 @@
 
 #include "wire/dispatch.h"
 
-/* Into and out of the list of lanes that take calls. */
+/* A lane that is open takes any calls, or only targeted ones. */
 void pc_lane_list(struct pc_lane *lane);
 void pc_lane_unlist(struct pc_lane *lane);
 
-/* Takes no more calls. */
+/* Takes no more calls, for now or for good. */
+void pc_lane_shut(struct pc_lane *lane);
 void pc_lane_close_door(struct pc_lane *lane);
+
+/* Whether any call waits that the lane could take. */
+bool pc_lane_is_needed(const struct pc_lane *lane);
+
+/* A call that waits is in no list any more: PC_CALL_OVER, and `next` is NULL. */
+void pc_call_take_unsent(struct pc_dispatch *d, struct pc_call *call);
 
 /* Gives calls that wait to an open lane while it has room. */
 void pc_lane_refill(struct pc_lane *lane, int64_t now);

@@ -34,7 +34,9 @@ from .registry import on_worker_start, on_worker_stop, register_type, tool
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .arrow import Arrow
+    from . import session
     from .map import Map
+    from .refs import Ref, ref
     from .tensors import Tensor
     from .terms import Ext, Opaque, Timestamp
     from .times import DateTime, Time, Zone
@@ -55,6 +57,7 @@ __all__ = [
     "Map",
     "Opaque",
     "ProtocolError",
+    "Ref",
     "Tensor",
     "Time",
     "Timestamp",
@@ -64,7 +67,9 @@ __all__ = [
     "on_worker_start",
     "on_worker_stop",
     "packb",
+    "ref",
     "register_type",
+    "session",
     "tool",
     "unpackb",
 ]
@@ -75,15 +80,21 @@ _LAZY = {
     "Ext": "terms",
     "Map": "map",
     "Opaque": "terms",
+    "Ref": "refs",
     "Tensor": "tensors",
     "Time": "times",
     "Timestamp": "terms",
     "Zone": "times",
+    "ref": "refs",
 }
 
 
 def __getattr__(name: str) -> object:
     """Types that most tools never see are imported when somebody asks for them."""
+    if name == "session":
+        from importlib import import_module
+
+        return import_module("pitcrew.session")
     module = _LAZY.get(name)
     if module is None:
         raise AttributeError(f"module 'pitcrew' has no attribute {name!r}")

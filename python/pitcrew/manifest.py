@@ -37,7 +37,10 @@ def entry(tool: Tool) -> dict[str, Any]:
 
 def served(tools: dict[str, Tool]) -> dict[str, tuple[Callable[..., Any], dict[int | str, Any] | None]]:
     """The table that `_core.serve` looks names up in."""
-    return {tool.name: (tool.function, binary_params(params(tool.function))) for tool in tools.values()}
+    from .refs import TOOLS
+
+    table = {tool.name: (tool.function, binary_params(params(tool.function))) for tool in tools.values()}
+    return {name: (function, None) for name, function in TOOLS.items()} | table
 
 
 def kind(function: Callable[..., Any]) -> str:

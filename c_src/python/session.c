@@ -1,0 +1,72 @@
+/* See session.h. */
+
+#include "session.h"
+
+static PyObject *running; /* context variable: the id as an int, or None */
+static PyObject *states;  /* dict from ids to dicts, of those that were asked for */
+
+static PyObject *variable(void) {
+    if (running == NULL) {
+        running = PyContextVar_New("pitcrew.session", NULL);
+    }
+    return running;
+}
+
+PyObject *pc_session_enter(uint64_t id) {
+    PyObject *number = variable() == NULL ? NULL : PyLong_FromUnsignedLongLong(id);
+    PyObject *token = number == NULL ? NULL : PyContextVar_Set(running, number);
+    Py_XDECREF(number);
+    return token;
+}
+
+void pc_session_leave(PyObject *token) {
+    PyObject *exception = pc_exception_take();
+    if (PyContextVar_Reset(running, token) < 0) {
+        PyErr_Clear(); /* the tool has left its context in a mess, which is its own affair */
+    }
+    Py_DECREF(token);
+    if (exception != NULL) {
+        pc_exception_restore(exception);
+    }
+}
+
+PyObject *pc_session_id(PyObject *module, PyObject *none) {
+    (void)module, (void)none;
+    PyObject *id;
+    if (variable() == NULL || PyContextVar_Get(running, NULL, &id) < 0) {
+        return NULL;
+    }
+    if (id == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "there is no session here: this code was not called through one");
+    }
+    return id;
+}
+
+PyObject *pc_session_state(PyObject *module, PyObject *none) {
+    PyObject *id = pc_session_id(module, none);
+    if (id == NULL || (states == NULL && (states = PyDict_New()) == NULL)) {
+        Py_XDECREF(id);
+        return NULL;
+    }
+    PyObject *state = Py_XNewRef(PyDict_GetItemWithError(states, id));
+    if (state == NULL && !PyErr_Occurred() && (state = PyDict_New()) != NULL && PyDict_SetItem(states, id, state) < 0) {
+        Py_CLEAR(state);
+    }
+    Py_DECREF(id);
+    return state;
+}
+
+int pc_session_drop(uint64_t id) {
+    PyObject *number = PyLong_FromUnsignedLongLong(id);
+    /* Owned, so that it goes when the table has been changed: a destructor may run any code. */
+    PyObject *state = number == NULL || states == NULL ? NULL : Py_XNewRef(PyDict_GetItemWithError(states, number));
+    int result = PyErr_Occurred() ? -1 : state == NULL ? 0 : PyDict_DelItem(states, number);
+    Py_XDECREF(state);
+    Py_XDECREF(number);
+    return result;
+}
+
+PyObject *pc_session_count(PyObject *module, PyObject *none) {
+    (void)module, (void)none;
+    return PyLong_FromSsize_t(states == NULL ? 0 : PyDict_GET_SIZE(states));
+}
