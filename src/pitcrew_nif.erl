@@ -269,7 +269,8 @@ lane_stop(_Channel, _Id) -> erlang:nif_error(not_loaded).
 lane_shutdown(_Channel) -> erlang:nif_error(not_loaded).
 
 %% By the controlling process: from now on the worker takes only calls that can go to no other, of sessions and objects that it has.
--spec lane_retire(channel()) -> ok.
+%% Those that could go elsewhere and have not come to the front should be moved.
+-spec lane_retire(channel()) -> [Id :: pos_integer()].
 lane_retire(_Channel) -> erlang:nif_error(not_loaded).
 %% By the reader that was sent `pitcrew_lent' while it waits: what it had armed is taken back, though its message may come.
 -spec lane_rest(channel()) -> ok.

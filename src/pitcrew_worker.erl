@@ -191,7 +191,7 @@ ready(info, {pitcrew_pool, {retire, stop}}, #worker{leaving = Leaving} = Worker)
     leave(stop, Worker);
 %% Others take over, but not for sessions and for objects that are referred to: it stays for those, for a while.
 ready(info, {pitcrew_pool, {retire, Why}}, #worker{call = Channel, leaving = no, start = #{options := Options}} = Worker) ->
-    ok = pitcrew_nif:lane_retire(Channel),
+    _ = [self() ! {pitcrew_move, Id} || Id <- pitcrew_nif:lane_retire(Channel)],
     tell_sessions(leaving, Worker),
     {keep_state, Worker#worker{leaving = {once_vacated, Why}}, [{{timeout, linger}, maps:get(linger, Options), over}]};
 ready(info, {pitcrew_sessions, vacated}, #worker{leaving = {once_vacated, Why}} = Worker) ->

@@ -20,6 +20,7 @@ enum {
     NOTE = 512,             /* bytes of a frame of ours */
     MOST_FRAMES = 256,      /* in one turn */
     UNITS_PER_FRAME = 30,   /* of the budget */
+    MOST_MOVED = 1024,      /* calls: as many as a lane may have */
 };
 
 static bool lane_of(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_channel **channel) {
@@ -208,9 +209,13 @@ ERL_NIF_TERM nif_lane_retire(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]
     if (!controlled_lane(env, argv[0], &c)) {
         return enif_make_badarg(env);
     }
-    pc_lane_retire(c->lane);
+    uint64_t ids[MOST_MOVED];
+    ERL_NIF_TERM list = enif_make_list(env, 0);
+    for (size_t n = pc_lane_retire(c->lane, ids, MOST_MOVED); n > 0; n--) {
+        list = enif_make_list_cell(env, enif_make_uint64(env, ids[n - 1]), list);
+    }
     pc_channel_wake(env, c); /* a free slot is the lane's at once, so that nobody claims it */
-    return am_ok;
+    return list;
 }
 
 ERL_NIF_TERM nif_lane_stop(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {

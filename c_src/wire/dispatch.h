@@ -289,8 +289,11 @@ enum pc_lane_state pc_lane_drain(struct pc_lane *lane);
 bool pc_lane_is_draining(struct pc_lane *lane);
 bool pc_lane_is_drained(struct pc_lane *lane);
 
-/* From now on it takes only calls that are targeted at it, and no more tenants. */
-void pc_lane_retire(struct pc_lane *lane);
+/*
+ * From now on it takes only calls that are targeted at it, and no more tenants. Of the others that it has, all but the first would better be
+ * elsewhere: their ids, how many they are.
+ */
+size_t pc_lane_retire(struct pc_lane *lane, uint64_t *ids, size_t most);
 
 /* Takes no more calls, and refuses those that are targeted at it. */
 void pc_lane_stop(struct pc_lane *lane);

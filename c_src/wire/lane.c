@@ -104,13 +104,20 @@ void pc_lane_close_door(struct pc_lane *lane) {
     lane->over = true;
 }
 
-void pc_lane_retire(struct pc_lane *lane) {
+size_t pc_lane_retire(struct pc_lane *lane, uint64_t *ids, size_t most) {
+    size_t n = 0;
     lock(lane);
     lane->retiring = true;
     if (lane->listed) {
         pc_lane_unlist(lane);
     }
+    for (const struct pc_call *call = lane->last; call != lane->first && n < most; call = call->prev) {
+        if (call->target == NULL) {
+            ids[n++] = call->id;
+        }
+    }
     unlock(lane);
+    return n;
 }
 
 void pc_lane_stop(struct pc_lane *lane) {
