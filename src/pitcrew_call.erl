@@ -173,10 +173,15 @@ prepare(Pool, {Aim, Tool, Id}, Args, {ok, Options}, Started) ->
     },
     case arguments(Args, Job) of
         {ok, Complete} when Protocol =:= json -> in_json(Complete);
+        {ok, Complete} -> {ok, aim(Complete)};
         Other -> Other
     end;
 prepare(_, _, _, {error, _} = Error, _) ->
     Error.
+
+%% Where else than in front there are references is found when the arguments are encoded.
+aim(#job{aim = any, args = [#{'__struct__' := 'Elixir.Pitcrew.Ref', handle := Handle} | _]} = Job) -> Job#job{aim = {ref, Handle}};
+aim(Job) -> Job.
 
 %% Before a slot is claimed, and once for all attempts.
 in_json(#job{tool = Tool, args = Args, kwargs = Kwargs, codec = #{nil := Null}} = Job) ->

@@ -138,11 +138,18 @@ handle_info({timeout, _, ttl}, Session) -> idle(Session);
 handle_info(_, Session) -> {noreply, Session}.
 
 %% Callers find nothing any more, and then the worker drops what it keeps.
-terminate(_, #session{start = #{table := Table, no := No, name := Name}} = Session) ->
-    ets:delete(Table, No),
-    _ = [ets:delete(Table, Name) || Name =/= none],
+terminate(_, #session{start = #{no := No, name := Name} = Start} = Session) ->
+    in_table(fun(Table) -> ets:delete(Table, No), Name =/= none andalso ets:delete(Table, Name) end, Start),
     give_up(ended, Session),
     ok.
+
+%% Without its manager there is no table, and nobody who would look there.
+in_table(Change, #{table := Table}) ->
+    try
+        Change(Table)
+    catch
+        error:badarg -> gone
+    end.
 
 %% ---- Beginning
 
@@ -211,8 +218,9 @@ call(Aim, Pool, {Tool, Args}, #session{start = #{no := No, options := #{call := 
 
 there(Tenant, Channel, Session) -> put_row(touch(Session#session{at = {tenant, Tenant}, channel = Channel})).
 
-put_row(#session{start = #{table := Table, no := No} = Start, at = At, used = Used} = Session) ->
-    true = ets:insert(Table, #place{no = No, name = name(Start), pid = self(), at = At, used = Used}),
+put_row(#session{start = #{no := No} = Start, at = At, used = Used} = Session) ->
+    Place = #place{no = No, name = name(Start), pid = self(), at = At, used = Used},
+    in_table(fun(Table) -> ets:insert(Table, Place) end, Start),
     Session.
 
 value(#session{start = #{pool := #pool{name = Pool}, no := No, table := Table} = Start}) ->

@@ -29,10 +29,8 @@ static enum pc_status encode(ErlNifEnv *env, const struct pc_sending *sending, s
     const struct packed *p = (const struct packed *)sending;
     struct pc_writer *w = &sending->c->out.w;
     struct pc_cuts cuts = {.least = PART_BYTES};
-    struct pc_call_terms terms = p->terms;
-    terms.opts.refs_to = sending->c;
     pc_call_head_write(w, false, sending->c->call_id + 1);
-    enum pc_status status = pc_call_body_write(env, w, &terms, &cuts, budget, err);
+    enum pc_status status = pc_call_body_write(env, w, &p->terms, &cuts, budget, err);
     if (status == PC_OK) {
         status = add_parts(env, sending->c, &cuts, err);
     }
