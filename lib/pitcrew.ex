@@ -41,6 +41,9 @@ defmodule Pitcrew do
   @typedoc "A pool's name or its pid."
   @type pool :: atom() | pid()
 
+  @typedoc "What a call is made to: a pool; a session, or its pool and its name; an object that stays in its worker."
+  @type target :: pool() | Pitcrew.Session.t() | {pool(), name :: term()} | Pitcrew.Ref.t()
+
   @typedoc "The name of a tool."
   @type tool :: String.t() | atom()
 
@@ -63,6 +66,7 @@ defmodule Pitcrew do
     * `:copy_binaries` - `true`: no binary of the result shares memory with another. By default large ones are parts of the message that
       brought them, which stays in memory as long as one of them does, at most 16 times its size
     * `:keys` - `:dict` (a map whose keys Python calls equal is an error) or `:strict` (it is a `pitcrew.Map`)
+    * `:ref` - `true`: the result stays in its worker, and a `Pitcrew.Ref` comes back
   """
   @type option ::
           {:timeout, timeout()}
@@ -75,6 +79,7 @@ defmodule Pitcrew do
           | {nil, nil | :undefined}
           | {:copy_binaries, boolean()}
           | {:keys, :dict | :strict}
+          | {:ref, boolean()}
 
   @doc """
   Calls a tool and returns its result.
@@ -91,10 +96,13 @@ defmodule Pitcrew do
       iex> {:error, error} = Pitcrew.call(MyApp.Py, "divide", [1, 0])
       iex> {error.kind, error.type, error.message}
       {:tool_error, "ZeroDivisionError", "division by zero"}
+
+  To a session (`session/3`) the call goes to the session's worker. To a `Pitcrew.Ref` it is a call of a method of that object, and
+  with one in the arguments it goes to the worker that has the object.
   """
-  @spec call(pool(), tool(), args(), [option()] | map()) :: {:ok, term()} | {:error, Error.t()}
-  def call(pool, tool, args \\ [], opts \\ []) do
-    with {:error, error} <- :pitcrew.call(pool, tool, args, opts), do: {:error, Error.from(error)}
+  @spec call(target(), tool(), args(), [option()] | map()) :: {:ok, term()} | {:error, Error.t()}
+  def call(target, tool, args \\ [], opts \\ []) do
+    with {:error, error} <- :pitcrew.call(target, tool, args, opts), do: {:error, Error.from(error)}
   end
 
   @doc """
@@ -103,9 +111,9 @@ defmodule Pitcrew do
       iex> Pitcrew.call!(MyApp.Py, "add", [1, 2])
       3
   """
-  @spec call!(pool(), tool(), args(), [option()] | map()) :: term()
-  def call!(pool, tool, args \\ [], opts \\ []) do
-    case call(pool, tool, args, opts) do
+  @spec call!(target(), tool(), args(), [option()] | map()) :: term()
+  def call!(target, tool, args \\ [], opts \\ []) do
+    case call(target, tool, args, opts) do
       {:ok, result} -> result
       {:error, error} -> raise error
     end
@@ -124,8 +132,8 @@ defmodule Pitcrew do
   The call, and its `:timeout`, begin now. Any process may await or cancel it. It ends with the process that started it,
   as `:on_caller_exit` says; a result that nobody takes is kept for as long.
   """
-  @spec async(pool(), tool(), args(), [option()] | map()) :: async()
-  def async(pool, tool, args \\ [], opts \\ []), do: :pitcrew.async(pool, tool, args, opts)
+  @spec async(target(), tool(), args(), [option()] | map()) :: async()
+  def async(target, tool, args \\ [], opts \\ []), do: :pitcrew.async(target, tool, args, opts)
 
   @doc """
   Waits for the result of a call: what `call/4` would have returned.
@@ -163,6 +171,99 @@ defmodule Pitcrew do
   """
   @spec cancel(async()) :: :ok
   defdelegate cancel(async), to: :pitcrew
+
+  @typedoc """
+  Options of a session.
+
+    * `:exclusive` - `true`: it has its worker for itself, which takes no other calls as long; it waits for one, at most
+      `:checkout_timeout`. By default (`false`) sessions share their workers with each other and with other calls
+    * `:ttl` - milliseconds after which it ends when it is not used, or `:infinity` (default); a call that runs is use
+    * `:owner` - the process that it ends with (default: the one that starts it), or `nil`
+    * `:on_start` - `{tool, args}`: called before any other call; if that fails the session does not start
+    * `:on_worker_exit` - what becomes of it when its worker dies: with `:error` (default) every call says so from then on; with
+      `:restart` it begins again in another worker, with an empty state and `:on_start`
+    * `:timeout`, `:checkout_timeout` - of the call with which it begins (default: the pool's)
+  """
+  @type session_option ::
+          {:exclusive, boolean()}
+          | {:ttl, timeout()}
+          | {:owner, pid() | nil}
+          | {:on_start, {tool(), args()} | nil}
+          | {:on_worker_exit, :error | :restart}
+          | {:timeout, timeout()}
+          | {:checkout_timeout, timeout()}
+
+  @doc """
+  Runs a function with a session, which ends with it: its calls go to the same worker, where `pitcrew.session.state` is a dict of
+  the session's own.
+
+      iex> Pitcrew.session(MyApp.Py, fn session ->
+      ...>   {:ok, nil} = Pitcrew.call(session, "remember", ["name", "Ada"])
+      ...>   Pitcrew.call!(session, "recall", ["name"])
+      ...> end)
+      {:ok, "Ada"}
+
+  An error is one of the start; what the function raises is raised.
+  """
+  @spec session(pool(), (Pitcrew.Session.t() -> result), [session_option()] | map()) :: {:ok, result} | {:error, Error.t()}
+        when result: term()
+  def session(pool, fun, opts \\ []) when is_function(fun, 1) do
+    with {:error, error} <- :pitcrew.session(pool, fun, opts), do: {:error, Error.from(error)}
+  end
+
+  @doc """
+  Starts a session with a name, by which any process may call it: `{pool, name}`. With the name `nil` it has none.
+
+      iex> {:ok, session} = Pitcrew.start_session(MyApp.Py, {:cart, 17}, ttl: 60_000)
+      iex> Pitcrew.call({MyApp.Py, {:cart, 17}}, "remember", ["items", 3])
+      {:ok, nil}
+      iex> Pitcrew.call(session, "recall", ["items"])
+      {:ok, 3}
+      iex> Pitcrew.stop_session(session)
+      :ok
+      iex> {:error, error} = Pitcrew.call({MyApp.Py, {:cart, 17}}, "recall", ["items"])
+      iex> error.kind
+      :no_session
+  """
+  @spec start_session(pool(), name :: term(), [session_option()] | map()) :: {:ok, Pitcrew.Session.t()} | {:error, Error.t()}
+  def start_session(pool, name, opts \\ []) do
+    with {:error, error} <- :pitcrew.start_session(pool, name, opts), do: {:error, Error.from(error)}
+  end
+
+  @doc """
+  Ends a session: its calls are refused from then on, those that wait are ended, those that run go on, and then its worker drops what
+  it kept.
+  """
+  @spec stop_session(Pitcrew.Session.t() | {pool(), name :: term()}) :: :ok | {:error, Error.t()}
+  def stop_session(session) do
+    with {:error, error} <- :pitcrew.stop_session(session), do: {:error, Error.from(error)}
+  end
+
+  @doc """
+  An attribute of an object that stays in its worker.
+
+      iex> {:ok, number} = Pitcrew.call(MyApp.Py, "echo", [7], ref: true)
+      iex> Pitcrew.attribute(number, "numerator")
+      {:ok, 7}
+
+  Names that begin with an underscore are refused, as those of methods are.
+  """
+  @spec attribute(Pitcrew.Ref.t(), tool(), [option()] | map()) :: {:ok, term()} | {:error, Error.t()}
+  def attribute(%Pitcrew.Ref{} = ref, name, opts \\ []) do
+    with {:error, error} <- :pitcrew.attribute(ref, name, opts), do: {:error, Error.from(error)}
+  end
+
+  @doc """
+  A copy of an object that stays in its worker, if it is one that can be sent.
+
+      iex> {:ok, list} = Pitcrew.call(MyApp.Py, "echo", [[1, 2]], ref: true)
+      iex> Pitcrew.value(list)
+      {:ok, [1, 2]}
+  """
+  @spec value(Pitcrew.Ref.t(), [option()] | map()) :: {:ok, term()} | {:error, Error.t()}
+  def value(%Pitcrew.Ref{} = ref, opts \\ []) do
+    with {:error, error} <- :pitcrew.value(ref, opts), do: {:error, Error.from(error)}
+  end
 
   @doc """
   Marks a binary as bytes: it arrives in Python as `bytes`, whatever is in it.

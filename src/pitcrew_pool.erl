@@ -32,6 +32,8 @@
 %% <li>`max_calls' (`infinity'): a worker that has had so many calls is replaced. Its successor is ready before it leaves, so it has a
 %%   few more</li>
 %% <li>`max_age' (`infinity'): the same after so many milliseconds, or up to a tenth earlier, lest all be replaced at once</li>
+%% <li>`linger' (60000): milliseconds that a worker which is to be replaced, or is not needed any more, stays for its sessions and for
+%%   objects that are referred to, or `infinity'. Then those sessions end as if it had died</li>
 %% <li>`env': variables for Python; `nil' or `false' removes one</li>
 %% <li>`cd': the folder that Python runs in</li>
 %% <li>`timeout' (30000), `checkout_timeout' (5000), `retry' (0): see {@link pitcrew:call/4}</li>

@@ -24,6 +24,8 @@ defmodule Pitcrew.Error do
   | `:overloaded` | the pool takes no more callers |
   | `:worker_exit` | the worker died in the middle; `reason` is `{:signal, :sigkill}`, `{:status, 1}` or alike |
   | `:pool_down`, `:no_pool` | the pool stopped meanwhile, or does not run |
+  | `:no_session` | the session has ended, or there is none of that name |
+  | `:bad_ref` | the object that a `Pitcrew.Ref` stands for is not there: its worker has ended, or it is another pool's; or one call refers to objects of two workers |
   | `:start_error` | a pool cannot start; `traceback` is Python's, when it came that far |
   | `:invalid_option` | an option is unknown or has the wrong type |
   | `:protocol_error` | a worker broke the protocol |

@@ -31,6 +31,8 @@ defmodule Pitcrew.Pool do
       more (default `:infinity`)
     * `:max_age` - the same after so many milliseconds, or up to a tenth earlier, lest all be replaced at once (default `:infinity`)
     * `:cd` - the folder that Python runs in
+    * `:linger` - milliseconds that a worker which is to be replaced, or is not needed any more, stays for its sessions and for objects
+      that are referred to, or `:infinity` (default 60 000)
     * `:env` - environment variables, a map or list of pairs; `nil` or `false` removes one
     * `:timeout` - milliseconds a call may take, waiting and retries included, or `:infinity` (default 30 000)
     * `:checkout_timeout` - milliseconds a call may wait for a free worker (default 5 000)

@@ -5,4 +5,5 @@ defmodule Pitcrew.DocTest do
   doctest Pitcrew.Bytes
   doctest Pitcrew.Error
   doctest Pitcrew.Pool
+  doctest Pitcrew.Ref
 end

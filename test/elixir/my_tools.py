@@ -3,7 +3,7 @@
 import os
 import signal
 
-from pitcrew import tool
+from pitcrew import session, tool
 
 
 @tool
@@ -30,6 +30,16 @@ def echo(value):
 @tool
 def type_name(value):
     return type(value).__name__
+
+
+@tool
+def remember(key, value):
+    session.state[key] = value
+
+
+@tool
+def recall(key):
+    return session.state.get(key)
 
 
 @tool
