@@ -205,7 +205,8 @@ defmodule Pitcrew do
 
   An error is one of the start; what the function raises is raised.
   """
-  @spec session(pool(), (Pitcrew.Session.t() -> result), [session_option()] | map()) :: {:ok, result} | {:error, Error.t()}
+  @spec session(pool(), (Pitcrew.Session.t() -> result), [session_option()] | map()) ::
+          {:ok, result} | {:error, Error.t()}
         when result: term()
   def session(pool, fun, opts \\ []) when is_function(fun, 1) do
     with {:error, error} <- :pitcrew.session(pool, fun, opts), do: {:error, Error.from(error)}
@@ -225,7 +226,8 @@ defmodule Pitcrew do
       iex> error.kind
       :no_session
   """
-  @spec start_session(pool(), name :: term(), [session_option()] | map()) :: {:ok, Pitcrew.Session.t()} | {:error, Error.t()}
+  @spec start_session(pool(), name :: term(), [session_option()] | map()) ::
+          {:ok, Pitcrew.Session.t()} | {:error, Error.t()}
   def start_session(pool, name, opts \\ []) do
     with {:error, error} <- :pitcrew.start_session(pool, name, opts), do: {:error, Error.from(error)}
   end

@@ -201,7 +201,7 @@ value(Ref) -> value(Ref, []).
 
 %% @doc A copy of an object in a worker, if it is one that can be sent.
 -spec value(ref(), call_options()) -> {ok, term()} | {error, pitcrew_error:t()}.
-value(#{'__struct__' := 'Elixir.Pitcrew.Ref'} = Ref, Options) -> pitcrew_call:run(Ref, value_of_object, [], Options).
+value(#{'__struct__' := 'Elixir.Pitcrew.Ref'} = Ref, Options) -> pitcrew_call:run(Ref, {value}, [], Options).
 
 %% @doc Marks a binary that is to arrive in Python as `bytes', whatever the option `binaries' says.
 %%

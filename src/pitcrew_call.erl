@@ -4,7 +4,7 @@
 %% call stays in the caller's mailbox; no deadline is later than the caller's own.
 -module(pitcrew_call).
 
--export([run/4, run_at/4, no_pool/1, facts/2, on_caller_exit/2]).
+-export([run/4, run_at/3, no_pool/1, tool_id/1, facts/2, on_caller_exit/2]).
 
 -include("pitcrew_pool.hrl").
 -include("pitcrew_session.hrl").
@@ -12,7 +12,7 @@
 -record(job, {
     pool :: #pool{},
     %% Where it may run: anywhere, where an object is, in a session, or where a session begins.
-    aim = any :: aim(),
+    aim = any :: pitcrew_aim:aim(),
     tool :: binary(),
     %% Its name for people.
     id :: binary(),
@@ -41,7 +41,6 @@
     ref = nil :: reference() | nil
 }).
 
--type aim() :: any | {ref, pitcrew_nif:ref()} | {session, #place{}} | {tenant, pitcrew_nif:tenant()}.
 -type result() :: {ok, term()} | {error, pitcrew_error:t()}.
 
 -spec run(pitcrew:target(), pitcrew:tool(), pitcrew:args(), pitcrew:call_options()) -> result().
@@ -49,50 +48,30 @@ run(Name, Tool, Args, Options) when is_atom(Name); is_pid(Name) ->
     case pitcrew_pools:find(Name) of
         {ok, Pool} ->
             Id = tool_id(Tool),
-            perform(Pool, any, {Id, Id, Args, Options}, nil);
-        absent ->
-            {error, no_pool(Name)}
-    end;
-run(#{'__struct__' := 'Elixir.Pitcrew.Ref', pool := Name, handle := Handle, type := Type} = Ref, Method, Args, Options) ->
-    case pitcrew_pools:find(Name) of
-        {ok, Pool} ->
-            {Tool, What, Rest} = on_object(Method),
-            Id = <<Type/binary, $., What/binary>>,
-            perform(Pool, {ref, Handle}, {Tool, Id, first([Ref | Rest], Args), Options}, nil);
+            perform(Pool, any, {Id, Id, Args, Options});
         absent ->
             {error, no_pool(Name)}
     end;
 run(Target, Tool, Args, Options) ->
-    case pitcrew_sessions:find(Target) of
-        {ok, Pool, #place{no = No} = Place} ->
-            Id = tool_id(Tool),
-            ok = pitcrew_session:use(Place),
-            Result = perform(Pool, {session, Place}, {Id, Id, Args, Options}, No),
-            ok = pitcrew_session:use(Place),
+    case pitcrew_aim:at(Target, Tool, Args) of
+        {ok, Pool, Aim, {Wire, Id, Whole}} ->
+            ok = pitcrew_aim:use(Aim),
+            Result = perform(Pool, Aim, {Wire, Id, Whole, Options}),
+            ok = pitcrew_aim:use(Aim),
             Result;
         {error, _} = Error ->
             Error
     end.
 
 %% @doc The same, with a pool that was found already, for a session that begins.
--spec run_at(#pool{}, aim(), pos_integer(), {pitcrew:tool(), pitcrew:args(), pitcrew:call_options()}) -> result().
-run_at(Pool, Aim, Session, {Tool, Args, Options}) ->
+-spec run_at(#pool{}, pitcrew_aim:aim(), {pitcrew:tool(), pitcrew:args(), pitcrew:call_options()}) -> result().
+run_at(Pool, Aim, {Tool, Args, Options}) ->
     Id = tool_id(Tool),
-    perform(Pool, Aim, {Id, Id, Args, Options}, Session).
+    perform(Pool, Aim, {Id, Id, Args, Options}).
 
-%% The tool that calls a method, reads an attribute, or gives the object itself, and what stands in front of its arguments.
-on_object({attribute, Name}) -> {<<"pitcrew.attribute">>, tool_id(Name), [tool_id(Name)]};
-on_object(value_of_object) -> {<<"pitcrew.value">>, <<"value">>, []};
-on_object(Method) -> {<<"pitcrew.method">>, tool_id(Method), [tool_id(Method)]}.
-
-first(First, Args) when is_list(Args) -> First ++ Args;
-first(First, {Args, Kwargs}) when is_list(Args) -> {First ++ Args, Kwargs};
-first(First, Args) when is_map(Args) -> {First, Args};
-first(_, Args) -> Args.
-
-perform(#pool{name = PoolName, defaults = Defaults} = Pool, Aim, {Tool, Id, Args, Options}, Session) ->
+perform(#pool{name = PoolName, defaults = Defaults} = Pool, Aim, {Tool, Id, Args, Options}) ->
     Started = erlang:monotonic_time(),
-    Checked = for_session(Session, pitcrew_options:call(Options, Defaults)),
+    Checked = pitcrew_aim:options(Aim, pitcrew_options:call(Options, Defaults)),
     Told = #{pool => PoolName, tool_id => Id, protocol => protocol(Checked, Defaults)},
     started(Pool, Started, Told),
     {Result, Job} =
@@ -101,15 +80,6 @@ perform(#pool{name = PoolName, defaults = Defaults} = Pool, Aim, {Tool, Id, Args
             {error, _} = Error -> {Error, nil}
         end,
     finished(Pool, Started, Told, Result, Job).
-
-%% The worker is told whose call it is.
-for_session(nil, Checked) -> Checked;
-for_session(_, {ok, #{protocol := json}}) -> {error, no_json("a session's calls")};
-for_session(No, {ok, #{meta := nil} = Options}) -> {ok, Options#{meta := #{session => No}}};
-for_session(No, {ok, #{meta := Meta} = Options}) -> {ok, Options#{meta := Meta#{session => No}}};
-for_session(_, {error, _} = Error) -> Error.
-
-no_json(What) -> pitcrew_error:new(invalid_option, "~ts need the protocol msgpack: JSON has no place for what they carry", [What]).
 
 -spec no_pool(term()) -> pitcrew_error:t().
 no_pool(Name) ->
@@ -150,8 +120,6 @@ tool_id(Tool) -> unicode:characters_to_binary(io_lib:format("~tp", [Tool])).
 protocol({ok, #{protocol := Protocol}}, _) -> Protocol;
 protocol({error, _}, #{protocol := Protocol}) -> Protocol.
 
-prepare(_, {{ref, _}, _, _}, _, {ok, #{protocol := json}}, _) ->
-    {error, no_json("calls of an object's methods")};
 prepare(Pool, {Aim, Tool, Id}, Args, {ok, Options}, Started) ->
     #{timeout := Timeout, checkout_timeout := Checkout, retry := Retry, codec := Codec, meta := Meta, protocol := Protocol} =
         Options,
@@ -173,15 +141,11 @@ prepare(Pool, {Aim, Tool, Id}, Args, {ok, Options}, Started) ->
     },
     case arguments(Args, Job) of
         {ok, Complete} when Protocol =:= json -> in_json(Complete);
-        {ok, Complete} -> {ok, aim(Complete)};
+        {ok, #job{aim = any, args = Given} = Complete} -> {ok, Complete#job{aim = pitcrew_aim:of_arguments(Given)}};
         Other -> Other
     end;
 prepare(_, _, _, {error, _} = Error, _) ->
     Error.
-
-%% Where else than in front there are references is found when the arguments are encoded.
-aim(#job{aim = any, args = [#{'__struct__' := 'Elixir.Pitcrew.Ref', handle := Handle} | _]} = Job) -> Job#job{aim = {ref, Handle}};
-aim(Job) -> Job.
 
 %% Before a slot is claimed, and once for all attempts.
 in_json(#job{tool = Tool, args = Args, kwargs = Kwargs, codec = #{nil := Null}} = Job) ->
@@ -211,21 +175,23 @@ attempt(#job{aim = any, pool = #pool{slots = Slots, dispatch = Dispatch} = Pool}
         busy ->
             hand_over(Dispatch, Job)
     end;
-attempt(#job{aim = {session, #place{at = {tenant, Tenant}}}, pool = #pool{dispatch = Dispatch}} = Job) ->
+attempt(#job{aim = {session, _, #place{at = {tenant, Tenant}}}, pool = #pool{dispatch = Dispatch}} = Job) ->
     hand_over({Dispatch, Tenant}, Job);
-attempt(#job{aim = {session, #place{at = {lost, Error}}}} = Job) ->
+attempt(#job{aim = {session, _, #place{at = {lost, Error}}}} = Job) ->
     {{error, Error}, Job};
-attempt(#job{aim = {session, #place{at = moving} = Place}} = Job) ->
+attempt(#job{aim = {session, _, #place{at = moving} = Place}} = Job) ->
     follow(Place, none, Job);
-attempt(#job{aim = {_, Target}, pool = #pool{dispatch = Dispatch}} = Job) ->
-    hand_over({Dispatch, Target}, Job).
+attempt(#job{aim = {tenant, _, Tenant}, pool = #pool{dispatch = Dispatch}} = Job) ->
+    hand_over({Dispatch, Tenant}, Job);
+attempt(#job{aim = {ref, Handle}, pool = #pool{dispatch = Dispatch}} = Job) ->
+    hand_over({Dispatch, Handle}, Job).
 
 %% The session's worker is gone. The pool may be another by now.
 follow(#place{} = Place, Seen, #job{deadline = Deadline, pool = #pool{sup = Sup}} = Job) ->
     case pitcrew_session:moved(Place, Seen, Deadline) of
         {ok, Tenant} ->
             case pitcrew_pools:find(Sup) of
-                {ok, Pool} -> attempt(Job#job{pool = Pool, aim = {session, Place#place{at = {tenant, Tenant}}}});
+                {ok, Pool} -> attempt(Job#job{pool = Pool, aim = {session, Place#place.no, Place#place{at = {tenant, Tenant}}}});
                 absent -> {{error, pitcrew_error:new(pool_down, "the pool went down before the call")}, Job}
             end;
         timeout ->
@@ -245,10 +211,8 @@ handed_over({done, _, _, _, {gone, Reason}}, Job) ->
     gone(Reason, Job);
 handed_over(gone, Job) ->
     gone(interrupted, Job);
-handed_over(foreign, #job{aim = {ref, _}} = Job) ->
-    {{error, pitcrew_error:new(bad_ref, "the object belongs to another pool than the call is for")}, Job};
 handed_over(foreign, Job) ->
-    gone(interrupted, Job);
+    gone(foreign, Job);
 handed_over({done, _, _, _, unstarted}, Job) ->
     case pitcrew_deadline:left(Job#job.deadline) of
         0 -> {{error, timeout_error(Job, "before a worker could take it")}, Job};
@@ -269,20 +233,19 @@ handed_over({error, _} = Refused, Job) ->
     conclude(Refused, Job).
 
 %% The only worker that could have run it is no more, or is about to be; it has not begun.
-gone(_, #job{aim = {session, #place{at = {tenant, Tenant}} = Place}} = Job) ->
-    follow(Place, Tenant, Job);
-gone(_, #job{aim = {ref, _}} = Job) ->
-    {{error, pitcrew_error:new(bad_ref, "the object is gone: the worker that had it has ended")}, Job};
-gone(Reason, #job{aim = {tenant, _}, id = Id} = Job) ->
-    {{error, pitcrew_error:from_exit(Reason, [" before the call of ", Id])}, Job}.
+gone(_, #job{aim = {session, _, #place{at = {tenant, Tenant}} = Place}} = Job) -> follow(Place, Tenant, Job);
+gone(Reason, #job{aim = Aim, id = Id} = Job) -> {{error, pitcrew_aim:missed(Aim, Reason, Id)}, Job}.
 
 worker_pid(nil, _) -> nil;
 worker_pid(Index, #job{pool = Pool}) -> pitcrew_pools:worker_pid(Pool, Index).
 
-checkout_error(#job{aim = {Aim, _}, checkout_timeout = Timeout}) when Aim =/= tenant ->
-    {error, pitcrew_error:new(checkout_timeout, "the worker that the call must run in was busy for ~b ms", [Timeout])};
-checkout_error(#job{checkout_timeout = Timeout}) ->
-    {error, pitcrew_error:new(checkout_timeout, "no worker became free within ~b ms", [Timeout])}.
+checkout_error(#job{aim = Aim, checkout_timeout = Timeout}) ->
+    Format =
+        case pitcrew_aim:is_bound(Aim) of
+            true -> "the worker that the call must run in was busy for ~b ms";
+            false -> "no worker became free within ~b ms"
+        end,
+    {error, pitcrew_error:new(checkout_timeout, Format, [Timeout])}.
 
 %% From here to the end of the exchange the slot is ours.
 exchange(Channel, #job{deadline = Deadline, codec = Codec} = Job) ->
@@ -410,8 +373,8 @@ conclude(poisoned, Job) ->
 conclude({error, #{ref := Ref}}, #job{aim = any} = Job) ->
     %% To the worker that has the object.
     attempt(Job#job{aim = {ref, Ref}});
-conclude({error, #{ref := _, path := Path}}, #job{aim = {Aim, _}} = Job) ->
-    {{error, (pitcrew_error:new(bad_ref, elsewhere(Aim)))#{path => Path}}, Job};
+conclude({error, #{ref := _, path := Path}}, #job{aim = Aim} = Job) ->
+    {{error, (pitcrew_aim:elsewhere(Aim))#{path => Path}}, Job};
 conclude({error, #{struct := _} = Refused}, #job{args = Args, kwargs = Kwargs} = Job) ->
     %% A struct that the codec does not know: what the arguments become with Pitcrew.Encoder is tried once.
     case pitcrew_structs:encoded([{[args], Args}, {[kwargs], Kwargs}], Refused) of
@@ -420,9 +383,6 @@ conclude({error, #{struct := _} = Refused}, #job{args = Args, kwargs = Kwargs} =
     end;
 conclude({error, Refused}, Job) ->
     {{error, pitcrew_error:from_codec(Refused)}, Job}.
-
-elsewhere(ref) -> "the objects that the call refers to are in two workers, and it can run in one only";
-elsewhere(_) -> "the object that the call refers to is in another worker than its session".
 
 answered({reply, PythonNs, BytesIn, Term}, Job) ->
     {{ok, Term}, count(PythonNs, BytesIn, Job)};

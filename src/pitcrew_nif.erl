@@ -268,7 +268,7 @@ lane_stop(_Channel, _Id) -> erlang:nif_error(not_loaded).
 -spec lane_shutdown(channel()) -> ok | busy.
 lane_shutdown(_Channel) -> erlang:nif_error(not_loaded).
 
-%% By the controlling process: from now on the worker takes only calls that can go to no other, of sessions and objects that it has.
+%% From now on the worker takes only calls that can go to no other, of sessions and objects that it has.
 %% Those that could go elsewhere and have not come to the front should be moved.
 -spec lane_retire(channel()) -> [Id :: pos_integer()].
 lane_retire(_Channel) -> erlang:nif_error(not_loaded).

@@ -252,12 +252,19 @@ let_go(Index, #state{crew = Crew} = State) ->
     Fewer = pitcrew_crew:want(pitcrew_crew:wanted(Crew) - 1, Crew),
     watch(retire(Index, idle, State#state{crew = pitcrew_crew:leave(Index, Fewer)})).
 
-%% From here on no call comes to it; its process sees to the rest.
+%% From here on no call comes to it, unless it can go nowhere else; its process sees to the rest.
 retire(Index, Why, #state{channels = Channels} = State) ->
     #{Index := Channel} = Channels,
-    _ = pitcrew_nif:drain(Channel),
+    Misplaced = bar(Why, Channel),
+    _ = [Pid ! {pitcrew_move, Id} || Id <- Misplaced, Pid <- pids_of(Index, State)],
     _ = [Pid ! {pitcrew_pool, {retire, Why}} || Pid <- pids_of(Index, State)],
     State.
+
+bar(stop, Channel) ->
+    _ = pitcrew_nif:drain(Channel),
+    [];
+bar(_, Channel) ->
+    pitcrew_nif:lane_retire(Channel).
 
 %% Workers that are still to come will serve one call each of those that wait.
 limit(#state{options = #{max_queue := infinity}} = State) ->

@@ -203,15 +203,17 @@ settle(Tenant, Pool, #session{start = #{manager := Manager}} = Session) ->
     end.
 
 first_call(Tenant, Pool, #session{start = #{options := #{on_start := nil}}} = Session) ->
-    call({tenant, Tenant}, Pool, {<<"pitcrew.nothing">>, []}, Session);
+    call({tenant, no(Session), Tenant}, Pool, {<<"pitcrew.nothing">>, []}, Session);
 first_call(Tenant, Pool, Session) ->
     on_start(Tenant, Pool, Session).
 
 on_start(_, _, #session{start = #{options := #{on_start := nil}}}) -> ok;
-on_start(Tenant, Pool, #session{start = #{options := #{on_start := Call}}} = Session) -> call({tenant, Tenant}, Pool, Call, Session).
+on_start(Tenant, Pool, #session{start = #{options := #{on_start := Call}}} = Session) -> call({tenant, no(Session), Tenant}, Pool, Call, Session).
 
-call(Aim, Pool, {Tool, Args}, #session{start = #{no := No, options := #{call := Options}}}) ->
-    case pitcrew_call:run_at(Pool, Aim, No, {Tool, Args, Options}) of
+no(#session{start = #{no := No}}) -> No.
+
+call(Aim, Pool, {Tool, Args}, #session{start = #{options := #{call := Options}}}) ->
+    case pitcrew_call:run_at(Pool, Aim, {Tool, Args, Options}) of
         {ok, _} -> ok;
         {error, _} = Error -> Error
     end.

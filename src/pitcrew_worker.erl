@@ -190,8 +190,7 @@ ready(info, {pitcrew_channel, Channel, worn}, #worker{call = Channel} = Worker) 
 ready(info, {pitcrew_pool, {retire, stop}}, #worker{leaving = Leaving} = Worker) when Leaving =:= no; is_tuple(Leaving) ->
     leave(stop, Worker);
 %% Others take over, but not for sessions and for objects that are referred to: it stays for those, for a while.
-ready(info, {pitcrew_pool, {retire, Why}}, #worker{call = Channel, leaving = no, start = #{options := Options}} = Worker) ->
-    _ = [self() ! {pitcrew_move, Id} || Id <- pitcrew_nif:lane_retire(Channel)],
+ready(info, {pitcrew_pool, {retire, Why}}, #worker{leaving = no, start = #{options := Options}} = Worker) ->
     tell_sessions(leaving, Worker),
     {keep_state, Worker#worker{leaving = {once_vacated, Why}}, [{{timeout, linger}, maps:get(linger, Options), over}]};
 ready(info, {pitcrew_sessions, vacated}, #worker{leaving = {once_vacated, Why}} = Worker) ->

@@ -206,7 +206,7 @@ ERL_NIF_TERM nif_lane_drop(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) 
 ERL_NIF_TERM nif_lane_retire(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     (void)argc;
     struct pc_channel *c;
-    if (!controlled_lane(env, argv[0], &c)) {
+    if (!lane_of(env, argv[0], &c)) {
         return enif_make_badarg(env);
     }
     uint64_t ids[MOST_MOVED];

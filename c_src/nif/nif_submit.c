@@ -224,7 +224,8 @@ static bool read_way(ErlNifEnv *env, ERL_NIF_TERM term, struct request *r) {
         r->holds = ref;
         return true;
     }
-    return enif_is_ref(env, parts[1]); /* a handle of another VM: it is in the arguments, which cannot be encoded then */
+    return enif_is_ref(env,
+                       parts[1]); /* a handle of another VM: it is in the arguments, which cannot be encoded then */
 }
 
 /* What both have: dispatcher and reference in front, max_frame and what the death of the caller does at the end. */

@@ -18,8 +18,8 @@ struct pc_encode_opts {
     bool as_terms;   /* an Atom that is a value of Python's is that value: for comparing keys */
     bool datetime;   /* plain: a datetime with a time zone is a timestamp */
     struct pc_refs_out *refs; /* where references go (refs.h), or NULL: then there must be none */
-    PyObject *fallback; /* callable for what has no form, or NULL; borrowed */
-    const char *errors; /* of str.encode; NULL is "strict" */
+    PyObject *fallback;       /* callable for what has no form, or NULL; borrowed */
+    const char *errors;       /* of str.encode; NULL is "strict" */
     unsigned max_depth;
 };
 

@@ -33,8 +33,8 @@ from .registry import on_worker_start, on_worker_stop, register_type, tool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .arrow import Arrow
     from . import session
+    from .arrow import Arrow
     from .map import Map
     from .refs import Ref, ref
     from .tensors import Tensor

@@ -1,4 +1,4 @@
-"""Objects that stay in their worker while the VM holds a reference to them, and what can be done with those from there."""
+"""Objects that stay in their worker while the VM holds a reference to them, and what can be done with those there."""
 
 from __future__ import annotations
 

@@ -6,8 +6,9 @@ from pitcrew import session, tool
 def add_to_cart(item):
     session.state.setdefault("cart", []).append(item)
 
-Calls of one session run in one worker, whose `session.state` is a dict that lives as long as the session. Outside of a session
-there is neither `state` nor `id`: asking for them is a RuntimeError that says so. A thread that a tool starts has no session.
+Calls of one session run in one worker, whose `session.state` is a dict that lives as long as the session. Outside of
+a session there is neither `state` nor `id`: asking for them is a RuntimeError that says so. A thread that a tool
+starts has no session.
 """
 
 from __future__ import annotations
