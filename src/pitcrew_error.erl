@@ -132,7 +132,7 @@ with_type(#{type := Type, kind := tool_error}, Message) when is_binary(Type) -> 
 with_type(_, Message) -> Message.
 
 start_text(<<"exec">>, _, Message) -> ["Python could not be started: ", Message];
-start_text(<<"import">>, Type, Message) -> ["a tool module does not import: ", typed(Type, Message)];
+start_text(<<"import">>, Type, Message) -> ["a module of the pool does not import: ", typed(Type, Message)];
 start_text(<<"threads">>, _, Message) -> Message;
 start_text(_, Type, Message) -> ["Python could not get ready: ", typed(Type, Message)].
 

@@ -62,7 +62,6 @@
 -define(CANCEL, 18).
 -define(CANCELLED, 23).
 -define(PROTOCOL, 1).
--define(MAX_DEPTH, 512).
 %% A worker whose channel broke is about to exit; one that does not is killed.
 -define(LOST_MS, 1_000).
 %% Until a call is cancelled once more.
@@ -93,9 +92,7 @@ deadline(Deadline) -> [{state_timeout, Deadline, too_late, [{abs, true}]}].
 starting(info, {pitcrew_keeper, {forked, OsPid}}, Worker) ->
     maybe_ready(Worker#worker{os_pid = OsPid});
 starting(info, {pitcrew_keeper, {channel, call, Channel}}, #worker{start = #{options := Options}} = Worker) ->
-    #{max_frame := Max, spin_us := Spin} = Options,
-    Limits = #{<<"protocol">> => ?PROTOCOL, <<"max_frame">> => Max, <<"max_depth">> => ?MAX_DEPTH, <<"spin_us">> => Spin},
-    _ = greet(Channel, [?HELLO, 0, Limits], Worker),
+    _ = greet(Channel, [?HELLO, 0, pitcrew_hello:fields(Options)], Worker),
     handshake(Worker#worker{call = Channel});
 starting(info, {select, Channel, undefined, ready_output}, #worker{call = Channel}) ->
     _ = pitcrew_nif:channel_flush(Channel, undefined),

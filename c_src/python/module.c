@@ -7,6 +7,7 @@
 #include "core.h"
 #include "mark.h"
 #include "serve.h"
+#include "process.h"
 #include "text.h"
 #include "types.h"
 #include "unpacker.h"
@@ -25,6 +26,7 @@ static PyMethodDef methods[] = {
     {"read_hello", pc_channel_read_hello, METH_O,
      "read_hello(fd) -> (list, or None at end of file; descriptor or -1)."},
     {"write_frame", pc_channel_write_frame, METH_VARARGS, "write_frame(fd, frame)."},
+    {"limit", pc_process_limit, METH_VARARGS, "limit(name, value): see pitcrew.limits."},
     {"serve", (PyCFunction)(void (*)(void))pc_serve, METH_VARARGS | METH_KEYWORDS,
      "serve(call_fd, side_fd, tools, max_frame=…, max_depth=…) -> 'eof' | 'shutdown'."},
     {"zygote_loop", pc_zygote_loop, METH_VARARGS, "zygote_loop(link_fd, argv) -> (wid, payload), in each worker."},

@@ -45,6 +45,7 @@ def run(payload: dict[str, Any], modules: list[str]) -> NoReturn:
         print(f"pitcrew: a worker could not reach the VM at {path}: {error}", file=sys.stderr)
         process.leave(1)
     try:
+        limit(hello)
         process.import_modules(modules)
         for hook in registry.start_hooks:
             hook()
@@ -55,6 +56,15 @@ def run(payload: dict[str, Any], modules: list[str]) -> NoReturn:
     side = _core.connect(path, token, "side")
     _core.write_frame(call, ready)
     serve(call, side, tools, hello, started)
+
+
+def limit(hello: dict[str, Any]) -> None:
+    """Before any code of the user's but what the zygote has run."""
+    limits = hello.get("limits")
+    if limits:
+        from .limits import apply
+
+        apply(limits)
 
 
 class Prepared:
