@@ -30,8 +30,8 @@
     | invalid_option
     | protocol_error.
 
-%% How a worker ended.
--type exit() :: {signal, atom() | integer()} | {status, integer()} | unknown.
+%% How a worker ended. `stopped' and `silent' ones were killed for that.
+-type exit() :: {signal, atom() | integer()} | {status, integer()} | stopped | silent | unknown.
 
 %% `type' and `traceback' are Python's; `path' says where in the arguments or in the result, outermost first;
 %% `worker' is an operating-system process id.
@@ -145,6 +145,10 @@ exit_text({signal, Signal}) when is_atom(Signal) ->
     ["was killed by ", string:uppercase(atom_to_list(Signal))];
 exit_text({signal, Number}) when is_integer(Number) ->
     ["was killed by signal ", integer_to_list(Number)];
+exit_text(stopped) ->
+    "was stopped, by SIGSTOP or a debugger, and did not go on: it was killed";
+exit_text(silent) ->
+    "answered no heartbeat for a long time, although nobody had stopped it: it was killed";
 exit_text({status, Status}) when is_integer(Status) ->
     ["exited with status ", integer_to_list(Status)];
 exit_text(Other) ->

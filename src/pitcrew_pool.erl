@@ -48,6 +48,10 @@
 %% <li>`rlimits': a map with some of `address_space' (bytes), `cpu' (seconds of processor time), `files' (descriptors): what each worker may
 %%   use. Beyond it a tool gets MemoryError, its worker SIGXCPU, a tool OSError; see docs/limits.md</li>
 %% <li>`nice' (0): how much, at most 19, workers stand back behind other processes</li>
+%% <li>`heartbeat' (1000): milliseconds between two questions whether a worker is alive, or `infinity'. One that is stopped (SIGSTOP) is
+%%   killed and replaced; one that computes, or holds the GIL, is not. See docs/limits.md</li>
+%% <li>`max_rss' (`infinity'): bytes of memory that a worker may have for itself, shared pages not counted. One that has more collects
+%%   garbage between two calls, and is replaced if that does not help</li>
 %% <li>`runtime_dir': where the pool's private directory with its socket is made</li>
 %% <li>`telemetry_prefix' (`[pitcrew]')</li>
 %% <li>`protocol': `msgpack' (default), `json', or `auto', which is always `msgpack': it is faster at every payload. See docs/json.md

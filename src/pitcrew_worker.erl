@@ -52,6 +52,11 @@
     recycled = false :: boolean(),
     %% Why it is to end when its calls have ended, once the pool has said so.
     leaving = no :: no | retirement(),
+    heart :: pitcrew_heart:heart(),
+    %% What the server was told of it last.
+    vitals = none :: none | pitcrew_heart:vitals(),
+    %% Why it is killed, where the exit report would not say so.
+    fault = none :: none | stopped | silent,
     failure = none :: none | pitcrew_error:t()
 }).
 
@@ -59,6 +64,8 @@
 -define(READY, 2).
 -define(ERROR, 5).
 -define(SHUTDOWN, 9).
+-define(PING, 16).
+-define(PONG, 17).
 -define(CANCEL, 18).
 -define(CANCELLED, 23).
 -define(PROTOCOL, 1).
@@ -76,12 +83,12 @@ start_link(Start) -> gen_statem:start_link(?MODULE, Start, []).
 
 callback_mode() -> state_functions.
 
-init(#{server := Server, keeper := Keeper, index := Index, options := #{name := Name}, start_by := Deadline} = Start) ->
+init(#{server := Server, keeper := Keeper, index := Index, options := #{name := Name} = Options, start_by := Deadline} = Start) ->
     process_flag(trap_exit, true),
     logger:set_process_metadata(#{pool => Name, slot => Index}),
     _ = monitor(process, Server),
     ok = pitcrew_keeper:fork(Keeper),
-    Worker = #worker{start = Start, asked_at = erlang:monotonic_time()},
+    Worker = #worker{start = Start, asked_at = erlang:monotonic_time(), heart = pitcrew_heart:new(Options)},
     {ok, starting, Worker, deadline(Deadline)}.
 
 deadline(infinity) -> [];
@@ -142,7 +149,7 @@ maybe_ready(#worker{os_pid = OsPid, side = Side, tools = Tools} = Worker) when
             Ready = Installed#worker{ready_at = erlang:monotonic_time()},
             announce(start, #{duration => Ready#worker.ready_at - Ready#worker.asked_at}, #{}, Ready),
             Server ! {pitcrew_worker, self(), {ready, OsPid, Channel, Tools}},
-            {next_state, ready, Ready#worker{tools = undefined}, age(Ready)};
+            {next_state, ready, Ready#worker{tools = undefined}, age(Ready) ++ beat_in(pitcrew_heart:every(Ready#worker.heart))};
         {error, Reason} ->
             Error = pitcrew_error:new(start_error, "a worker's channel cannot become a slot: ~tp", [Reason]),
             kill(Worker#worker{failure = Error})
@@ -243,6 +250,14 @@ ready({timeout, {left, Id}}, too_late, #worker{call = Channel, start = #{options
                 #{} -> keep_state_and_data
             end
     end;
+ready({timeout, beat}, _, #worker{heart = Heart, os_pid = OsPid} = Worker) ->
+    Look = fun() -> pitcrew_proc:state(OsPid) end,
+    {Due, Next, Beaten} = pitcrew_heart:beat(erlang:monotonic_time(millisecond), Look, Heart),
+    beat(Due, Next, tell_vitals(Worker#worker{heart = Beaten}));
+ready(info, {pitcrew_pong, Id, Fields}, #worker{heart = Heart} = Worker) ->
+    {News, Heard} = pitcrew_heart:pong(erlang:monotonic_time(millisecond), {Id, Fields}, Heart),
+    Told = lists:foldl(fun heard_of_memory/2, tell_vitals(Worker#worker{heart = Heard}), News),
+    {keep_state, Told, [Now || beat_now <- News, Now <- beat_in(0)]};
 ready(Type, Event, Worker) ->
     any_state(ready, Type, Event, Worker).
 
@@ -260,6 +275,39 @@ depart(#worker{start = #{options := #{grace := Grace}}} = Worker) ->
         true -> {next_state, ending, Worker#worker{kill_at = pitcrew_deadline:in(Grace)}, [{state_timeout, Grace, too_late}]};
         false -> {keep_state, Worker}
     end.
+
+%% ---- Heartbeats
+
+beat_in(Milliseconds) -> [{{timeout, beat}, Milliseconds, due}].
+
+beat({ping, Id, Asks}, Next, #worker{side = Side} = Worker) ->
+    _ = pitcrew_nif:channel_send(Side, [?PING, Id, Asks]),
+    {keep_state, Worker, beat_in(Next)};
+beat(wait, Next, Worker) ->
+    {keep_state, Worker, beat_in(Next)};
+beat({kill, Fault}, _, #worker{os_pid = OsPid} = Worker) ->
+    ?LOG_WARNING("worker ~b ~ts", [OsPid, pitcrew_error:exit_text(Fault)]),
+    kill(Worker#worker{fault = Fault}).
+
+tell_vitals(#worker{heart = Heart, vitals = Told, start = #{server := Server}} = Worker) ->
+    case pitcrew_heart:vitals(erlang:monotonic_time(millisecond), Heart) of
+        Told ->
+            Worker;
+        Vitals ->
+            Server ! {pitcrew_worker, self(), {vitals, Vitals}},
+            Worker#worker{vitals = Vitals}
+    end.
+
+heard_of_memory(beat_now, Worker) ->
+    Worker;
+heard_of_memory({trimmed, Before, After}, Worker) ->
+    announce(trim, #{before => Before, 'after' => After}, #{}, Worker),
+    Worker;
+heard_of_memory({recycle, Rss}, Worker) ->
+    recycle({max_rss, Rss}, Worker);
+heard_of_memory(cannot_measure, Worker) ->
+    ?LOG_WARNING("the option max_rss has no effect: this system does not tell how much memory a worker has for itself"),
+    Worker.
 
 cancel(Id, Grace, #worker{side = Side}) ->
     _ = pitcrew_nif:channel_send(Side, [?CANCEL, Id]),
@@ -345,12 +393,15 @@ listen_aside(Channel, Ref) ->
 heard(_, ?CANCELLED, Id, [State | _]) ->
     self() ! {pitcrew_cancelled, Id, State},
     ok;
+heard(_, ?PONG, Id, [Fields | _]) when is_map(Fields) ->
+    self() ! {pitcrew_pong, Id, Fields},
+    ok;
 heard(Channel, Kind, Id, _) ->
     _ = refuse_kind(Channel, Kind, Id),
     ok.
 
 %% Kinds that protocol.md gives to this direction are for later issues to use; today they are skipped.
-refuse_kind(_, Kind, _) when Kind =:= ?ERROR; Kind =:= 17; Kind =:= 20; Kind =:= 21; Kind =:= 22 -> ok;
+refuse_kind(_, Kind, _) when Kind =:= ?ERROR; Kind =:= ?PONG; Kind =:= 20; Kind =:= 21; Kind =:= 22 -> ok;
 refuse_kind(Channel, Kind, Id) ->
     Refusal = #{<<"kind">> => <<"unknown_kind">>, <<"message">> => <<"frame kind ", (integer_to_binary(Kind))/binary, " is not known">>},
     pitcrew_nif:channel_send(Channel, [?ERROR, Id, 0, Refusal]).
@@ -360,6 +411,8 @@ kill(#worker{start = #{keeper := Keeper}} = Worker) ->
     {next_state, ending, Worker}.
 
 %% The exit report: the only thing that says how a worker ended.
+ended(State, How, LastWords, #worker{fault = Fault} = Worker) when Fault =/= none, Fault =/= How ->
+    ended(State, Fault, LastWords, Worker);
 ended(State, How, LastWords, #worker{call = Channel, ready_at = ReadyAt} = Worker) ->
     judge(How, Worker),
     case ReadyAt of

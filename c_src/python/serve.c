@@ -18,6 +18,8 @@
 #include "respond.h"
 #include "side.h"
 #include "turn.h"
+#include "upkeep.h"
+#include "vitals.h"
 #include "wire/clock.h"
 #include "wire/json_frame.h"
 #include "wire/kinds.h"
@@ -160,6 +162,7 @@ static enum pc_next serve_one(struct server *s) {
         if (next != PC_GO_ON) {
             return next;
         }
+        pc_upkeep_trim();
     }
     int got = pc_channel_next(&s->to.in, s->to.fd, s->to.max_frame, &s->spin, &payload, &n);
     if (got <= 0) {
@@ -213,6 +216,7 @@ static int refuse_start(void) {
 
 static int start(int call_fd, int side_fd, int started_fd) {
     pc_turn_open(pc_interrupt_install());
+    pc_vitals_open(pc_upkeep_poke);
     int error = pc_published_open(started_fd);
     if (error == 0) {
         pc_hold_open(pc_published_memory(), call_fd);

@@ -17,6 +17,7 @@
 #include "codec/reader.h"
 #include "hold.h"
 #include "turn.h"
+#include "vitals.h"
 #include "wire/clock.h"
 #include "wire/io.h"
 #include "wire/kinds.h"
@@ -30,15 +31,16 @@ static sem_t up;
 static struct pc_inbox inbox;
 static struct pc_outbox outbox;
 
-static void write_pong(struct pc_outbox *out, uint64_t id) {
+static void write_pong(struct pc_outbox *out, uint64_t id, uint64_t asks) {
     size_t mark = pc_outbox_begin(out, MAX_FRAME);
     pc_write_array(&out->w, 3);
     pc_write_int(&out->w, PC_KIND_PONG);
     pc_write_uint(&out->w, id);
-    pc_write_map(&out->w, 1);
-    pc_write_cstr(&out->w, "started");
-    pc_write_uint(&out->w, pc_turn_running());
+    bool wake = pc_vitals_answer(&out->w, asks, pc_turn_running());
     (void)pc_outbox_end(out, mark);
+    if (wake) {
+        pc_turn_nudge();
+    }
 }
 
 static void write_cancelled(struct pc_outbox *out, uint64_t id, enum pc_turn_state state) {
@@ -81,6 +83,12 @@ static bool interrupts(struct pc_reader *r, uint32_t count) {
     return !(count > 2 && pc_reader_next(r, &t) == PC_OK && t.type == PC_BOOL && !t.b);
 }
 
+/* The third field of a ping, or what it is when there is none. */
+static uint64_t asks(struct pc_reader *r, uint32_t count) {
+    uint64_t bits;
+    return count > 2 && pc_read_uint(r, &bits) == PC_OK ? bits : 0;
+}
+
 /* False if the frame cannot be delimited. */
 static bool answer(struct pc_outbox *out, const uint8_t *payload, size_t n) {
     struct pc_reader r;
@@ -93,7 +101,7 @@ static bool answer(struct pc_outbox *out, const uint8_t *payload, size_t n) {
         return false;
     }
     if (kind == PC_KIND_PING) {
-        write_pong(out, id);
+        write_pong(out, id, asks(&r, count));
     } else if (kind == PC_KIND_CANCEL) {
         write_cancelled(out, id, pc_turn_cancel(id, interrupts(&r, count)));
     } else if (kind != PC_KIND_ERROR) { /* an error is never answered with an error */

@@ -49,6 +49,10 @@ defmodule Pitcrew.Pool do
       time), `:files` (descriptors). Beyond it a tool gets `MemoryError`, its worker SIGXCPU, a tool `OSError`; `docs/limits.md` has
       the details (default: what the VM may use)
     * `:nice` - how much, at most 19, workers stand back behind other processes (default 0)
+    * `:heartbeat` - milliseconds between two questions whether a worker is alive, or `:infinity` (default 1 000). One that is stopped
+      (SIGSTOP) is killed and replaced; one that computes, or holds the GIL, is not
+    * `:max_rss` - bytes of memory that a worker may have for itself, pages that it shares with others not counted, or `:infinity`
+      (default). One that has more collects garbage between two calls, and is replaced if that does not help
     * `:runtime_dir` - where the pool's private socket folder is made (default: `PITCREW_RUNTIME_DIR`, else
       `XDG_RUNTIME_DIR`, else `/tmp`)
     * `:telemetry_prefix` - the beginning of event names (default `[:pitcrew]`)
