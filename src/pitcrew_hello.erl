@@ -9,7 +9,7 @@
 -spec fields(pitcrew_options:pool()) -> #{binary() => term()}.
 fields(#{max_frame := Max, spin_us := Spin} = Options) ->
     Fields = #{<<"protocol">> => ?PROTOCOL, <<"max_frame">> => Max, <<"max_depth">> => ?MAX_DEPTH, <<"spin_us">> => Spin},
-    limits(Options, Fields).
+    log(Options, limits(Options, Fields)).
 
 limits(#{rlimits := Limits, nice := Nice}, Fields) ->
     Given = maps:from_list([{atom_to_binary(Name), Value} || {Name, Value} <- maps:to_list(Limits)]),
@@ -18,3 +18,6 @@ limits(#{rlimits := Limits, nice := Nice}, Fields) ->
         {_, 0} -> Fields#{<<"limits">> => Given};
         {_, _} -> Fields#{<<"limits">> => Given#{<<"nice">> => Nice}}
     end.
+
+log(#{log_level := none}, Fields) -> Fields;
+log(#{log_level := Level}, Fields) -> Fields#{<<"log">> => pitcrew_records:hello(Level)}.

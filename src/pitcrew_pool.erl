@@ -52,6 +52,8 @@
 %%   killed and replaced; one that computes, or holds the GIL, is not. See docs/limits.md</li>
 %% <li>`max_rss' (`infinity'): bytes of memory that a worker may have for itself, shared pages not counted. One that has more collects
 %%   garbage between two calls, and is replaced if that does not help</li>
+%% <li>`log_level' (`info'): records of Python's `logging' from this level on arrive in the VM's logger: `debug', `info', `notice', `warning',
+%%   `error', `critical', or `none', which leaves Python's logging as it is. See docs/logs.md</li>
 %% <li>`runtime_dir': where the pool's private directory with its socket is made</li>
 %% <li>`telemetry_prefix' (`[pitcrew]')</li>
 %% <li>`protocol': `msgpack' (default), `json', or `auto', which is always `msgpack': it is faster at every payload. See docs/json.md

@@ -55,6 +55,7 @@
     heart :: pitcrew_heart:heart(),
     %% What the server was told of it last.
     vitals = none :: none | pitcrew_heart:vitals(),
+    records :: pitcrew_records:records(),
     %% Why it is killed, where the exit report would not say so.
     fault = none :: none | stopped | silent,
     failure = none :: none | pitcrew_error:t()
@@ -63,10 +64,13 @@
 -define(HELLO, 1).
 -define(READY, 2).
 -define(ERROR, 5).
+-define(CREDIT, 8).
 -define(SHUTDOWN, 9).
 -define(PING, 16).
 -define(PONG, 17).
 -define(CANCEL, 18).
+-define(LOG, 21).
+-define(STATS, 22).
 -define(CANCELLED, 23).
 -define(PROTOCOL, 1).
 %% A worker whose channel broke is about to exit; one that does not is killed.
@@ -88,7 +92,12 @@ init(#{server := Server, keeper := Keeper, index := Index, options := #{name := 
     logger:set_process_metadata(#{pool => Name, slot => Index}),
     _ = monitor(process, Server),
     ok = pitcrew_keeper:fork(Keeper),
-    Worker = #worker{start = Start, asked_at = erlang:monotonic_time(), heart = pitcrew_heart:new(Options)},
+    Worker = #worker{
+        start = Start,
+        asked_at = erlang:monotonic_time(),
+        heart = pitcrew_heart:new(Options),
+        records = pitcrew_records:new(#{pool => Name, slot => Index})
+    },
     {ok, starting, Worker, deadline(Deadline)}.
 
 deadline(infinity) -> [];
@@ -361,6 +370,10 @@ any_state(State, info, {select, Channel, Ref, ready_input}, #worker{side = Chann
 any_state(_, info, {select, Channel, undefined, ready_output}, #worker{side = Channel}) ->
     _ = pitcrew_nif:channel_flush(Channel, undefined),
     keep_state_and_data;
+any_state(_, info, {pitcrew_record, Record}, Worker) ->
+    {keep_state, record(Record, Worker)};
+any_state(_, info, {pitcrew_records, Pid, logged}, #worker{records = Records} = Worker) ->
+    {keep_state, credit(pitcrew_records:logged(Pid, Records), Worker)};
 any_state(State, info, {pitcrew_keeper, {exit, How, LastWords}}, Worker) ->
     ended(State, How, LastWords, Worker);
 any_state(_, info, {pitcrew_keeper, {fork_failed, Error}}, Worker) ->
@@ -368,6 +381,8 @@ any_state(_, info, {pitcrew_keeper, {fork_failed, Error}}, Worker) ->
     {stop, normal, Worker#worker{os_pid = nil}};
 any_state(State, info, {'EXIT', Reader, _}, #worker{reader = Reader} = Worker) when State =/= ending ->
     kill(Worker);
+any_state(_, info, {'EXIT', Pid, _}, #worker{records = Records} = Worker) when is_pid(Pid) ->
+    {keep_state, credit(pitcrew_records:ended(Pid, Records), Worker)};
 any_state(_, info, {'DOWN', _, process, Server, shutdown}, #worker{start = #{server := Server}}) ->
     %% The pool is being stopped; our turn comes.
     keep_state_and_data;
@@ -396,15 +411,43 @@ heard(_, ?CANCELLED, Id, [State | _]) ->
 heard(_, ?PONG, Id, [Fields | _]) when is_map(Fields) ->
     self() ! {pitcrew_pong, Id, Fields},
     ok;
+heard(_, ?LOG, _, Fields) ->
+    self() ! {pitcrew_record, {record, Fields}},
+    ok;
+heard(_, ?STATS, _, [#{<<"dropped">> := Dropped} | _]) ->
+    self() ! {pitcrew_record, {dropped, Dropped}},
+    ok;
 heard(Channel, Kind, Id, _) ->
     _ = refuse_kind(Channel, Kind, Id),
     ok.
 
 %% Kinds that protocol.md gives to this direction are for later issues to use; today they are skipped.
-refuse_kind(_, Kind, _) when Kind =:= ?ERROR; Kind =:= ?PONG; Kind =:= 20; Kind =:= 21; Kind =:= 22 -> ok;
+refuse_kind(_, Kind, _) when Kind =:= ?ERROR; Kind =:= ?PONG; Kind =:= 20; Kind =:= ?STATS -> ok;
 refuse_kind(Channel, Kind, Id) ->
     Refusal = #{<<"kind">> => <<"unknown_kind">>, <<"message">> => <<"frame kind ", (integer_to_binary(Kind))/binary, " is not known">>},
     pitcrew_nif:channel_send(Channel, [?ERROR, Id, 0, Refusal]).
+
+record(Record, #worker{records = Records, os_pid = OsPid} = Worker) ->
+    Worker#worker{records = pitcrew_records:take(Record, OsPid, Records)}.
+
+credit({0, Records}, Worker) ->
+    Worker#worker{records = Records};
+credit({N, Records}, #worker{side = Side} = Worker) ->
+    _ = pitcrew_nif:channel_send(Side, [?CREDIT, 0, N]),
+    Worker#worker{records = Records}.
+
+%% What it has logged before it died.
+last_records(#worker{side = undefined} = Worker) ->
+    Worker;
+last_records(Worker) ->
+    ok = hear_out(?LAST_FRAMES, Worker),
+    waiting_records(Worker).
+
+waiting_records(Worker) ->
+    receive
+        {pitcrew_record, Record} -> waiting_records(record(Record, Worker))
+    after 0 -> Worker
+    end.
 
 kill(#worker{start = #{keeper := Keeper}} = Worker) ->
     ok = pitcrew_keeper:kill(Keeper, sigkill),
@@ -419,6 +462,7 @@ ended(State, How, LastWords, #worker{call = Channel, ready_at = ReadyAt} = Worke
         undefined -> report({start_failed, start_failure(How, LastWords, Worker)}, Worker);
         _ -> announce(stop, lifetime(Worker), #{reason => reason(State, How, Worker)}, Worker), report(How, Worker)
     end,
+    _ = last_records(Worker),
     close(Channel),
     close(Worker#worker.side),
     {stop, normal, Worker#worker{os_pid = nil}}.

@@ -53,6 +53,8 @@ defmodule Pitcrew.Pool do
       (SIGSTOP) is killed and replaced; one that computes, or holds the GIL, is not
     * `:max_rss` - bytes of memory that a worker may have for itself, pages that it shares with others not counted, or `:infinity`
       (default). One that has more collects garbage between two calls, and is replaced if that does not help
+    * `:log_level` - records of Python's `logging` from this level on arrive in `Logger`: `:debug`, `:info` (default), `:notice`, `:warning`,
+      `:error`, `:critical`, or `:none`, which leaves Python's logging as it is; see `docs/logs.md`
     * `:runtime_dir` - where the pool's private socket folder is made (default: `PITCREW_RUNTIME_DIR`, else
       `XDG_RUNTIME_DIR`, else `/tmp`)
     * `:telemetry_prefix` - the beginning of event names (default `[:pitcrew]`)

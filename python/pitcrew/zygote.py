@@ -77,10 +77,11 @@ def import_or_fail(modules: list[str]) -> None:
 
 def prepare_or_fail() -> None:
     """What every worker would do again after its fork."""
-    from . import worker
+    from . import records, worker
 
     try:
         worker.prepare()
+        records.prepare()
     except Exception as error:  # an annotation whose repr raises, a docstring that is no text
         fail("import", *fault.describe(error, with_traceback=True))
 
