@@ -95,7 +95,7 @@ void pc_records_tick(void) {
 }
 
 static size_t length_of_first(void) {
-    uint8_t header[PC_FRAME_HEADER];
+    uint8_t header[PC_FRAME_HEADER] = {0};
     for (size_t i = 0; i < sizeof header; i++) {
         header[i] = ring[(first + i) % PC_RECORDS_ROOM];
     }
