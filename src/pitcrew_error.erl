@@ -30,8 +30,8 @@
     | invalid_option
     | protocol_error.
 
-%% How a worker ended.
--type exit() :: {signal, atom() | integer()} | {status, integer()} | unknown.
+%% How a worker ended. `stopped' and `silent' ones were killed for that.
+-type exit() :: {signal, atom() | integer()} | {status, integer()} | stopped | silent | unknown.
 
 %% `type' and `traceback' are Python's; `path' says where in the arguments or in the result, outermost first;
 %% `worker' is an operating-system process id.
@@ -132,7 +132,7 @@ with_type(#{type := Type, kind := tool_error}, Message) when is_binary(Type) -> 
 with_type(_, Message) -> Message.
 
 start_text(<<"exec">>, _, Message) -> ["Python could not be started: ", Message];
-start_text(<<"import">>, Type, Message) -> ["a tool module does not import: ", typed(Type, Message)];
+start_text(<<"import">>, Type, Message) -> ["a module of the pool does not import: ", typed(Type, Message)];
 start_text(<<"threads">>, _, Message) -> Message;
 start_text(_, Type, Message) -> ["Python could not get ready: ", typed(Type, Message)].
 
@@ -145,6 +145,10 @@ exit_text({signal, Signal}) when is_atom(Signal) ->
     ["was killed by ", string:uppercase(atom_to_list(Signal))];
 exit_text({signal, Number}) when is_integer(Number) ->
     ["was killed by signal ", integer_to_list(Number)];
+exit_text(stopped) ->
+    "was stopped, by SIGSTOP or a debugger, and did not go on: it was killed";
+exit_text(silent) ->
+    "answered no heartbeat for a long time, although nobody had stopped it: it was killed";
 exit_text({status, Status}) when is_integer(Status) ->
     ["exited with status ", integer_to_list(Status)];
 exit_text(Other) ->

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import __version__, _core, process, registry
+from . import __version__, _core, process, records, registry
 from .manifest import manifest, served
 
 TYPE_CHECKING = False
@@ -45,7 +45,11 @@ def run(payload: dict[str, Any], modules: list[str]) -> NoReturn:
         print(f"pitcrew: a worker could not reach the VM at {path}: {error}", file=sys.stderr)
         process.leave(1)
     try:
+        limit(hello)
         process.import_modules(modules)
+        log = hello.get("log")
+        if log is not None:
+            records.install(log["level"])
         for hook in registry.start_hooks:
             hook()
         tools = prepare()
@@ -55,6 +59,15 @@ def run(payload: dict[str, Any], modules: list[str]) -> NoReturn:
     side = _core.connect(path, token, "side")
     _core.write_frame(call, ready)
     serve(call, side, tools, hello, started)
+
+
+def limit(hello: dict[str, Any]) -> None:
+    """Before any code of the user's but what the zygote has run."""
+    limits = hello.get("limits")
+    if limits:
+        from .limits import apply
+
+        apply(limits)
 
 
 class Prepared:
@@ -115,8 +128,10 @@ def refuse(call: int, error: BaseException) -> NoReturn:
 def serve(call: int, side: int, tools: Prepared, hello: dict[str, Any], started: int) -> NoReturn:
     own = os.getpid()
     status = 0
+    limits = hello["max_frame"], hello["max_depth"], hello.get("spin_us", 0)
+    credit = hello.get("log", {}).get("credit", 0)
     try:
-        _core.serve(call, side, tools.served, hello["max_frame"], hello["max_depth"], hello.get("spin_us", 0), started)
+        _core.serve(call, side, tools.served, *limits, started, credit)
     except SystemExit as end:  # a signal handler of the user's, between two calls
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException as error:  # told, then the end of this process

@@ -137,8 +137,8 @@ class Worker:
             return error.fault
         raise AssertionError(f"no error: {value!r}")
 
-    def ping(self, id_: int = 1) -> dict[str, Any]:
-        send_frame(self.side_socket, [_core.KIND_PING, id_])
+    def ping(self, id_: int = 1, asks: int | None = None) -> dict[str, Any]:
+        send_frame(self.side_socket, [_core.KIND_PING, id_] if asks is None else [_core.KIND_PING, id_, asks])
         frame = recv_frame(self.side_socket)
         assert frame[:2] == [_core.KIND_PONG, id_]
         return frame[2]

@@ -7,7 +7,19 @@ import socket
 import struct
 
 import pytest
-from harness import CLOSED, HELLO, SECONDS, Failed, Worker, gone, recv_frame, run_python, send_frame, wait_readable
+from harness import (
+    CLOSED,
+    HELLO,
+    SECONDS,
+    Failed,
+    Worker,
+    gone,
+    recv_frame,
+    run_python,
+    send_frame,
+    until,
+    wait_readable,
+)
 from pitcrew import Atom, _core
 
 KIND_NOBODY_KNOWS = 99
@@ -480,3 +492,35 @@ def test_serve_refuses_what_is_no_table_of_tools():
         for tools in [{1: (len, None)}, {"a": len}, {"a": (1, None)}, {"a": (len, [])}, {"a": (len,)}]:
             with pytest.raises(TypeError):
                 _core.serve(here.fileno(), there.fileno(), tools)
+
+
+# ---- What a ping may ask for
+
+IN_C, MEMORY, TRIM = 1, 2, 4
+
+
+def test_a_ping_is_answered_with_what_it_asks_for(worker):
+    assert worker.ping(1) == {"started": 0}
+    assert worker.ping(2, 0) == {"started": 0}
+    assert worker.ping(3, IN_C) == {"started": 0, "in_c_ms": 0}
+    pong = worker.ping(4, MEMORY)
+    assert pong.keys() == {"started", "trims", "trimmed", "private"}
+    assert pong["trims"] == 0 and 1 << 16 < pong["private"] < 1 << 30
+    assert worker.ping(5, 1 << 20) == {"started": 0}
+
+
+def test_an_idle_worker_is_woken_to_give_memory_back_and_does_it_once(worker):
+    assert until(lambda: worker.ping(1, TRIM)["trims"] == 1)
+    assert worker.ping(2, MEMORY)["trimmed"] > 0
+    assert worker.call("add", 1) == 2
+    assert worker.ping(3, MEMORY)["trims"] == 1
+
+
+def test_memory_is_given_back_when_the_call_has_ended(worker, tmp_path):
+    os.mkfifo(fifo := str(tmp_path / "fifo"))
+    id_ = worker.running("read_file", fifo)
+    assert [worker.ping(n, TRIM)["trims"] for n in range(20)] == [0] * 20
+    with open(fifo, "w") as file:
+        file.write("x")
+    assert worker.answer()[1] == id_
+    assert until(lambda: worker.ping(21, MEMORY)["trims"] == 1)
