@@ -151,7 +151,7 @@ static void end_calls(ErlNifEnv *env, struct pc_call *calls, ERL_NIF_TERM answer
 }
 
 void pc_channel_end_lane(ErlNifEnv *env, struct pc_channel *c, ERL_NIF_TERM reason) {
-    uint64_t started = c->started == NULL ? UINT64_MAX : pc_started_id(c->started);
+    uint64_t started = c->started == NULL ? pc_lane_silence(c->lane) : pc_started_id(c->started);
     pc_lane_stop(c->lane);
     end_calls(env, pc_lane_take_after(c->lane, started), am_unstarted);
     end_calls(env, pc_lane_take_after(c->lane, 0), enif_make_tuple2(env, am_exit, reason));

@@ -157,9 +157,9 @@ static void lane_drop(struct channel *c, uint64_t id) {
     flush_lane(c, false);
 }
 
-/* The worker is dead; in a pipelined pool what it had not started is nobody's fault. */
+/* The worker is dead; what it had not started, or for sure not seen, goes elsewhere. */
 static void end_lane(struct channel *c) {
-    uint64_t started = c->world->lends ? UINT64_MAX : c->worker.started;
+    uint64_t started = c->world->lends ? pc_lane_silence(&c->lane) : c->worker.started;
     pc_lane_stop(&c->lane);
     end_calls(c->world, pc_lane_take_after(&c->lane, started), UNSTARTED);
     struct pc_call *ended = pc_lane_take_after(&c->lane, 0);
