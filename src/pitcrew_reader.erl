@@ -15,7 +15,7 @@ start_link() ->
         %% A worker's process ends normally, which would not end this one.
         process_flag(trap_exit, true),
         receive
-            {open, Worker, Channel} -> read(Channel);
+            {open, Worker, Channel} -> read(Channel, make_ref());
             {'EXIT', Worker, _} -> ok
         end
     end).
@@ -41,41 +41,40 @@ drain(Reader) ->
     end.
 
 %% When something was there, others get their turn and then it looks again: callers have sent more meanwhile, and asking the socket
-%% costs less than being told.
-read(Channel) ->
-    Ref = make_ref(),
+%% costs less than being told. One reference for life: a message that comes when it is not waited for any more is read as any other.
+read(Channel, Ref) ->
     case pitcrew_nif:lane_deliver(Channel, Ref) of
         more ->
             erlang:yield(),
-            read(Channel);
+            read(Channel, Ref);
         again ->
             await(Channel, Ref);
         Nothing ->
-            idle(Channel, Nothing)
+            idle(Channel, Ref, Nothing)
     end.
 
 await(Channel, Ref) ->
     receive
         {select, _, Ref, ready_input} ->
-            read(Channel);
+            read(Channel, Ref);
         {select, _, undefined, ready_output} ->
             ok = pitcrew_nif:lane_flush(Channel),
-            await(Channel, Ref);
+            read(Channel, Ref);
         {drain, Worker, Tag} ->
-            drain(Channel, Worker, Tag);
+            drain(Channel, Ref, Worker, Tag);
         {'EXIT', _, _} ->
             ok
     end.
 
 %% The worker is dead: what it has sent, and then what it had not sent yet.
-drain(Channel, Worker, Tag) ->
-    _ = deliver(Channel, Tag),
+drain(Channel, Ref, Worker, Tag) ->
+    _ = deliver(Channel, Ref),
     ok = pitcrew_nif:lane_recover(Channel),
-    Over = deliver(Channel, Tag),
+    Over = deliver(Channel, Ref),
     Worker ! {Tag, drained},
     case Over of
-        again -> await(Channel, Tag);
-        _ -> idle(Channel, Over)
+        again -> await(Channel, Ref);
+        _ -> idle(Channel, Ref, Over)
     end.
 
 deliver(Channel, Ref) ->
@@ -85,14 +84,14 @@ deliver(Channel, Ref) ->
     end.
 
 %% The channel is a slot that callers claim, until it is lent; or nothing more will come, and the worker's process has been told.
-idle(Channel, Why) ->
+idle(Channel, Ref, Why) ->
     receive
         pitcrew_lent when Why =:= idle ->
-            read(Channel);
+            read(Channel, Ref);
         {drain, Worker, Tag} ->
-            drain(Channel, Worker, Tag);
+            drain(Channel, Ref, Worker, Tag);
         {'EXIT', _, _} ->
             ok;
         {select, _, _, _} ->
-            idle(Channel, Why)
+            idle(Channel, Ref, Why)
     end.

@@ -391,7 +391,7 @@ ERL_NIF_TERM nif_lane_deliver(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
         answer = am_lost;
     } else if (is_lent(c) && give_back(env, c)) {
         return am_idle;
-    } else if (io == PC_IO_AGAIN && n == 0 && !(is_lent(c) && pc_lane_is_idle(c->lane))) {
+    } else if (io == PC_IO_AGAIN && n == 0 && (!is_lent(c) || pc_lane_awaits(c->lane))) {
         say_idle(env, c);
         answer = enif_select(env, c->fd, ERL_NIF_SELECT_READ, c, &self, argv[1]) < 0 ? am_lost : am_again;
     }

@@ -242,8 +242,8 @@ void pc_lane_count(struct pc_lane *lane, struct pc_lane_counts *n);
 /* Whole frames that are no calls, to be flushed. False when out of memory, or, with `only_idle`, when calls are out; then the lane has stopped, too. */
 bool pc_lane_append(struct pc_lane *lane, const uint8_t *frames, size_t n, bool only_idle);
 
-/* Nothing is out, and it takes calls. */
-bool pc_lane_is_idle(struct pc_lane *lane);
+/* Whether its reader will be told when something is to be done: calls are out, or the socket is full, or the lane is about to be closed. */
+bool pc_lane_awaits(struct pc_lane *lane);
 
 /*
  * Takes no more calls, now or later. Its channel is the lane's, with or without calls that are out, or it is not. After PC_LANE_BUSY

@@ -156,11 +156,11 @@ bool pc_lane_append(struct pc_lane *lane, const uint8_t *frames, size_t n, bool 
     return good;
 }
 
-bool pc_lane_is_idle(struct pc_lane *lane) {
+bool pc_lane_awaits(struct pc_lane *lane) {
     lock(lane);
-    bool idle = lane->open && lane->load == 0;
+    bool awaits = lane->load > 0 || lane->blocked || !lane->open;
     unlock(lane);
-    return idle;
+    return awaits;
 }
 
 void pc_lane_count(struct pc_lane *lane, struct pc_lane_counts *n) {

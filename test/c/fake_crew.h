@@ -66,6 +66,7 @@ static void await_event(struct channel *c, bool full, enum turn *turn) {
         pthread_mutex_unlock(&c->lock);
         if (pc_lane_pin(&c->lane, on_lane)) {
             flush_lane(c, true);
+            *turn = TURN_MORE;
         }
     }
     if ((p[1].revents & (POLLIN | POLLHUP | POLLERR)) != 0) {

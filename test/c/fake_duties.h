@@ -315,7 +315,7 @@ static enum turn deliver(struct channel *c) {
         turn = TURN_LOST;
     } else if (w->lends && give_back(c)) {
         return TURN_IDLE;
-    } else if (io == PC_IO_AGAIN && n == 0 && !(w->lends && pc_lane_is_idle(&c->lane))) {
+    } else if (io == PC_IO_AGAIN && n == 0 && (!w->lends || pc_lane_awaits(&c->lane))) {
         say_idle(w);
         turn = TURN_AGAIN;
     }

@@ -292,11 +292,12 @@ static void other_frames(void **state) {
     expect_made(r, 0, 10);
     read_exactly(r->l.peer, got, sizeof got);
     assert_memory_equal(got, frame, sizeof frame);
-    assert_false(pc_lane_is_idle(&r->l.lane));
+    assert_true(pc_lane_awaits(&r->l.lane));
     answer_all(r);
     r->calls[0].state = PC_CALL_OVER;
-    assert_true(pc_lane_is_idle(&r->l.lane));
+    assert_false(pc_lane_awaits(&r->l.lane));
     assert_true(pc_lane_append(&r->l.lane, frame, sizeof frame, true));
+    assert_true(pc_lane_awaits(&r->l.lane)); /* the end */
     submit(r, 1, 10, true);
     assert_int_equal(r->calls[1].state, PC_CALL_QUEUED); /* it has stopped */
     free(pc_dispatch_end(&r->d)->body.data);
@@ -386,7 +387,7 @@ static void no_memory_for_a_call_that_goes_out(void **state) {
                 allocations = failures;
                 how = try_submit(r, 0, data, sizes[i], owned == 1);
                 allocations = INT_MAX;
-                assert_int_equal(pc_lane_is_idle(&r->l.lane), how == PC_SUBMIT_NO_MEMORY);
+                assert_int_equal(pc_lane_awaits(&r->l.lane), how != PC_SUBMIT_NO_MEMORY);
             }
             assert_int_equal(how, PC_SUBMIT_OUT);
             assert_true(failures > 1);
