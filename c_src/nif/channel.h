@@ -57,6 +57,7 @@ struct pc_channel {
     struct pc_outbox out;
     ErlNifEnv *parts_env; /* keeps the binaries that are parts of the outbox; or NULL */
     size_t max_frame;
+    unsigned strays; /* frames in a row that have ended no call */
 
     struct pc_spin spin; /* of callers that would poll for the answer */
 

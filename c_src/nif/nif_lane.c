@@ -300,6 +300,19 @@ static void refuse_kind(struct pc_channel *c, const struct pc_frame *f) {
     (void)note_append(&note, c->lane, false); /* without memory for it, it is only not said */
 }
 
+/* Drops a frame that ends no call, which is answered if its kind is not known. False after too many of them. */
+static bool drop_stray(struct pc_channel *c, const struct pc_frame *f, bool unknown) {
+    if (c->strays == PC_MOST_STRAYS) {
+        return false;
+    }
+    c->strays++;
+    if (unknown) {
+        refuse_kind(c, f);
+    }
+    pc_inbox_consume(&c->in);
+    return true;
+}
+
 /* Sends one frame on to whom it concerns; false if nothing that follows can be understood. */
 static bool deliver_frame(ErlNifEnv *env, struct pc_channel *c, struct pc_frame *f, int64_t now,
                           struct pc_budget *budget) {
@@ -309,21 +322,20 @@ static bool deliver_frame(ErlNifEnv *env, struct pc_channel *c, struct pc_frame 
         return false;
     }
     if (f->kind != PC_KIND_REPLY && f->kind != PC_KIND_ERROR) {
-        refuse_kind(c, f);
-        pc_inbox_consume(&c->in);
-        return true;
+        return drop_stray(c, f, true);
     }
     if (!pc_frame_answer(f)) {
         return false;
     }
     struct pc_job *job =
         (struct pc_job *)pc_lane_take(c->lane, f->id, f->json ? PC_JSON : PC_MESSAGEPACK, now, &left, &known);
-    if (job == NULL && !known) {
-        return false;
+    if (job == NULL) {
+        return known && drop_stray(c, f, false);
     }
-    if (job != NULL && left) {
+    c->strays = 0;
+    if (left) {
         pc_job_drop(job);
-    } else if (job != NULL) {
+    } else {
         pc_job_end(env, job, make_answer(job, &c->in, f, budget, &is_taken));
     }
     if (!is_taken) {
