@@ -348,6 +348,9 @@ static bool deliver_frame(ErlNifEnv *env, struct pc_channel *c, struct pc_frame 
 static enum pc_io deliver_all(ErlNifEnv *env, struct pc_channel *c, struct pc_budget *budget, unsigned *n) {
     int64_t now = pc_clock_ns();
     size_t share = PC_SHARE;
+    if (c->deaf) {
+        return PC_IO_BAD;
+    }
     for (*n = 0; *n < MOST_FRAMES && budget->units > 0; ++*n) {
         if (*n > 0 && !pc_inbox_whole(&c->in)) {
             return PC_IO_MORE; /* most likely there is nothing: it is looked for in the next turn */
@@ -398,6 +401,10 @@ ERL_NIF_TERM nif_lane_deliver(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
     say_drained(env, c);
     pc_channel_wear(env, c);
     ERL_NIF_TERM answer = am_more;
+    if (io == PC_IO_BAD) {
+        c->deaf = true;
+        (void)pc_lane_silence(c->lane);
+    }
     if (io == PC_IO_EOF || io == PC_IO_BAD) {
         tell_lost(env, c);
         answer = am_lost;
