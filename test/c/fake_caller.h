@@ -47,6 +47,9 @@ static void submit_job(struct world *w, struct owner *o, struct job *job, struct
            PC_SUBMIT_STRANGER) {
         expect(w, pc_dispatch_meet(&w->d, &o->known) == NULL);
     }
+    if (pc_dispatch_wants(&w->d)) {
+        post(w, NOTE_WANTED, NULL, 0);
+    }
     if (how == PC_SUBMIT_OUT) {
         flush_lane(lane->channel, false);
     } else if (how == PC_SUBMIT_QUEUED) {
@@ -54,7 +57,7 @@ static void submit_job(struct world *w, struct owner *o, struct job *job, struct
             slots_lend(w);
         }
     } else if (how != PC_SUBMIT_READY) {
-        expect(w, how == PC_SUBMIT_OVER);
+        expect(w, how == PC_SUBMIT_OVER || (how == PC_SUBMIT_FULL && w->limited));
         set_outcome(record, REFUSED, -1);
         if (body->owned) {
             free(body->data);

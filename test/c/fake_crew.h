@@ -196,6 +196,30 @@ static void replace(struct world *w, struct channel *c) {
     attach(w, c->index);
 }
 
+/* Sends `shutdown` to a worker that has nothing to do, wherever its channel is. */
+static void depart(struct channel *c) {
+    static const uint8_t frame[] = {0, 0, 0, 3, 0x92, PC_KIND_SHUTDOWN, 0};
+    if (pc_lane_pin(&c->lane, on_lane)) {
+        (void)pc_lane_append(&c->lane, frame, sizeof frame, true);
+        flush_lane(c, false);
+    } else if (pc_machine_enter(&c->m, PC_FREE) != 0) {
+        use(c);
+        (void)!send(c->fd, frame, sizeof frame, MSG_NOSIGNAL | MSG_DONTWAIT);
+        pc_machine_leave(&c->m, on_machine, PC_CONTROL, false);
+    }
+}
+
+/* As nif_drain: its process takes it off the table, and then lets it go when nobody has it. */
+static void retire(struct world *w, struct channel *c) {
+    c->leaving = true;
+    slots_remove(w, c->index);
+    enum pc_lane_state state = pc_lane_drain(&c->lane);
+    bool is_free = (pc_machine_word(&c->m) & (PC_PHASES | PC_INSIDE)) == PC_FREE;
+    if (state == PC_LANE_IDLE || (state == PC_LANE_AWAY && is_free)) {
+        depart(c);
+    }
+}
+
 static void cancel(struct world *w, struct channel *c, uint64_t id) {
     if (c != NULL && worker_cancel(&c->worker, id)) {
         lane_drop(c, id);
@@ -249,6 +273,21 @@ static void attend_to(struct world *w, const struct letter *l) {
         break;
     case NOTE_UNEVEN:
         balance(w);
+        break;
+    case NOTE_WANTED:
+        atomic_fetch_add(&w->wanted, 1);
+        pc_dispatch_watch(&w->d);
+        break;
+    case NOTE_RETIRE:
+        if (any != NULL && !any->leaving) {
+            retire(w, any);
+            atomic_fetch_add(&w->retired, 1);
+        }
+        break;
+    case NOTE_DRAINED:
+        if (current && c->leaving) {
+            depart(c);
+        }
         break;
     case NOTE_CONDEMN:
         if (any != NULL && w->lends && l->id % 3 != 0) {

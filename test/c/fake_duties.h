@@ -142,6 +142,13 @@ static void say_idle(struct world *w) {
     }
 }
 
+/* After calls of a lane have ended: the crew may be waiting for the last one. */
+static void say_drained(struct channel *c) {
+    if (pc_lane_is_drained(&c->lane)) {
+        post(c->world, NOTE_DRAINED, c, 0);
+    }
+}
+
 static void lane_drop(struct channel *c, uint64_t id) {
     bool left, known;
     if (!pc_lane_pin(&c->lane, on_lane)) {
@@ -153,6 +160,7 @@ static void lane_drop(struct channel *c, uint64_t id) {
         call->next = NULL;
         end_calls(c->world, call, UNSTARTED);
         say_idle(c->world);
+        say_drained(c);
     }
     flush_lane(c, false);
 }
@@ -163,7 +171,7 @@ static void end_lane(struct channel *c) {
     pc_lane_stop(&c->lane);
     end_calls(c->world, pc_lane_take_after(&c->lane, started), UNSTARTED);
     struct pc_call *ended = pc_lane_take_after(&c->lane, 0);
-    expect(c->world, ended == NULL || ended->next == NULL); /* the one that ran */
+    expect(c->world, ended == NULL || (ended->next == NULL && !c->worker.dismissed)); /* the one that ran */
     end_calls(c->world, ended, EXITED);
 }
 
@@ -189,14 +197,16 @@ static struct channel *slots_take(struct world *w) {
     return c;
 }
 
-static void put_back(struct world *w, const struct channel *c) {
+static bool put_back(struct world *w, const struct channel *c) {
     pthread_mutex_lock(&w->table_lock);
-    if (w->slots[c->index] == c && !w->is_free[c->index]) {
+    bool listed = w->slots[c->index] == c;
+    if (listed && !w->is_free[c->index]) {
         w->is_free[c->index] = true;
         w->stack[w->free++] = c->index;
     }
     pthread_mutex_unlock(&w->table_lock);
     changed(w);
+    return listed;
 }
 
 static void slots_lend(struct world *w) {
@@ -210,12 +220,13 @@ static void slots_lend(struct world *w) {
 static void hand_on(void *channel, void *env) {
     (void)env;
     struct channel *c = channel;
-    if (pc_dispatch_waits(&c->world->d)) {
+    if (pc_dispatch_waits(&c->world->d) && !pc_lane_is_draining(&c->lane)) {
         lend(c);
-        return;
+    } else if (put_back(c->world, c)) {
+        slots_lend(c->world);
+    } else if (pc_lane_is_draining(&c->lane)) {
+        post(c->world, NOTE_DRAINED, c, 0);
     }
-    put_back(c->world, c);
-    slots_lend(c->world);
 }
 
 static bool slots_install(struct world *w, struct channel *c) {
@@ -309,6 +320,7 @@ static enum turn deliver(struct channel *c) {
     use(c);
     enum turn turn = TURN_MORE;
     enum pc_io io = deliver_all(c, &n);
+    say_drained(c);
     if (io == PC_IO_EOF || io == PC_IO_BAD) {
         expect(w, io == PC_IO_EOF);
         tell_lost(c);

@@ -73,6 +73,7 @@ struct worker {
     unsigned cancelled_count;
     unsigned seed;
     uint64_t dies_at; /* the id of a call, or 0 */
+    bool dismissed;   /* it was told to end, and had nothing to do */
 };
 
 struct channel {
@@ -85,6 +86,7 @@ struct channel {
     struct pc_lane lane;
     struct pc_inbox in;
     uint64_t call_id;
+    bool leaving; /* the crew's */
     struct worker worker;
     /* What its reader is to do. */
     pthread_mutex_t lock;
@@ -93,7 +95,19 @@ struct channel {
     bool lent, full, drain, stopped, gone;
 };
 
-enum what { NOTE_LEFT, NOTE_FINISH, NOTE_LOST, NOTE_EXIT, NOTE_UNEVEN, NOTE_CONDEMN, NOTE_END, NOTE_QUIT };
+enum what {
+    NOTE_LEFT,
+    NOTE_FINISH,
+    NOTE_LOST,
+    NOTE_EXIT,
+    NOTE_UNEVEN,
+    NOTE_WANTED,
+    NOTE_DRAINED,
+    NOTE_RETIRE,
+    NOTE_CONDEMN,
+    NOTE_END,
+    NOTE_QUIT
+};
 struct letter {
     enum what what;
     struct channel *channel; /* kept; or NULL */
@@ -103,7 +117,8 @@ struct letter {
 struct world {
     unsigned seed;
     unsigned depth;
-    bool lends; /* channels are slots, and lent to their lanes */
+    bool lends;   /* channels are slots, and lent to their lanes */
+    bool limited; /* the queue is */
     struct pc_dispatch d;
     struct owner owners[OWNERS];
     struct owner *_Atomic current[CALLERS];
@@ -126,10 +141,10 @@ struct world {
 
     atomic_int jobs, channels; /* alive */
     atomic_int steps, quits;
-    int condemn_at[2], end_at, kill_at[2];
+    int condemn_at[2], retire_at, end_at, kill_at[2];
     sem_t kill_due;
     atomic_int violated_at;
-    atomic_int outcomes[LEFT + 1], lent, claims, killed, lost, moved;
+    atomic_int outcomes[LEFT + 1], lent, claims, killed, lost, moved, retired, wanted;
 };
 
 /* What is wrong is told by the main thread, with the line where it was. */
@@ -197,6 +212,9 @@ static void step(struct world *w) {
     int now = 1 + atomic_fetch_add(&w->steps, 1);
     if (now == w->end_at) {
         post(w, NOTE_END, NULL, 0);
+    }
+    if (now == w->retire_at) {
+        post(w, NOTE_RETIRE, NULL, (uint64_t)now);
     }
     for (int i = 0; i < 2; i++) {
         if (now == w->condemn_at[i]) {

@@ -110,6 +110,8 @@ static bool answer(struct channel *c, uint64_t id, unsigned number, bool half) {
     return sent;
 }
 
+static bool is_shutdown(const uint8_t *payload, size_t n) { return n == 3 && payload[1] == PC_KIND_SHUTDOWN; }
+
 /* Whether it lives on. */
 static bool serve(struct channel *c, const uint8_t *payload, size_t n, uint64_t *last) {
     struct world *w = c->world;
@@ -147,7 +149,8 @@ static void play_worker(struct channel *c) {
             (void)poll(&p, 1, -1);
         } else if (io == PC_IO_DONE) {
             step(c->world);
-            alive = serve(c, payload, n, &last);
+            v->dismissed = is_shutdown(payload, n);
+            alive = !v->dismissed && serve(c, payload, n, &last);
             pc_inbox_consume(&in);
         } else {
             alive = io == PC_IO_MORE;

@@ -70,6 +70,12 @@ static void prepare(struct world *w, unsigned seed) {
         w->condemn_at[i] = rand_r(&seed) % 2 == 0 ? 1 + (int)(rand_r(&seed) % 150) : -1;
         w->kill_at[i] = rand_r(&seed) % 2 == 0 ? 1 + (int)(rand_r(&seed) % 100) : -1;
     }
+    w->retire_at = rand_r(&seed) % 2 == 0 ? 1 + (int)(rand_r(&seed) % 100) : -1;
+    w->limited = rand_r(&seed) % 8 == 0;
+    if (w->limited) {
+        pc_dispatch_limit(&w->d, 2);
+    }
+    pc_dispatch_watch(&w->d);
     if (rand_r(&seed) % 8 == 0) {
         w->end_at = 1 + (int)(rand_r(&seed) % 100);
     }
@@ -217,7 +223,7 @@ static void everybody_at_once(void **state) {
     (void)state;
     static struct world w;
     int sums[LEFT + 1] = {0};
-    int lent = 0, claims = 0, killed = 0, lost = 0, moved = 0;
+    int lent = 0, claims = 0, killed = 0, lost = 0, moved = 0, retired = 0, wanted = 0;
     set_the_stage();
     for (unsigned round = 1; round <= ROUNDS; round++) {
         prepare(&w, round);
@@ -227,18 +233,20 @@ static void everybody_at_once(void **state) {
             sums[i] += w.outcomes[i];
         }
         lent += w.lent, claims += w.claims, killed += w.killed, lost += w.lost, moved += w.moved;
+        retired += w.retired, wanted += w.wanted;
     }
     clear_the_stage();
     print_message("%d answered, %d unstarted, %d ended by exit, %d by the pool's end, %d refused, %d left in the "
                   "queue, %d left\n",
                   sums[ANSWERED], sums[UNSTARTED], sums[EXITED], sums[POOL_DOWN], sums[REFUSED], sums[LEFT_QUEUE],
                   sums[LEFT]);
-    print_message("%d lent, %d claimed, %d callers killed, %d channels lost, %d calls moved\n", lent, claims, killed,
-                  lost, moved);
+    print_message(
+        "%d lent, %d claimed, %d callers killed, %d channels lost, %d calls moved, %d workers retired, %d wanted\n",
+        lent, claims, killed, lost, moved, retired, wanted);
     for (int i = ANSWERED; i <= LEFT; i++) {
         assert_true(i == UNSTARTED || sums[i] > 0);
     }
-    assert_true(lent > 0 && claims > 0 && killed > 0 && lost > 0 && moved > 0);
+    assert_true(lent > 0 && claims > 0 && killed > 0 && lost > 0 && moved > 0 && retired > 0 && wanted > 0);
 }
 
 int main(void) {
