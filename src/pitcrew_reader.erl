@@ -2,7 +2,7 @@
 %% socket and sends them to the callers that wait for them, all of it in native code; so it holds no state and no payload passes its heap.
 -module(pitcrew_reader).
 
--export([start_link/0, open/2, drain/1]).
+-export([start_link/0, open/2, drain/2]).
 
 %% How long a turn of the reader may take at most, in milliseconds; it is a fraction of one.
 -define(TURN_MS, 5_000).
@@ -26,11 +26,12 @@ open(Reader, Channel) ->
     Reader ! {open, self(), Channel},
     ok.
 
-%% @doc Returns when every answer that had arrived has been delivered. After the end of a worker those are all that there will be.
--spec drain(pid()) -> ok.
-drain(Reader) ->
+%% @doc Returns when every answer that had arrived has been delivered; after the end of a worker what it had not sent yet, too, and then those are
+%% all that there will be. While it lives it may be writing at the very place where that is.
+-spec drain(pid(), dead | alive) -> ok.
+drain(Reader, How) ->
     Ref = monitor(process, Reader),
-    Reader ! {drain, self(), Ref},
+    Reader ! {drain, self(), Ref, How},
     receive
         {Ref, drained} ->
             demonitor(Ref, [flush]),
@@ -60,22 +61,27 @@ await(Channel, Ref) ->
         {select, _, undefined, ready_output} ->
             ok = pitcrew_nif:lane_flush(Channel),
             read(Channel, Ref);
-        {drain, Worker, Tag} ->
-            drain(Channel, Ref, Worker, Tag);
+        {drain, Worker, Tag, How} ->
+            drain(Channel, Ref, How, {Worker, Tag});
         {'EXIT', _, _} ->
             ok
     end.
 
-%% The worker is dead: what it has sent, and then what it had not sent yet.
-drain(Channel, Ref, Worker, Tag) ->
-    _ = deliver(Channel, Ref),
-    ok = pitcrew_nif:lane_recover(Channel),
-    Over = deliver(Channel, Ref),
+%% What the worker has sent and, once it is dead, what it had not sent yet.
+drain(Channel, Ref, How, {Worker, Tag}) ->
+    Over = last_words(Channel, Ref, How),
     Worker ! {Tag, drained},
     case Over of
         again -> await(Channel, Ref);
         _ -> idle(Channel, Ref, Over)
     end.
+
+last_words(Channel, Ref, alive) ->
+    deliver(Channel, Ref);
+last_words(Channel, Ref, dead) ->
+    _ = deliver(Channel, Ref),
+    ok = pitcrew_nif:lane_recover(Channel),
+    deliver(Channel, Ref).
 
 deliver(Channel, Ref) ->
     case pitcrew_nif:lane_deliver(Channel, Ref) of
@@ -88,8 +94,8 @@ idle(Channel, Ref, Why) ->
     receive
         pitcrew_lent when Why =:= idle ->
             read(Channel, Ref);
-        {drain, Worker, Tag} ->
-            drain(Channel, Ref, Worker, Tag);
+        {drain, Worker, Tag, How} ->
+            drain(Channel, Ref, How, {Worker, Tag});
         {'EXIT', _, _} ->
             ok;
         {select, _, _, _} ->
