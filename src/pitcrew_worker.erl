@@ -457,7 +457,7 @@ kill(#worker{start = #{keeper := Keeper}} = Worker) ->
 ended(State, How, LastWords, #worker{fault = Fault} = Worker) when Fault =/= none, Fault =/= How ->
     ended(State, Fault, LastWords, Worker);
 ended(State, How, LastWords, #worker{call = Channel, ready_at = ReadyAt} = Worker) ->
-    judge(How, Worker),
+    judge(dead, How, Worker),
     case ReadyAt of
         undefined -> report({start_failed, start_failure(How, LastWords, Worker)}, Worker);
         _ -> announce(stop, lifetime(Worker), #{reason => reason(State, How, Worker)}, Worker), report(How, Worker)
@@ -476,14 +476,14 @@ report(Reason, #worker{start = #{server := Server}} = Worker) ->
     Server ! {pitcrew_worker, self(), {stopped, Reason, calls(Worker)}},
     ok.
 
-judge(_, #worker{call = undefined}) ->
+judge(_, _, #worker{call = undefined}) ->
     ok;
-judge(Reason, #worker{call = Channel, reader = none}) ->
+judge(_, Reason, #worker{call = Channel, reader = none}) ->
     _ = pitcrew_nif:verdict(Channel, Reason),
     ok;
-judge(Reason, #worker{call = Channel, reader = Reader} = Worker) ->
+judge(Life, Reason, #worker{call = Channel, reader = Reader} = Worker) ->
     %% What it answered before it died comes first, and what it said of calls that it would never start: later ones may have started.
-    ok = pitcrew_reader:drain(Reader),
+    ok = pitcrew_reader:drain(Reader, Life),
     ok = hear_out(Worker),
     _ = pitcrew_nif:verdict(Channel, Reason),
     ok.
@@ -558,7 +558,7 @@ time_left(#worker{kill_at = never, start = #{options := #{grace := Grace}}} = Wo
         true ->
             Grace;
         false ->
-            judge(pool_down, Worker),
+            judge(alive, pool_down, Worker),
             0
     end;
 time_left(#worker{kill_at = KillAt}) ->

@@ -59,7 +59,10 @@ void pc_channel_lend(ErlNifEnv *env, struct pc_channel *channel);
 /* pc_lane_flush for a pinned lane of this channel, with what follows from its outcome; unpins. */
 void pc_channel_flush_lane(ErlNifEnv *env, struct pc_channel *channel, bool unblock);
 
-/* The worker is dead, or will start nothing more: what it had started ends with `reason`, the others with `unstarted`. */
+/*
+ * The worker is dead, or will start nothing more: what it had started (where it does not say what that is: what was sent to it) ends with
+ * `reason`, the others with `unstarted`.
+ */
 void pc_channel_end_lane(ErlNifEnv *env, struct pc_channel *channel, ERL_NIF_TERM reason);
 
 /* No more I/O on a channel, whoever has it. Idempotent. */
