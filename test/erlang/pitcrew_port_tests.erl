@@ -246,7 +246,6 @@ kill_beside_a_stopped_zygote() ->
     send(H, [<<"kill_zygote">>, 1, 19]),
     send(H, [<<"kill">>, 2, 9]),
     gone([Worker], 1000),
-    none(H, [<<"exit">>]),
     send(H, [<<"kill_zygote">>, 1, 9]),
     ?assertMatch([_, _, Worker, <<"signal">>, 9 | _], await(H, [<<"exit">>, 2])),
     ?assertMatch([_, _, Zygote, <<"signal">>, 9], await(H, [<<"gone">>, 1])),
