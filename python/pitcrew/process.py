@@ -46,9 +46,10 @@ def flush_output() -> None:
 
 
 def forget_inherited_exits() -> None:
-    """In a fork: exit functions of the zygote are for its end, and may remove what all workers use, so they are dropped.
+    """In a fork: exit functions of the zygote are for its end, and may remove what all workers use.
 
-    Libraries register theirs once, for all that comes later; those of the standard library can tell what is whose and stay.
+    Libraries register theirs once, for all that comes later; those of the standard library can tell what is whose, and
+    stay.
     """
     import atexit
 
@@ -76,7 +77,7 @@ def exit_status(end: SystemExit) -> int:
 
 
 def leave_forked(error: BaseException) -> NoReturn:
-    """Ends a process that a tool or a hook forked, and that came back to us: hooks and exit functions are the worker's."""
+    """Ends a process that a tool or a hook forked and that came back: hooks and exit functions are the worker's."""
     status = 1
     if isinstance(error, SystemExit):
         status = exit_status(error)

@@ -2,9 +2,9 @@
 
     unshare --pid --fork --mount-proc python strangers.py FOLDER
 
-Drives the real port program with the real zygote and with port_zygote.py. A stranger is a process of this program's own, leader of
-a group, with every signal blocked: what it was sent stays pending, where /proc shows it; SIGKILL and SIGSTOP show themselves.
-The last line says how much was done, as JSON.
+Drives the real port program with the real zygote and with port_zygote.py. A stranger is a process of this program's
+own, leader of a group, with every signal blocked: what it was sent stays pending, where /proc shows it; SIGKILL and
+SIGSTOP show themselves. The last line says how much was done, as JSON.
 """
 
 from __future__ import annotations
