@@ -10,8 +10,8 @@
 #include <stdint.h>
 
 enum {
-    PC_LINE_MAX = 8 * 1024,    /* bytes of a line; what is longer goes on in the next one */
-    PC_RING_SIZE = 256 * 1024, /* bytes kept, the ring's own headers included */
+    PC_LINE_MAX = 8 * 1024,         /* bytes of a line; what is longer goes on in the next one */
+    PC_RING_SIZE = 2 * 1024 * 1024, /* bytes kept, the ring's own headers included: four bursts (rate.h) */
 };
 
 /* A line without its newline; borrowed by whoever is called. */

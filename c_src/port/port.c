@@ -225,10 +225,12 @@ static void settle(struct pc_port *p) {
         pc_sweep_kill_children();
         if (!children && !pc_zygote_alive(p)) {
             p->phase = PC_FLUSHING;
+            pc_output_report(&p->output, now, true);
         }
     }
     pc_worker_collect(p);
     pc_zygote_collect(p);
+    pc_output_report(&p->output, now, false);
     if (p->phase == PC_FLUSHING && !pc_output_pending(&p->output)) {
         p->phase = PC_STOPPED;
     }
@@ -237,10 +239,12 @@ static void settle(struct pc_port *p) {
 static int64_t next_timeout(const struct pc_port *p) {
     int64_t now = pc_now_ms();
     int64_t at = p->orphans_at;
+    int64_t report_at = pc_output_report_at(&p->output);
 #define EARLIER(t) ((t) != 0 && (at == 0 || (t) < at) ? (t) : at)
     if (p->phase == PC_STOPPING) {
         at = EARLIER(p->deadline);
     }
+    at = EARLIER(report_at);
     for (const struct pc_zygote *z = p->zygotes; z != NULL; z = z->next) {
         at = EARLIER(z->kill_at);
         at = EARLIER(z->look_at);
