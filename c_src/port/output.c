@@ -72,19 +72,31 @@ int64_t pc_output_report_at(const struct pc_output *o) {
     return o->ring.dropped_lines == 0 || o->closed || o->sent < o->queue.len ? 0 : o->report_at != 0 ? o->report_at : 1;
 }
 
-void pc_output_report(struct pc_output *o, int64_t now_ms, bool last) {
+static void report(struct pc_output *o) {
     size_t mark;
-    int64_t at = pc_output_report_at(o);
-    if (o->ring.dropped_lines == 0 || o->closed || (!last && (at == 0 || now_ms < at))) {
-        return;
-    }
     struct pc_writer *w = pc_output_begin(o, 3, "dropped", &mark);
     pc_write_uint(w, o->ring.dropped_lines);
     pc_write_uint(w, o->ring.dropped_bytes);
     pc_output_end(o, mark);
     o->ring.dropped_lines = 0;
     o->ring.dropped_bytes = 0;
-    o->report_at = now_ms + REPORT_MS;
+}
+
+void pc_output_report(struct pc_output *o, int64_t now_ms) {
+    int64_t at = pc_output_report_at(o);
+    if (at != 0 && now_ms >= at) {
+        report(o);
+        o->report_at = now_ms + REPORT_MS;
+    }
+}
+
+void pc_output_finish(struct pc_output *o) {
+    while (o->ring.used > 0) {
+        pc_ring_drop(&o->ring);
+    }
+    if (o->ring.dropped_lines > 0 && !o->closed) {
+        report(o);
+    }
 }
 
 void pc_output_note(struct pc_output *o, const char *format, ...) {

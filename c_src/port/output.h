@@ -42,11 +42,14 @@ void pc_output_line(struct pc_output *o, uint32_t wid, uint8_t fd, const uint8_t
 void pc_output_drop(struct pc_output *o, size_t n);
 
 /*
- * Tells how many lines were dropped, if any: once a second at most, and only when nothing else waits, or once more at the very
- * end. pc_output_report_at says when it is due: 0 is not now.
+ * Tells how many lines were dropped, if any: once a second at most, and only when nothing else waits. pc_output_report_at says when
+ * it is due: 0 is not now.
  */
-void pc_output_report(struct pc_output *o, int64_t now_ms, bool last);
+void pc_output_report(struct pc_output *o, int64_t now_ms);
 int64_t pc_output_report_at(const struct pc_output *o);
+
+/* Nothing is pending, and nothing will come: lines that lack credit are dropped, and told with the others that were. */
+void pc_output_finish(struct pc_output *o);
 
 /* A line of the port's own, as if the zygote had printed it on descriptor 2. */
 void pc_output_note(struct pc_output *o, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -225,14 +225,14 @@ static void settle(struct pc_port *p) {
         pc_sweep_kill_children();
         if (!children && !pc_zygote_alive(p)) {
             p->phase = PC_FLUSHING;
-            pc_output_report(&p->output, now, true);
         }
     }
     pc_worker_collect(p);
     pc_zygote_collect(p);
-    pc_output_report(&p->output, now, false);
+    pc_output_report(&p->output, now);
     if (p->phase == PC_FLUSHING && !pc_output_pending(&p->output)) {
-        p->phase = PC_STOPPED;
+        pc_output_finish(&p->output);
+        p->phase = pc_output_pending(&p->output) ? PC_FLUSHING : PC_STOPPED;
     }
 }
 

@@ -11,8 +11,8 @@
 #include "sweep.h"
 #include "zygote.h"
 
-/* A fork may take long, of a process with much memory or with hooks of the user's; an exit report does not. */
-enum { LOOK_MS = 250, LOOKS = 4, LOOKS_FOR_FORK = 40 };
+/* Of one that is stopped; of one that runs, and may be short of a processor or of memory. A fork may take long, with hooks of the user's. */
+enum { LOOK_MS = 250, LOOKS_STOPPED = 4, LOOKS_FOR_EXIT = 8, LOOKS_FOR_FORK = 40 };
 
 enum debt { NONE, FORK, EXIT };
 
@@ -31,7 +31,7 @@ static enum debt debt_of(const struct pc_port *p, const struct pc_zygote *z) {
 }
 
 static unsigned patience(const struct pc_zygote *z, enum debt debt) {
-    return debt == FORK && !pc_sweep_stopped(z->pid) ? LOOKS_FOR_FORK : LOOKS;
+    return pc_sweep_stopped(z->pid) ? LOOKS_STOPPED : debt == FORK ? LOOKS_FOR_FORK : LOOKS_FOR_EXIT;
 }
 
 void pc_watch_heard(struct pc_zygote *z) {
@@ -42,12 +42,11 @@ void pc_watch_heard(struct pc_zygote *z) {
 static void look(struct pc_port *p, struct pc_zygote *z, enum debt debt, int64_t now) {
     z->look_at = now + LOOK_MS;
     z->silent++;
-    if (z->silent == patience(z, debt)) {
+    if (z->silent >= patience(z, debt)) {
         pc_output_note(&p->output, "pitcrew_port: zygote %u is killed: it does not %s", z->zid,
                        debt == EXIT ? "report that a worker has died" : "answer a request for a worker");
-    }
-    if (z->silent >= patience(z, debt)) {
         pc_zygote_signal(z, SIGKILL);
+        pc_watch_heard(z); /* and counted anew, should even that take long */
     }
 }
 
