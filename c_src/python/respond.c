@@ -14,8 +14,10 @@ int pc_respond_forked(void) {
     if (!pc_guard_forked()) {
         return 0;
     }
-    PyErr_SetString(PyExc_RuntimeError,
-                    "this process was forked by a tool and cannot serve calls: it must end with os._exit");
+    if (PyErr_Occurred() == NULL) { /* sys.exit says how it wants to end */
+        PyErr_SetString(PyExc_RuntimeError,
+                        "this process was forked by a tool and cannot serve calls: it must end with os._exit");
+    }
     return -1;
 }
 

@@ -239,14 +239,19 @@ class Zygote:
 
     # Workers
 
-    def request(self, wid: int, token: bytes | None = None) -> bytes:
+    def request(self, wid: int, token: bytes | None = None, size: int = 0) -> bytes:
+        """`size`: of the payload, which is filled up to it."""
         token = token or os.urandom(16)
         payload = {"socket": self.listener.path, "token": token, "wid": wid, "instance": self.instance}
+        if size > 0:
+            rest = size - len(_core.encode({**payload, "fill": b"x" * 0x8000}))
+            payload["fill"] = b"x" * (0x8000 + rest)
+            assert len(_core.encode(payload)) == size
         self.link.send(_core.encode(["fork", wid, _core.encode(payload)]))
         return token
 
-    def worker(self, wid: int = 1, fds: Sequence[int] = ()) -> Worker:
-        token = self.request(wid)
+    def worker(self, wid: int = 1, fds: Sequence[int] = (), size: int = 0) -> Worker:
+        token = self.request(wid, size=size)
         self.expect("forked", wid)
         self.workers.append(Worker(self.listener, token, fds=fds))
         return self.workers[-1]
