@@ -5,7 +5,7 @@
 PYTHON ?=
 export PYTHON
 
-.PHONY: all test demo bench check format asan valgrind fuzz docs python clean
+.PHONY: all test demo bench soak check format asan valgrind fuzz docs python clean
 
 all:
 	@tools/bootstrap build
@@ -24,6 +24,12 @@ BENCH ?= rtt startup
 bench:
 	@tools/bootstrap build bench
 	@set -e; for name in $(BENCH); do tools/with-venv bench/run $$name; done
+
+# Calls of every kind for so long; fails if memory grows by more than 1 MiB for a million calls.
+MINUTES ?= 30
+soak:
+	@tools/bootstrap build bench
+	@tools/with-venv bench/run soak --minutes $(MINUTES)
 
 check:
 	@tools/bootstrap build test check

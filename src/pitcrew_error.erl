@@ -32,8 +32,8 @@
     | invalid_option
     | protocol_error.
 
-%% How a worker ended.
--type exit() :: {signal, atom() | integer()} | {status, integer()} | unknown.
+%% How a worker ended. `stopped' and `silent' ones were killed for that.
+-type exit() :: {signal, atom() | integer()} | {status, integer()} | stopped | silent | unknown.
 
 %% `type' and `traceback' are Python's; `path' says where in the arguments or in the result, outermost first;
 %% `worker' is an operating-system process id.
@@ -136,7 +136,7 @@ with_type(#{type := Type, kind := tool_error}, Message) when is_binary(Type) -> 
 with_type(_, Message) -> Message.
 
 start_text(<<"exec">>, _, Message) -> ["Python could not be started: ", Message];
-start_text(<<"import">>, Type, Message) -> ["a tool module does not import: ", typed(Type, Message)];
+start_text(<<"import">>, Type, Message) -> ["a module of the pool does not import: ", typed(Type, Message)];
 start_text(<<"threads">>, _, Message) -> Message;
 start_text(_, Type, Message) -> ["Python could not get ready: ", typed(Type, Message)].
 
@@ -153,6 +153,10 @@ exit_text(Interrupted) when Interrupted =:= interrupted; Interrupted =:= closed 
     "was interrupted because of a call that took too long or was given up";
 exit_text(recycled) ->
     "was replaced by another";
+exit_text(stopped) ->
+    "was stopped, by SIGSTOP or a debugger, and did not go on: it was killed";
+exit_text(silent) ->
+    "answered no heartbeat for a long time, although nobody had stopped it: it was killed";
 exit_text({status, Status}) when is_integer(Status) ->
     ["exited with status ", integer_to_list(Status)];
 exit_text(Other) ->

@@ -250,7 +250,7 @@ lane_attach(_Dispatch, _Index, _Channel, _Reader, _MaxFrame, _WornAfter) -> erla
 lane_open(_Dispatch, _Index, _Channel, _Reader, _MaxFrame, _WornAfter) -> erlang:nif_error(not_loaded).
 %% By the reader. `more': look again; `again': {select, Channel, Ref, ready_input} will come. `lost': nothing more will be read.
 %% `idle': the channel is a slot, or closed.
-%% The reader may be sent {select, Channel, undefined, ready_output} at any time, to be answered with lane_flush/1.
+%% The reader may be sent {select, Channel, undefined, ready_output} at any time, to be answered with lane_flush/1, and then lane_deliver/2.
 -spec lane_deliver(channel(), reference()) -> more | again | lost | idle.
 lane_deliver(_Channel, _Ref) -> erlang:nif_error(not_loaded).
 %% Of a dead worker, after everything else was read: what it had not sent yet is there to be delivered.

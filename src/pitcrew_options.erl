@@ -8,6 +8,7 @@
 -type pool() :: #{
     name := atom(),
     tools := [binary()],
+    preload := [binary()],
     python := binary(),
     size := pos_integer(),
     lazy := boolean(),
@@ -28,6 +29,11 @@
     start := auto | fork | spawn,
     grace := non_neg_integer(),
     thread_limits := pos_integer() | none,
+    rlimits := #{address_space | cpu | files => pos_integer()},
+    nice := 0..19,
+    log_level := pitcrew_records:level() | none,
+    heartbeat := pos_integer() | infinity,
+    max_rss := pos_integer() | infinity,
     runtime_dir := binary() | nil,
     telemetry_prefix := [atom(), ...],
     protocol := msgpack | json,
@@ -63,13 +69,14 @@
 }.
 -type error() :: {error, pitcrew_error:t()}.
 
-%% Name, type, and the default: a value, a fun, or `required'.
--type row() :: {atom(), atom() | tuple(), {value, term()} | fun(() -> term()) | required}.
+%% Name, type, and the default: a value, a fun, or `required'; `none' where what was not given is not there.
+-type row() :: {atom(), atom() | tuple(), {value, term()} | fun(() -> term()) | required | none}.
 
 pool_table() ->
     [
         {name, name, required},
         {tools, modules, {value, []}},
+        {preload, modules, {value, []}},
         {python, text, fun default_python/0},
         {size, {integer, 1, 65536}, fun() -> erlang:system_info(schedulers_online) end},
         {lazy, {one_of, [false, true]}, {value, false}},
@@ -90,6 +97,11 @@ pool_table() ->
         {start, {one_of, [auto, fork, spawn]}, {value, auto}},
         {grace, {integer, 0, 60_000}, {value, 300}},
         {thread_limits, {integer_or, 1, 4096, none}, {value, 1}},
+        {rlimits, {options, rlimits_table()}, {value, #{}}},
+        {nice, {integer, 0, 19}, {value, 0}},
+        {log_level, {one_of, [debug, info, notice, warning, error, critical, none]}, {value, info}},
+        {heartbeat, {integer_or, 10, 3_600_000, infinity}, {value, 1_000}},
+        {max_rss, {integer_or, 16#100000, 1 bsl 60, infinity}, {value, infinity}},
         {runtime_dir, optional_text, {value, nil}},
         {telemetry_prefix, prefix, {value, [pitcrew]}},
         {protocol, protocol, {value, msgpack}},
@@ -102,6 +114,14 @@ pool_table() ->
         {spin_us, {integer, 0, 200}, {value, 0}},
         {pipeline, {integer, 1, 1024}, {value, 1}},
         {pipeline_age, {integer, 1, 60_000}, {value, 1}}
+    ].
+
+%% A worker needs some descriptors for itself, and Python some memory to start.
+rlimits_table() ->
+    [
+        {address_space, {integer, 16#100000, 1 bsl 60}, none},
+        {cpu, {integer, 1, 1 bsl 32}, none},
+        {files, {integer, 32, 1 bsl 20}, none}
     ].
 
 call_table() ->
@@ -264,6 +284,14 @@ default_python() ->
         Path -> unicode:characters_to_binary(Path)
     end.
 
+checked(Key, {options, _} = Type, Value) ->
+    %% What is wrong inside says so, and where it stands.
+    try check(Type, Value) of
+        {ok, Clean} -> Clean;
+        error -> fail("option ~ts must be ~ts; given was ~ts", [show(Key), allowed(Type), show(Value)])
+    catch
+        throw:{invalid, Message} -> fail("in option ~ts: ~ts", [show(Key), Message])
+    end;
 checked(Key, Type, Value) ->
     case check(Type, Value) of
         {ok, Clean} -> Clean;
@@ -279,6 +307,7 @@ check({integer_or, Min, Max, _}, N) -> check({integer, Min, Max}, N);
 check(timeout, infinity) -> {ok, infinity};
 check(timeout, N) -> check({integer, 0, 16#ffffffff}, N);
 check({one_of, Values}, Value) -> member(Value, Values);
+check({options, Table}, Options) when is_map(Options); is_list(Options) -> {ok, read(Options, Table, #{})};
 %% The measurements show no payload at which JSON is the faster one, so there is nothing to choose by.
 check(protocol, auto) -> {ok, msgpack};
 check(protocol, Protocol) -> member(Protocol, [msgpack, json]);
@@ -377,6 +406,7 @@ env_value(Text) -> text(Text).
 allowed(name) -> "an atom that is not nil, undefined or a boolean";
 allowed({integer, Min, Max}) -> io_lib:format("an integer from ~b to ~b", [Min, Max]);
 allowed({integer_or, Min, Max, Word}) -> io_lib:format("an integer from ~b to ~b, or ~tp", [Min, Max, Word]);
+allowed({options, Table}) -> ["a map or a list of pairs with some of ", names_text(Table)];
 allowed(timeout) -> "a number of milliseconds or infinity";
 allowed({one_of, Values}) -> ["one of ", lists:join(", ", [show(Value) || Value <- Values])];
 allowed(protocol) -> allowed({one_of, [msgpack, json, auto]});

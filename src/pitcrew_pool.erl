@@ -18,6 +18,8 @@
 %%
 %% <ul>
 %% <li>`tools': names of the Python modules that hold the tools</li>
+%% <li>`preload': names of other modules that are imported before those, so that workers share them (with `start': `spawn' each
+%%   worker imports them)</li>
 %% <li>`python': path or command of the interpreter; by default the variable PITCREW_PYTHON, or `python3'</li>
 %% <li>`size' (also `pool_size'): number of workers; by default one for each scheduler</li>
 %% <li>`lazy' (`false'): with `true' no worker is started before the first call needs it, and each leaves when it has had nothing to do for
@@ -45,6 +47,15 @@
 %% <li>`grace' (300): milliseconds that a worker has for an orderly end, after an interrupt or when the pool stops,
 %%   before it is killed</li>
 %% <li>`thread_limits' (1): threads that OpenMP, OpenBLAS, MKL and their like may use in a worker, or `none'</li>
+%% <li>`rlimits': a map with some of `address_space' (bytes), `cpu' (seconds of processor time), `files' (descriptors): what each worker may
+%%   use. Beyond it a tool gets MemoryError, its worker SIGXCPU, a tool OSError; see docs/limits.md</li>
+%% <li>`nice' (0): how much, at most 19, workers stand back behind other processes</li>
+%% <li>`heartbeat' (1000): milliseconds between two questions whether a worker is alive, or `infinity'. One that is stopped (SIGSTOP) is
+%%   killed and replaced; one that computes, or holds the GIL, is not. See docs/limits.md</li>
+%% <li>`max_rss' (`infinity'): bytes of memory that a worker may have for itself, shared pages not counted. One that has more collects
+%%   garbage between two calls, and is replaced if that does not help</li>
+%% <li>`log_level' (`info'): records of Python's `logging' from this level on arrive in the VM's logger: `debug', `info', `notice', `warning',
+%%   `error', `critical', or `none', which leaves Python's logging as it is. See docs/logs.md</li>
 %% <li>`runtime_dir': where the pool's private directory with its socket is made</li>
 %% <li>`telemetry_prefix' (`[pitcrew]')</li>
 %% <li>`protocol': `msgpack' (default), `json', or `auto', which is always `msgpack': it is faster at every payload. See docs/json.md

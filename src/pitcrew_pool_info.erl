@@ -13,6 +13,7 @@
     failure := none | pitcrew_error:t(),
     crew := pitcrew_crew:crew(),
     channels := #{pitcrew_crew:index() => pitcrew_nif:channel()},
+    vitals := #{pitcrew_crew:index() => pitcrew_heart:vitals()},
     slots := pitcrew_nif:slots(),
     dispatch := pitcrew_nif:dispatch()
 }.
@@ -81,13 +82,14 @@ load(#{dispatch := Dispatch, slots := Slots, options := #{pipeline := Depth}}) -
         _ -> Load
     end.
 
-worker(#{id := Index, state := State} = Worker, #{channels := Channels}) ->
+worker(#{id := Index, state := State} = Worker, #{channels := Channels, vitals := Vitals}) ->
+    Known = maps:merge(Worker, maps:get(Index, Vitals, #{rss => nil, silent_ms => 0, running_ms => 0, in_c_ms => 0})),
     case Channels of
         #{Index := Channel} ->
             #{calls := Calls} = Info = pitcrew_nif:channel_info(Channel),
-            Worker#{state := state(State, Info), calls => Calls};
+            Known#{state := state(State, Info), calls => Calls};
         #{} ->
-            Worker#{calls => 0}
+            Known#{calls => 0}
     end.
 
 %% @doc What a worker is doing, for pitcrew_growth.

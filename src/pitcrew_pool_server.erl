@@ -21,6 +21,8 @@
     os_pids :: atomics:atomics_ref(),
     crew :: pitcrew_crew:crew(),
     channels = #{} :: #{pitcrew_crew:index() => pitcrew_nif:channel()},
+    %% What the workers last said of themselves.
+    vitals = #{} :: #{pitcrew_crew:index() => pitcrew_heart:vitals()},
     %% The workers' processes, one incarnation of a worker each.
     pids = #{} :: #{pid() => {Monitor :: reference(), pitcrew_crew:index()}},
     %% What the keeper says about Python; `down' while there is no zygote to fork from.
@@ -368,6 +370,9 @@ worker({ready, OsPid, Channel, Tools}, Pid, #state{crew = Crew, channels = Chann
 worker({recycle, _}, Pid, #state{pids = Pids} = State) ->
     #{Pid := {_, Index}} = Pids,
     replace(Index, State);
+worker({vitals, Vitals}, Pid, #state{pids = Pids, vitals = Before} = State) ->
+    #{Pid := {_, Index}} = Pids,
+    State#state{vitals = Before#{Index => Vitals}};
 worker({stopped, Reason, Calls}, Pid, State) ->
     {{Monitor, Index}, Pids} = maps:take(Pid, State#state.pids),
     demonitor(Monitor, [flush]),
@@ -377,6 +382,7 @@ worker({stopped, Reason, Calls}, Pid, State) ->
         crew = Crew,
         channels = maps:remove(Index, State#state.channels),
         idle = maps:remove(Index, State#state.idle),
+        vitals = maps:remove(Index, State#state.vitals),
         pids = Pids
     },
     Told = limit(drained(start_failure(Reason, pitcrew_crew:is_current(Index, State#state.crew), Emptied))),
@@ -474,6 +480,7 @@ facts(State) ->
         failure => State#state.failure,
         crew => State#state.crew,
         channels => State#state.channels,
+        vitals => State#state.vitals,
         slots => State#state.slots,
         dispatch => State#state.dispatch
     }.

@@ -17,20 +17,23 @@
 %% @doc Argv, changes to the environment, and the folder.
 -spec zygote(pitcrew_options:pool(), Instance :: binary()) ->
     {[binary()], #{binary() => binary() | nil}, Cd :: binary() | nil}.
-zygote(#{python := Python, start := Start, tools := Tools, env := Env, cd := Cd} = Options, Instance) ->
+zygote(#{python := Python, start := Start, env := Env, cd := Cd} = Options, Instance) ->
     Argv = [
         interpreter(Python),
         <<"-m">>,
         <<"pitcrew">>,
         <<"--start">>,
         atom_to_binary(Start)
-        | lists:append([[<<"--tools">>, Tool] || Tool <- Tools])
+        | modules(Options)
     ],
     Ours = #{
         <<"PYTHONPATH">> => python_path(Env),
         <<"PITCREW_INSTANCE">> => <<Instance/binary, "-00000000">>
     },
     {Argv, maps:merge(maps:merge(thread_limits(Options), Env), Ours), folder(Cd)}.
+
+modules(#{preload := Preload, tools := Tools}) ->
+    lists:append([[<<"--preload">>, Module] || Module <- Preload] ++ [[<<"--tools">>, Module] || Module <- Tools]).
 
 %% A path is relative to the folder of the VM, not to `cd'. A virtual environment is known by the link to its
 %% interpreter, so links stay. A command without a slash is looked up where Python's own environment says.

@@ -53,17 +53,27 @@
     recycled = false :: boolean(),
     %% Why it is to end when its calls have ended, once the pool has said so.
     leaving = no :: no | {once_vacated | once_unreferred, retirement()} | retirement(),
+    heart :: pitcrew_heart:heart(),
+    %% What the server was told of it last.
+    vitals = none :: none | pitcrew_heart:vitals(),
+    records :: pitcrew_records:records(),
+    %% Why it is killed, where the exit report would not say so.
+    fault = none :: none | stopped | silent,
     failure = none :: none | pitcrew_error:t()
 }).
 
 -define(HELLO, 1).
 -define(READY, 2).
 -define(ERROR, 5).
+-define(CREDIT, 8).
 -define(SHUTDOWN, 9).
+-define(PING, 16).
+-define(PONG, 17).
 -define(CANCEL, 18).
+-define(LOG, 21).
+-define(STATS, 22).
 -define(CANCELLED, 23).
 -define(PROTOCOL, 1).
--define(MAX_DEPTH, 512).
 %% A worker whose channel broke is about to exit; one that does not is killed.
 -define(LOST_MS, 1_000).
 %% Until a call is cancelled once more.
@@ -78,12 +88,17 @@ start_link(Start) -> gen_statem:start_link(?MODULE, Start, []).
 
 callback_mode() -> state_functions.
 
-init(#{server := Server, keeper := Keeper, index := Index, options := #{name := Name}, start_by := Deadline} = Start) ->
+init(#{server := Server, keeper := Keeper, index := Index, options := #{name := Name} = Options, start_by := Deadline} = Start) ->
     process_flag(trap_exit, true),
     logger:set_process_metadata(#{pool => Name, slot => Index}),
     _ = monitor(process, Server),
     ok = pitcrew_keeper:fork(Keeper),
-    Worker = #worker{start = Start, asked_at = erlang:monotonic_time()},
+    Worker = #worker{
+        start = Start,
+        asked_at = erlang:monotonic_time(),
+        heart = pitcrew_heart:new(Options),
+        records = pitcrew_records:new(#{pool => Name, slot => Index})
+    },
     {ok, starting, Worker, deadline(Deadline)}.
 
 deadline(infinity) -> [];
@@ -94,9 +109,7 @@ deadline(Deadline) -> [{state_timeout, Deadline, too_late, [{abs, true}]}].
 starting(info, {pitcrew_keeper, {forked, OsPid}}, Worker) ->
     maybe_ready(Worker#worker{os_pid = OsPid});
 starting(info, {pitcrew_keeper, {channel, call, Channel}}, #worker{start = #{options := Options}} = Worker) ->
-    #{max_frame := Max, spin_us := Spin} = Options,
-    Limits = #{<<"protocol">> => ?PROTOCOL, <<"max_frame">> => Max, <<"max_depth">> => ?MAX_DEPTH, <<"spin_us">> => Spin},
-    _ = greet(Channel, [?HELLO, 0, Limits], Worker),
+    _ = greet(Channel, [?HELLO, 0, pitcrew_hello:fields(Options)], Worker),
     handshake(Worker#worker{call = Channel});
 starting(info, {select, Channel, undefined, ready_output}, #worker{call = Channel}) ->
     _ = pitcrew_nif:channel_flush(Channel, undefined),
@@ -147,7 +160,7 @@ maybe_ready(#worker{os_pid = OsPid, side = Side, tools = Tools} = Worker) when
             announce(start, #{duration => Ready#worker.ready_at - Ready#worker.asked_at}, #{}, Ready),
             tell_sessions({ready, Channel}, Ready),
             Server ! {pitcrew_worker, self(), {ready, OsPid, Channel, Tools}},
-            {next_state, ready, Ready#worker{tools = undefined}, age(Ready)};
+            {next_state, ready, Ready#worker{tools = undefined}, age(Ready) ++ beat_in(pitcrew_heart:every(Ready#worker.heart))};
         {error, Reason} ->
             Error = pitcrew_error:new(start_error, "a worker's channel cannot become a slot: ~tp", [Reason]),
             kill(Worker#worker{failure = Error})
@@ -257,6 +270,14 @@ ready({timeout, {left, Id}}, too_late, #worker{call = Channel, start = #{options
                 #{} -> keep_state_and_data
             end
     end;
+ready({timeout, beat}, _, #worker{heart = Heart, os_pid = OsPid} = Worker) ->
+    Look = fun() -> pitcrew_proc:state(OsPid) end,
+    {Due, Next, Beaten} = pitcrew_heart:beat(erlang:monotonic_time(millisecond), Look, Heart),
+    beat(Due, Next, tell_vitals(Worker#worker{heart = Beaten}));
+ready(info, {pitcrew_pong, Id, Fields}, #worker{heart = Heart} = Worker) ->
+    {News, Heard} = pitcrew_heart:pong(erlang:monotonic_time(millisecond), {Id, Fields}, Heart),
+    Told = lists:foldl(fun heard_of_memory/2, tell_vitals(Worker#worker{heart = Heard}), News),
+    {keep_state, Told, [Now || beat_now <- News, Now <- beat_in(0)]};
 ready(Type, Event, Worker) ->
     any_state(ready, Type, Event, Worker).
 
@@ -289,6 +310,39 @@ depart(#worker{start = #{options := #{grace := Grace}}} = Worker) ->
         true -> {next_state, ending, Worker#worker{kill_at = pitcrew_deadline:in(Grace)}, [{state_timeout, Grace, too_late}]};
         false -> {keep_state, Worker}
     end.
+
+%% ---- Heartbeats
+
+beat_in(Milliseconds) -> [{{timeout, beat}, Milliseconds, due}].
+
+beat({ping, Id, Asks}, Next, #worker{side = Side} = Worker) ->
+    _ = pitcrew_nif:channel_send(Side, [?PING, Id, Asks]),
+    {keep_state, Worker, beat_in(Next)};
+beat(wait, Next, Worker) ->
+    {keep_state, Worker, beat_in(Next)};
+beat({kill, Fault}, _, #worker{os_pid = OsPid} = Worker) ->
+    ?LOG_WARNING("worker ~b ~ts", [OsPid, pitcrew_error:exit_text(Fault)]),
+    kill(Worker#worker{fault = Fault}).
+
+tell_vitals(#worker{heart = Heart, vitals = Told, start = #{server := Server}} = Worker) ->
+    case pitcrew_heart:vitals(erlang:monotonic_time(millisecond), Heart) of
+        Told ->
+            Worker;
+        Vitals ->
+            Server ! {pitcrew_worker, self(), {vitals, Vitals}},
+            Worker#worker{vitals = Vitals}
+    end.
+
+heard_of_memory(beat_now, Worker) ->
+    Worker;
+heard_of_memory({trimmed, Before, After}, Worker) ->
+    announce(trim, #{before => Before, 'after' => After}, #{}, Worker),
+    Worker;
+heard_of_memory({recycle, Rss}, Worker) ->
+    recycle({max_rss, Rss}, Worker);
+heard_of_memory(cannot_measure, Worker) ->
+    ?LOG_WARNING("the option max_rss has no effect: this system does not tell how much memory a worker has for itself"),
+    Worker.
 
 cancel(Id, Grace, #worker{side = Side}) ->
     _ = pitcrew_nif:channel_send(Side, [?CANCEL, Id]),
@@ -343,6 +397,10 @@ any_state(State, info, {select, Channel, Ref, ready_input}, #worker{side = Chann
 any_state(_, info, {select, Channel, undefined, ready_output}, #worker{side = Channel}) ->
     _ = pitcrew_nif:channel_flush(Channel, undefined),
     keep_state_and_data;
+any_state(_, info, {pitcrew_record, Record}, Worker) ->
+    {keep_state, record(Record, Worker)};
+any_state(_, info, {pitcrew_records, Pid, logged}, #worker{records = Records} = Worker) ->
+    {keep_state, credit(pitcrew_records:logged(Pid, Records), Worker)};
 any_state(State, info, {pitcrew_keeper, {exit, How, LastWords}}, Worker) ->
     ended(State, How, LastWords, Worker);
 any_state(_, info, {pitcrew_keeper, {fork_failed, Error}}, Worker) ->
@@ -350,6 +408,8 @@ any_state(_, info, {pitcrew_keeper, {fork_failed, Error}}, Worker) ->
     {stop, normal, Worker#worker{os_pid = nil}};
 any_state(State, info, {'EXIT', Reader, _}, #worker{reader = Reader} = Worker) when State =/= ending ->
     kill(Worker);
+any_state(_, info, {'EXIT', Pid, _}, #worker{records = Records} = Worker) when is_pid(Pid) ->
+    {keep_state, credit(pitcrew_records:ended(Pid, Records), Worker)};
 any_state(_, info, {'DOWN', _, process, Server, shutdown}, #worker{start = #{server := Server}}) ->
     %% The pool is being stopped; our turn comes.
     keep_state_and_data;
@@ -375,28 +435,62 @@ listen_aside(Channel, Ref) ->
 heard(_, ?CANCELLED, Id, [State | _]) ->
     self() ! {pitcrew_cancelled, Id, State},
     ok;
+heard(_, ?PONG, Id, [Fields | _]) when is_map(Fields) ->
+    self() ! {pitcrew_pong, Id, Fields},
+    ok;
+heard(_, ?LOG, _, Fields) ->
+    self() ! {pitcrew_record, {record, Fields}},
+    ok;
+heard(_, ?STATS, _, [#{<<"dropped">> := Dropped} | _]) ->
+    self() ! {pitcrew_record, {dropped, Dropped}},
+    ok;
 heard(Channel, Kind, Id, _) ->
     _ = refuse_kind(Channel, Kind, Id),
     ok.
 
 %% Kinds that protocol.md gives to this direction are for later issues to use; today they are skipped.
-refuse_kind(_, Kind, _) when Kind =:= ?ERROR; Kind =:= 17; Kind =:= 20; Kind =:= 21; Kind =:= 22 -> ok;
+refuse_kind(_, Kind, _) when Kind =:= ?ERROR; Kind =:= ?PONG; Kind =:= 20; Kind =:= ?STATS -> ok;
 refuse_kind(Channel, Kind, Id) ->
     Refusal = #{<<"kind">> => <<"unknown_kind">>, <<"message">> => <<"frame kind ", (integer_to_binary(Kind))/binary, " is not known">>},
     pitcrew_nif:channel_send(Channel, [?ERROR, Id, 0, Refusal]).
+
+record(Record, #worker{records = Records, os_pid = OsPid} = Worker) ->
+    Worker#worker{records = pitcrew_records:take(Record, OsPid, Records)}.
+
+credit({0, Records}, Worker) ->
+    Worker#worker{records = Records};
+credit({N, Records}, #worker{side = Side} = Worker) ->
+    _ = pitcrew_nif:channel_send(Side, [?CREDIT, 0, N]),
+    Worker#worker{records = Records}.
+
+%% What it has logged before it died.
+last_records(#worker{side = undefined} = Worker) ->
+    Worker;
+last_records(Worker) ->
+    ok = hear_out(?LAST_FRAMES, Worker),
+    waiting_records(Worker).
+
+waiting_records(Worker) ->
+    receive
+        {pitcrew_record, Record} -> waiting_records(record(Record, Worker))
+    after 0 -> Worker
+    end.
 
 kill(#worker{start = #{keeper := Keeper}} = Worker) ->
     ok = pitcrew_keeper:kill(Keeper, sigkill),
     {next_state, ending, Worker}.
 
 %% The exit report: the only thing that says how a worker ended.
+ended(State, How, LastWords, #worker{fault = Fault} = Worker) when Fault =/= none, Fault =/= How ->
+    ended(State, Fault, LastWords, Worker);
 ended(State, How, LastWords, #worker{call = Channel, ready_at = ReadyAt} = Worker) ->
-    judge(How, Worker),
+    judge(dead, How, Worker),
     tell_sessions({stopped, How}, Worker),
     case ReadyAt of
         undefined -> report({start_failed, start_failure(How, LastWords, Worker)}, Worker);
         _ -> announce(stop, lifetime(Worker), #{reason => reason(State, How, Worker)}, Worker), report(How, Worker)
     end,
+    _ = last_records(Worker),
     close(Channel),
     close(Worker#worker.side),
     {stop, normal, Worker#worker{os_pid = nil}}.
@@ -414,14 +508,14 @@ report(Reason, #worker{start = #{server := Server}} = Worker) ->
     Server ! {pitcrew_worker, self(), {stopped, Reason, calls(Worker)}},
     ok.
 
-judge(_, #worker{call = undefined}) ->
+judge(_, _, #worker{call = undefined}) ->
     ok;
-judge(Reason, #worker{call = Channel, reader = none}) ->
+judge(_, Reason, #worker{call = Channel, reader = none}) ->
     _ = pitcrew_nif:verdict(Channel, Reason),
     ok;
-judge(Reason, #worker{call = Channel, reader = Reader} = Worker) ->
+judge(Life, Reason, #worker{call = Channel, reader = Reader} = Worker) ->
     %% What it answered before it died comes first, and what it said of calls that it would never start: later ones may have started.
-    ok = pitcrew_reader:drain(Reader),
+    ok = pitcrew_reader:drain(Reader, Life),
     ok = hear_out(Worker),
     _ = pitcrew_nif:verdict(Channel, Reason),
     ok.
@@ -496,7 +590,7 @@ time_left(#worker{kill_at = never, start = #{options := #{grace := Grace}}} = Wo
         true ->
             Grace;
         false ->
-            judge(pool_down, Worker),
+            judge(alive, pool_down, Worker),
             0
     end;
 time_left(#worker{kill_at = KillAt}) ->

@@ -58,6 +58,8 @@ struct pc_channel {
     struct pc_outbox out;
     ErlNifEnv *parts_env; /* keeps the binaries that are parts of the outbox; or NULL */
     size_t max_frame;
+    unsigned strays; /* frames in a row that have ended no call */
+    bool deaf;       /* its lane's worker has broken the protocol: what it sends is not read any more */
 
     struct pc_spin spin; /* of callers that would poll for the answer */
 

@@ -40,7 +40,10 @@ ERL_NIF_TERM pc_frame_bytes(ErlNifEnv *env, const struct pc_frame *f);
 /* Writes an error frame for a kind that is not known, in the format of that frame. */
 void pc_frame_refuse(struct pc_writer *w, const struct pc_frame *f);
 
-enum { PC_FRAME_MOST_WASTED = 16 }; /* a binary keeps at most so many times its size alive */
+enum {
+    PC_FRAME_MOST_WASTED = 16, /* a binary keeps at most so many times its size alive */
+    PC_MOST_STRAYS = 1000,     /* frames in a row that end no call: then their sender is not listened to any more */
+};
 
 /* Opens the resource type of frames' memory; 0 or -1. */
 int pc_frame_load(ErlNifEnv *env, ErlNifResourceFlags flags);

@@ -67,8 +67,8 @@ void pc_channel_wake(ErlNifEnv *env, struct pc_channel *channel);
 void pc_channel_flush_lane(ErlNifEnv *env, struct pc_channel *channel, bool unblock);
 
 /*
- * The worker is dead, or will start nothing more: what it had started ends with `reason`, the others with `unstarted` or, where no other
- * worker will do, {gone, Reason}.
+ * The worker is dead, or will start nothing more: what it had started (where it does not say what that is: what was sent to it) ends with
+ * `reason`, the others with `unstarted` or, where no other worker will do, {gone, Reason}.
  */
 void pc_channel_end_lane(ErlNifEnv *env, struct pc_channel *channel, ERL_NIF_TERM reason);
 

@@ -147,7 +147,7 @@ void pc_channel_wake(ErlNifEnv *env, struct pc_channel *c) {
 }
 
 void pc_channel_end_lane(ErlNifEnv *env, struct pc_channel *c, ERL_NIF_TERM reason) {
-    uint64_t started = c->started == NULL ? UINT64_MAX : pc_started_id(c->started);
+    uint64_t started = c->started == NULL ? pc_lane_silence(c->lane) : pc_started_id(c->started);
     ERL_NIF_TERM ended = enif_make_tuple2(env, am_exit, reason);
     ERL_NIF_TERM gone = enif_make_tuple2(env, am_gone, reason);
     pc_lane_stop(c->lane);
@@ -328,6 +328,19 @@ static void refuse_kind(struct pc_channel *c, const struct pc_frame *f) {
     (void)note_append(&note, c->lane, false); /* without memory for it, it is only not said */
 }
 
+/* Drops a frame that ends no call, which is answered if its kind is not known. False after too many of them. */
+static bool drop_stray(struct pc_channel *c, const struct pc_frame *f, bool unknown) {
+    if (c->strays == PC_MOST_STRAYS) {
+        return false;
+    }
+    c->strays++;
+    if (unknown) {
+        refuse_kind(c, f);
+    }
+    pc_inbox_consume(&c->in);
+    return true;
+}
+
 /* Sends one frame on to whom it concerns; false if nothing that follows can be understood. */
 static bool deliver_frame(ErlNifEnv *env, struct pc_channel *c, struct pc_frame *f, int64_t now,
                           struct pc_budget *budget) {
@@ -337,24 +350,22 @@ static bool deliver_frame(ErlNifEnv *env, struct pc_channel *c, struct pc_frame 
         return false;
     }
     if (f->kind != PC_KIND_REPLY && f->kind != PC_KIND_ERROR) {
-        refuse_kind(c, f);
-        pc_inbox_consume(&c->in);
-        return true;
+        return drop_stray(c, f, true);
     }
     if (!pc_frame_answer(f)) {
         return false;
     }
     struct pc_job *job =
         (struct pc_job *)pc_lane_take(c->lane, f->id, f->json ? PC_JSON : PC_MESSAGEPACK, now, &left, &known);
-    if (job == NULL && !known) {
-        return false;
+    if (job == NULL) {
+        pc_channel_drop_refs(c, known && f->has_refs, f->id);
+        return known && drop_stray(c, f, false);
     }
-    if (job == NULL || left) {
+    c->strays = 0;
+    if (left) {
         pc_channel_drop_refs(c, f->has_refs, f->id);
-    }
-    if (job != NULL && left) {
         pc_job_drop(job);
-    } else if (job != NULL) {
+    } else {
         pc_job_end(env, job, make_answer(job, c, f, budget, &is_taken));
     }
     if (!is_taken) {
@@ -367,6 +378,9 @@ static bool deliver_frame(ErlNifEnv *env, struct pc_channel *c, struct pc_frame 
 static enum pc_io deliver_all(ErlNifEnv *env, struct pc_channel *c, struct pc_budget *budget, unsigned *n) {
     int64_t now = pc_clock_ns();
     size_t share = PC_SHARE;
+    if (c->deaf) {
+        return PC_IO_BAD;
+    }
     for (*n = 0; *n < MOST_FRAMES && budget->units > 0; ++*n) {
         if (*n > 0 && !pc_inbox_whole(&c->in)) {
             return PC_IO_MORE; /* most likely there is nothing: it is looked for in the next turn */
@@ -417,13 +431,16 @@ ERL_NIF_TERM nif_lane_deliver(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
     say_drained(env, c);
     pc_channel_wear(env, c);
     ERL_NIF_TERM answer = am_more;
+    if (io == PC_IO_BAD) {
+        c->deaf = true;
+        (void)pc_lane_silence(c->lane);
+    }
     if (io == PC_IO_EOF || io == PC_IO_BAD) {
         tell_lost(env, c);
         answer = am_lost;
     } else if (is_lent(c) && give_back(env, c)) {
         return am_idle;
-    } else if (io == PC_IO_AGAIN && n == 0 &&
-               !(is_lent(c) && pc_lane_is_idle(c->lane) && !pc_lane_is_reserved(c->lane))) {
+    } else if (io == PC_IO_AGAIN && n == 0 && (!is_lent(c) || pc_lane_awaits(c->lane))) {
         say_idle(env, c);
         answer = enif_select(env, c->fd, ERL_NIF_SELECT_READ, c, &self, argv[1]) < 0 ? am_lost : am_again;
     }

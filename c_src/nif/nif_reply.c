@@ -11,9 +11,6 @@
 #include "nif/term.h"
 #include "wire/kinds.h"
 
-/* Frames that are no answer to the call, in one stay. */
-enum { MOST_STRAYS = 1000 };
-
 struct reply_args {
     struct pc_channel *c;
     ErlNifPid self;
@@ -137,7 +134,7 @@ static ERL_NIF_TERM conclude(ErlNifEnv *env, struct pc_channel *c, uint32_t phas
 static bool advance(ErlNifEnv *env, const struct reply_args *a, uint32_t phase, struct pc_budget *budget,
                     ERL_NIF_TERM *answer) {
     struct pc_channel *c = a->c;
-    for (unsigned strays = 0; strays < MOST_STRAYS; strays++) {
+    for (; c->strays <= PC_MOST_STRAYS; c->strays++) {
         if (pc_channel_flush(c) == PC_IO_EOF) {
             *answer = lost(env, c, phase);
             return true;
@@ -163,6 +160,7 @@ static bool advance(ErlNifEnv *env, const struct reply_args *a, uint32_t phase, 
             if (!is_taken) {
                 pc_inbox_consume(&c->in);
             }
+            c->strays = 0;
             *answer = conclude(env, c, phase, result);
             return true;
         case FRAME_SKIP:

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* ---- Async-signal-safe, without allocation: may run between fork and exec. */
@@ -27,6 +28,12 @@ int pc_os_pidfd_is_child(int pidfd);
 
 /* Makes this process a better candidate for the out-of-memory killer by `adjustment` (0..1000). */
 int pc_os_raise_oom_score(int adjustment);
+
+/*
+ * Bytes that this process has for itself: private pages, clean and dirty, and its share of what was swapped out. Takes about 10 ms for
+ * each GiB.
+ */
+int pc_os_private_memory(uint64_t *bytes);
 
 /* Who is at the other end of a unix socket. */
 int pc_os_peer(int socket, pid_t *pid, uid_t *uid, gid_t *gid);

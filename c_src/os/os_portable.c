@@ -51,6 +51,11 @@ int pc_os_alarm_set(int alarm, int milliseconds) {
     return -ENOSYS;
 }
 
+int pc_os_private_memory(uint64_t *bytes) {
+    *bytes = 0;
+    return -ENOSYS;
+}
+
 int pc_os_peer(int socket, pid_t *pid, uid_t *uid, gid_t *gid) {
     *pid = 0;
 #if defined(__APPLE__) || defined(__FreeBSD__) || defined(__OpenBSD__) || defined(__NetBSD__) || defined(__DragonFly__)

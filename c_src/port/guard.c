@@ -1,5 +1,6 @@
 /*
- * The guard. Its only child is the port, until that dies: then everything below the port becomes the guard's.
+ * The guard. Its only child is the port, until that dies: then everything below the port becomes the guard's. A port that is stopped
+ * can do nothing of what it is for, and is killed; SIGCHLD says when it stops and goes on.
  */
 
 #include "guard.h"
@@ -14,8 +15,8 @@
 #include "signals.h"
 #include "sweep.h"
 
-/* What the port gets to finish beyond the grace that it gives others. */
-enum { PATIENCE_MS = 300 };
+/* What the port gets to finish beyond the grace that it gives others, and how long it may be stopped. */
+enum { PATIENCE_MS = 300, STOPPED_MS = 1000 };
 
 /* 0 while it runs: waits without reaping, for the sweep reaps. */
 static bool port_ended(pid_t port) {
@@ -23,14 +24,21 @@ static bool port_ended(pid_t port) {
     return waitid(P_PID, (id_t)port, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == port;
 }
 
+/* Until the earlier of two times, of which 0 is never; -1 when both are. */
+static int64_t time_left(int64_t now, int64_t a, int64_t b) {
+    int64_t at = a == 0 || (b != 0 && b < a) ? b : a;
+    return at == 0 ? -1 : at > now ? at - now : 0;
+}
+
 int pc_guard_run(pid_t port) {
     /* No events are asked for: POLLHUP comes unasked. */
     struct pollfd vm = {.fd = STDIN_FILENO};
-    int64_t deadline = 0;
+    int64_t deadline = 0, suspended_until = 0;
     int status = 0;
     while (!port_ended(port)) {
         int64_t now = pc_now_ms();
-        int64_t left = deadline == 0 ? -1 : deadline > now ? deadline - now : 0;
+        suspended_until = !pc_sweep_stopped(port) ? 0 : suspended_until != 0 ? suspended_until : now + STOPPED_MS;
+        int64_t left = time_left(now, deadline, suspended_until);
         if (left == 0) {
             kill(port, SIGKILL);
             left = PATIENCE_MS;

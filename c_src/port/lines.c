@@ -84,13 +84,18 @@ static void ring_forget(struct pc_ring *ring, const struct pc_line *line) {
     ring->used -= n;
 }
 
+void pc_ring_drop(struct pc_ring *ring) {
+    struct pc_line line;
+    pc_ring_peek(ring, &line);
+    ring_forget(ring, &line);
+    ring->dropped_lines++;
+    ring->dropped_bytes += line.len;
+}
+
 void pc_ring_push(struct pc_ring *ring, uint32_t wid, uint8_t fd, const uint8_t *line, size_t n) {
     struct pc_line header = {0};
     while (PC_RING_SIZE - ring->used < sizeof header + n) {
-        pc_ring_peek(ring, &header);
-        ring_forget(ring, &header);
-        ring->dropped_lines++;
-        ring->dropped_bytes += header.len;
+        pc_ring_drop(ring);
     }
     header = (struct pc_line){.wid = wid, .fd = fd, .len = (uint16_t)n};
     ring_write(ring, &header, sizeof header);

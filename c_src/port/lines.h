@@ -10,8 +10,8 @@
 #include <stdint.h>
 
 enum {
-    PC_LINE_MAX = 8 * 1024,    /* bytes of a line; what is longer goes on in the next one */
-    PC_RING_SIZE = 256 * 1024, /* bytes kept, the ring's own headers included */
+    PC_LINE_MAX = 8 * 1024,         /* bytes of a line; what is longer goes on in the next one */
+    PC_RING_SIZE = 2 * 1024 * 1024, /* bytes kept, the ring's own headers included: four bursts (rate.h) */
 };
 
 /* A line without its newline; borrowed by whoever is called. */
@@ -52,6 +52,9 @@ void pc_ring_push(struct pc_ring *ring, uint32_t wid, uint8_t fd, const uint8_t 
 
 /* The oldest line's description; false when there is none. */
 bool pc_ring_peek(const struct pc_ring *ring, struct pc_line *line);
+
+/* Drops the oldest line, and counts it. There must be one. */
+void pc_ring_drop(struct pc_ring *ring);
 
 /* Copies the oldest line's bytes out (PC_LINE_MAX always suffice) and forgets it. There must be one. */
 void pc_ring_pop(struct pc_ring *ring, uint8_t *bytes);

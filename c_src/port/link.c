@@ -13,6 +13,7 @@
 #include "codec/reader.h"
 #include "memory.h"
 #include "messages.h"
+#include "watch.h"
 #include "worker.h"
 #include "zygote.h"
 
@@ -99,6 +100,7 @@ static bool on_payload(struct pc_port *p, struct pc_zygote *z, struct packet *pa
     if (pc_read_bytes(&packet->reader, &payload, &n) != PC_OK) {
         return false;
     }
+    z->ready = z->ready || ready;
     (ready ? pc_message_ready : pc_message_failed)(&p->output, z->zid, payload, n);
     return true;
 }
@@ -222,6 +224,7 @@ static bool read_packet(struct pc_port *p, struct pc_zygote *z) {
         pc_link_close(z);
         return false;
     }
+    pc_watch_heard(z);
     pc_reader_init(&packet.reader, bytes, (size_t)n);
     if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
         broken(p, z, "it sent a packet that is too large");

@@ -51,10 +51,10 @@ static int fail_directory(const char *path, int error) {
 }
 
 /* In the port's process. */
-static void run_port(const char *instance, const int watch[2], struct pc_socket_dir *dir) {
+static void run_port(const char *instance, const int watch[2], int guard, struct pc_socket_dir *dir) {
     bool guard_gone = false;
     close(watch[1]);
-    int status = pc_port_run(instance, watch[0], &guard_gone);
+    int status = pc_port_run(instance, watch[0], guard, &guard_gone);
     if (guard_gone) {
         pc_socket_dir_remove(dir);
     }
@@ -76,9 +76,14 @@ static int run(const char *path, const char *instance) {
     if (pipe2(watch, O_CLOEXEC) < 0) {
         return fail(PC_EXIT_OS, strerror(errno));
     }
+    /* Made by the guard itself: nobody else can be sure whose pid it is. */
+    int guard = pc_os_pidfd_open(getpid());
     pid_t port = fork();
     if (port == 0) {
-        run_port(instance, watch, &dir);
+        run_port(instance, watch, guard, &dir);
+    }
+    if (guard >= 0) {
+        close(guard);
     }
     if (port < 0) {
         rc = fail(PC_EXIT_OS, strerror(errno));

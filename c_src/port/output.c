@@ -17,6 +17,7 @@
 
 enum {
     BATCH = 16 * 1024,
+    REPORT_MS = 1000,
     KEEP = 256 * 1024, /* an empty queue above this size is given back */
 };
 
@@ -60,6 +61,44 @@ void pc_output_line(struct pc_output *o, uint32_t wid, uint8_t fd, const uint8_t
     }
 }
 
+void pc_output_drop(struct pc_output *o, size_t n) {
+    if (!o->closed) {
+        o->ring.dropped_lines++;
+        o->ring.dropped_bytes += n;
+    }
+}
+
+int64_t pc_output_report_at(const struct pc_output *o) {
+    return o->ring.dropped_lines == 0 || o->closed || o->sent < o->queue.len ? 0 : o->report_at != 0 ? o->report_at : 1;
+}
+
+static void report(struct pc_output *o) {
+    size_t mark;
+    struct pc_writer *w = pc_output_begin(o, 3, "dropped", &mark);
+    pc_write_uint(w, o->ring.dropped_lines);
+    pc_write_uint(w, o->ring.dropped_bytes);
+    pc_output_end(o, mark);
+    o->ring.dropped_lines = 0;
+    o->ring.dropped_bytes = 0;
+}
+
+void pc_output_report(struct pc_output *o, int64_t now_ms) {
+    int64_t at = pc_output_report_at(o);
+    if (at != 0 && now_ms >= at) {
+        report(o);
+        o->report_at = now_ms + REPORT_MS;
+    }
+}
+
+void pc_output_finish(struct pc_output *o) {
+    while (o->ring.used > 0) {
+        pc_ring_drop(&o->ring);
+    }
+    if (o->ring.dropped_lines > 0 && !o->closed) {
+        report(o);
+    }
+}
+
 void pc_output_note(struct pc_output *o, const char *format, ...) {
     char text[512];
     va_list args;
@@ -81,17 +120,8 @@ static bool line_allowed(const struct pc_output *o, struct pc_line *line) {
 static void take_line(struct pc_output *o, const struct pc_line *line) {
     uint8_t bytes[PC_LINE_MAX];
     size_t mark;
-    struct pc_writer *w;
-    if (o->ring.dropped_lines > 0) {
-        w = pc_output_begin(o, 3, "dropped", &mark);
-        pc_write_uint(w, o->ring.dropped_lines);
-        pc_write_uint(w, o->ring.dropped_bytes);
-        pc_output_end(o, mark);
-        o->ring.dropped_lines = 0;
-        o->ring.dropped_bytes = 0;
-    }
     pc_ring_pop(&o->ring, bytes);
-    w = pc_output_begin(o, 4, "log", &mark);
+    struct pc_writer *w = pc_output_begin(o, 4, "log", &mark);
     pc_write_uint(w, line->wid);
     pc_write_uint(w, line->fd);
     pc_write_bin(w, bytes, line->len);

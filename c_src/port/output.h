@@ -23,6 +23,7 @@ struct pc_output {
     size_t sent;            /* bytes of the queue that are out */
     uint64_t credit;
     struct pc_ring ring;
+    int64_t report_at; /* what was dropped is not told before that; milliseconds */
 };
 
 void pc_output_init(struct pc_output *o, int fd);
@@ -36,6 +37,19 @@ struct pc_writer *pc_output_begin(struct pc_output *o, size_t count, const char 
 void pc_output_end(struct pc_output *o, size_t mark);
 
 void pc_output_line(struct pc_output *o, uint32_t wid, uint8_t fd, const uint8_t *line, size_t n);
+
+/* A line that is not even kept, for its process prints too many. */
+void pc_output_drop(struct pc_output *o, size_t n);
+
+/*
+ * Tells how many lines were dropped, if any: once a second at most, and only when nothing else waits. pc_output_report_at says when
+ * it is due: 0 is not now.
+ */
+void pc_output_report(struct pc_output *o, int64_t now_ms);
+int64_t pc_output_report_at(const struct pc_output *o);
+
+/* Nothing is pending, and nothing will come: lines that lack credit are dropped, and told with the others that were. */
+void pc_output_finish(struct pc_output *o);
 
 /* A line of the port's own, as if the zygote had printed it on descriptor 2. */
 void pc_output_note(struct pc_output *o, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -22,6 +22,7 @@
 #include "os/os.h"
 #include "signals.h"
 #include "sweep.h"
+#include "watch.h"
 #include "worker.h"
 #include "zygote.h"
 
@@ -30,8 +31,9 @@ enum { SWEEP_MS = 20 };
 
 /* What a descriptor in the poll table belongs to. */
 struct source {
-    enum { STDIN, STDOUT, GUARD, LINK, REPORT, STREAM } kind;
+    enum { STDIN, STDOUT, GUARD, LINK, REPORT, WORKER, STREAM } kind;
     struct pc_zygote *zygote;
+    struct pc_worker *worker;
     struct pc_stream *stream;
 };
 
@@ -80,6 +82,9 @@ static void table_fill(struct poll_table *t, struct pc_port *p) {
         table_add_streams(t, z->out);
     }
     for (struct pc_worker *w = p->workers; w != NULL; w = w->next) {
+        if (!w->dead) {
+            table_add(t, w->pidfd, POLLIN, (struct source){.kind = WORKER, .worker = w});
+        }
         table_add_streams(t, w->out);
     }
 }
@@ -117,9 +122,19 @@ static void dispatch(struct pc_port *p, const struct source *s, short events) {
             pc_zygote_report(p, s->zygote);
         }
         break;
+    case WORKER:
+        s->worker->dead = true;
+        break;
     case STREAM:
         pc_stream_read(s->stream, &p->output);
         break;
+    }
+}
+
+/* A guard that was stopped (SIGSTOP) would outlive everybody. */
+static void wake_guard(const struct pc_port *p) {
+    if (p->guard_pidfd >= 0) {
+        pc_os_pidfd_signal(p->guard_pidfd, SIGCONT);
     }
 }
 
@@ -132,6 +147,7 @@ void pc_port_stop(struct pc_port *p, int64_t grace_ms, int status, const char *f
     if (p->phase == PC_RUNNING) {
         p->phase = PC_STOPPING;
         p->deadline = deadline;
+        wake_guard(p);
         pc_worker_signal_all(p, SIGTERM);
     } else if (deadline < p->deadline) {
         p->deadline = deadline;
@@ -195,6 +211,7 @@ static void settle(struct pc_port *p) {
         pc_output_discard(&p->output);
     }
     pc_zygote_settle(p, now);
+    pc_watch_settle(p, now);
     look_for_orphans(p, now);
     if (p->phase == PC_STOPPING) {
         pc_zygote_dismiss_idle(p);
@@ -212,20 +229,25 @@ static void settle(struct pc_port *p) {
     }
     pc_worker_collect(p);
     pc_zygote_collect(p);
+    pc_output_report(&p->output, now);
     if (p->phase == PC_FLUSHING && !pc_output_pending(&p->output)) {
-        p->phase = PC_STOPPED;
+        pc_output_finish(&p->output);
+        p->phase = pc_output_pending(&p->output) ? PC_FLUSHING : PC_STOPPED;
     }
 }
 
 static int64_t next_timeout(const struct pc_port *p) {
     int64_t now = pc_now_ms();
     int64_t at = p->orphans_at;
+    int64_t report_at = pc_output_report_at(&p->output);
 #define EARLIER(t) ((t) != 0 && (at == 0 || (t) < at) ? (t) : at)
     if (p->phase == PC_STOPPING) {
         at = EARLIER(p->deadline);
     }
+    at = EARLIER(report_at);
     for (const struct pc_zygote *z = p->zygotes; z != NULL; z = z->next) {
         at = EARLIER(z->kill_at);
+        at = EARLIER(z->look_at);
     }
 #undef EARLIER
     if (p->phase == PC_KILLING && (at == 0 || at > now + SWEEP_MS)) {
@@ -251,11 +273,12 @@ static void turn(struct pc_port *p, struct poll_table *t) {
     settle(p);
 }
 
-int pc_port_run(const char *instance, int guard, bool *guard_gone) {
+int pc_port_run(const char *instance, int guard, int guard_pidfd, bool *guard_gone) {
     struct pc_port *p = pc_alloc(sizeof *p);
     struct poll_table table = {0};
     p->instance = instance;
     p->guard = guard;
+    p->guard_pidfd = guard_pidfd;
     p->descriptors = pc_launch_raise_descriptors();
     pc_output_init(&p->output, STDOUT_FILENO);
     fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
@@ -270,6 +293,7 @@ int pc_port_run(const char *instance, int guard, bool *guard_gone) {
     }
     int status = p->status;
     *guard_gone = p->guard_gone;
+    wake_guard(p);
     pc_output_destroy(&p->output);
     free(p->input);
     free(table.fds);

@@ -43,6 +43,9 @@ struct pc_zygote {
     bool ended; /* reaped: the pid means nothing any more */
     bool done;  /* "gone" is out; removed at the end of the turn */
     bool dismissed;
+    bool ready;      /* it has imported what it should; until then it is not watched */
+    int64_t look_at; /* it owes an answer: when to look again; or 0 */
+    unsigned silent; /* looks since it was heard last */
     int status;      /* of wait, once ended */
     int link;        /* -1 when closed */
     int report;      /* -1 when the program runs or has failed to */
@@ -60,6 +63,7 @@ struct pc_worker {
     pid_t pid;  /* 0: asked for, not there yet */
     int pidfd;  /* -1 until then */
     int signal; /* to be sent as soon as it is there; or 0 */
+    bool dead;  /* the pidfd says so; its zygote has to report it */
     bool done;  /* its end is out; removed at the end of the turn */
     struct pc_stream out[2];
 };
@@ -81,7 +85,8 @@ struct pc_port {
     const char *fault; /* why it is not 0; static text or NULL */
     bool vm_gone;
     bool guard_gone;
-    int guard; /* end of file when the guard has died */
+    int guard;       /* end of file when the guard has died */
+    int guard_pidfd; /* to wake it with; -1 where the system has none */
     bool orphans_due;
     int64_t orphans_at; /* look for orphans again then; or 0 */
     uint8_t *input;
@@ -92,10 +97,10 @@ struct pc_port {
 };
 
 /*
- * Runs until everything it started is gone. `guard` is the reading end of a pipe that only the guard writes to. Returns the exit
- * status; *guard_gone says whether the caller has to do the guard's last duties.
+ * Runs until everything it started is gone. `guard` is the reading end of a pipe that only the guard writes to, `guard_pidfd` names
+ * the guard, or is negative. Returns the exit status; *guard_gone says whether the caller has to do the guard's last duties.
  */
-int pc_port_run(const char *instance, int guard, bool *guard_gone);
+int pc_port_run(const char *instance, int guard, int guard_pidfd, bool *guard_gone);
 
 /* Begins an orderly stop; a shorter grace shortens one that has begun. The first status and fault other than 0 stay. */
 void pc_port_stop(struct pc_port *p, int64_t grace_ms, int status, const char *fault);

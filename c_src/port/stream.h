@@ -1,16 +1,18 @@
 #ifndef PC_PORT_STREAM_H
 #define PC_PORT_STREAM_H
 
-/* The reading end of a process's descriptor 1 or 2. Its lines go to the output whether or not there is credit. */
+/* The reading end of a process's descriptor 1 or 2. Its lines go to the output, with or without credit, or are dropped if there are too many. */
 
 #include <stdint.h>
 
 #include "output.h"
+#include "rate.h"
 
 struct pc_stream {
     int fd; /* -1 when closed */
     uint32_t wid;
     uint8_t which;
+    struct pc_rate rate;
     struct pc_splitter splitter;
 };
 

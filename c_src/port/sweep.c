@@ -49,6 +49,11 @@ void pc_sweep_reap(pid_t pid, int *status, struct rusage *usage) {
     while (wait4(pid, status, 0, usage) < 0 && errno == EINTR) {}
 }
 
+bool pc_sweep_stopped(pid_t pid) {
+    siginfo_t info = {0};
+    return waitid(P_PID, (id_t)pid, &info, WSTOPPED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid;
+}
+
 void pc_sweep_all(pid_t watch, int *status) {
     for (;;) {
         pc_sweep_kill_children();

@@ -30,6 +30,9 @@ void pc_sweep_kill_children(void);
 pid_t pc_sweep_next(void);
 void pc_sweep_reap(pid_t pid, int *status, struct rusage *usage);
 
+/* Whether a child that has not been waited for is stopped, as by SIGSTOP. */
+bool pc_sweep_stopped(pid_t pid);
+
 /* Kills and reaps until there is no child. Blocks; `status` of the child `watch` is kept if it is among them. */
 void pc_sweep_all(pid_t watch, int *status);
 

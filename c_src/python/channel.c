@@ -12,6 +12,7 @@
 
 #include "decode.h"
 #include "encode.h"
+#include "guard.h"
 #include "wire/clock.h"
 #include "wire/kinds.h"
 
@@ -204,6 +205,17 @@ PyObject *pc_channel_write_frame(PyObject *module, PyObject *args) {
     return put == 1 ? Py_NewRef(Py_None) : NULL;
 }
 
+/* 0 or errno. */
+static int connect_socket(int fd, const struct sockaddr_un *address) {
+    int result, error;
+    do {
+        Py_BEGIN_ALLOW_THREADS result = connect(fd, (const struct sockaddr *)address, sizeof *address);
+        error = errno;
+        Py_END_ALLOW_THREADS
+    } while (result < 0 && error == EINTR);
+    return result < 0 ? error : 0;
+}
+
 static int connect_to(const char *path, size_t n) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (n >= sizeof address.sun_path) {
@@ -215,13 +227,12 @@ static int connect_to(const char *path, size_t n) {
     if (fd < 0) {
         return -1;
     }
-    int result, error;
-    do {
-        Py_BEGIN_ALLOW_THREADS result = connect(fd, (struct sockaddr *)&address, sizeof address);
-        error = errno;
-        Py_END_ALLOW_THREADS
-    } while (result < 0 && error == EINTR);
-    if (result < 0) {
+    /* Before it is connected, and so before a start hook or a thread may fork. */
+    int error = -pc_guard_hold(fd);
+    if (error == 0) {
+        error = connect_socket(fd, &address);
+    }
+    if (error != 0) {
         (void)close(fd);
         errno = error;
         return -1;

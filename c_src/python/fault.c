@@ -38,7 +38,8 @@ void pc_fault_take(struct pc_fault *f, const char *kind) {
         PyErr_Clear();
         f->type = pc_type_name(Py_TYPE(exception));
         PyErr_Clear();
-        f->message = NULL;
+        f->message = PyObject_Str(exception);
+        PyErr_Clear();
         f->traceback = NULL;
     } else {
         Py_INCREF(f->type);

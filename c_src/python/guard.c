@@ -1,30 +1,47 @@
-/* See guard.h. The handler does nothing but close(2) and store: it may run in a child of a process with many threads. */
+/* See guard.h. The handler does nothing but fstat(2), close(2) and store: it may run in a child of a process with many threads. */
 
 #include "guard.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-static atomic_int fds[2] = {-1, -1};
+enum { SOCKETS = 2 };
+
+/* A socket, by its number and by what that named when it was connected. */
+struct held {
+    atomic_int fd; /* the number and one, so that 0 is none */
+    atomic_ulong inode;
+};
+
+static struct held held[SOCKETS];
+static atomic_uint count; /* of all that ever were, newest last */
 static atomic_bool armed;
 static atomic_bool forked;
 static bool registered; /* GIL */
 
+static bool same(int fd, unsigned long inode) {
+    struct stat st;
+    return fstat(fd, &st) == 0 && st.st_ino == inode;
+}
+
 static void in_child(void) {
-    if (!atomic_exchange(&armed, false)) {
+    if (atomic_load(&count) == 0) {
         return;
     }
     atomic_store(&forked, true);
-    for (int i = 0; i < 2; i++) {
-        int fd = atomic_exchange(&fds[i], -1);
-        if (fd >= 0) {
+    atomic_store(&armed, false);
+    for (int i = 0; i < SOCKETS; i++) {
+        int fd = atomic_exchange(&held[i].fd, 0) - 1;
+        if (fd >= 0 && same(fd, atomic_load(&held[i].inode))) {
             (void)close(fd);
         }
     }
 }
 
-int pc_guard_arm(int call_fd, int side_fd) {
+static int watch_forks(void) {
     if (!registered) {
         int error = pthread_atfork(NULL, NULL, in_child);
         if (error != 0) {
@@ -32,10 +49,41 @@ int pc_guard_arm(int call_fd, int side_fd) {
         }
         registered = true;
     }
-    atomic_store(&fds[0], call_fd);
-    atomic_store(&fds[1], side_fd);
-    atomic_store(&armed, true);
     return 0;
+}
+
+static bool holds(int fd) {
+    for (int i = 0; i < SOCKETS; i++) {
+        if (atomic_load(&held[i].fd) == fd + 1 && same(fd, atomic_load(&held[i].inode))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int pc_guard_hold(int fd) {
+    struct stat st;
+    int error = watch_forks();
+    if (error != 0 || holds(fd)) {
+        return error;
+    }
+    if (fstat(fd, &st) < 0) {
+        return -errno;
+    }
+    struct held *h = &held[atomic_fetch_add(&count, 1) % SOCKETS];
+    atomic_store(&h->fd, 0);
+    atomic_store(&h->inode, (unsigned long)st.st_ino);
+    atomic_store(&h->fd, fd + 1);
+    return 0;
+}
+
+int pc_guard_arm(int call_fd, int side_fd) {
+    int error = pc_guard_hold(call_fd);
+    if (error == 0) {
+        error = pc_guard_hold(side_fd);
+    }
+    atomic_store(&armed, error == 0);
+    return error;
 }
 
 void pc_guard_disarm(void) { atomic_store(&armed, false); }

@@ -4,6 +4,7 @@
 
 #include "guard.h"
 #include "turn.h"
+#include "upkeep.h"
 
 static PyObject *handler;
 
@@ -11,6 +12,9 @@ static PyObject *on_signal(PyObject *self, PyObject *args) {
     (void)self;
     (void)args;
     if (pc_guard_forked() || !pc_turn_interrupted()) {
+        if (!pc_guard_forked() && pc_turn_idle()) { /* it was woken to look after itself */
+            pc_upkeep_trim();
+        }
         return Py_NewRef(Py_None);
     }
     PyErr_SetString(pc_Cancelled, "the call was cancelled");

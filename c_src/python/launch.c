@@ -15,17 +15,21 @@ enum { FIRST_FD = 10, PAYLOAD_FD = 3, OOM_ADJUSTMENT = 800, EXIT_ORPHAN = 125, E
 
 static const int taken[PC_LAUNCH_SIGNALS] = {SIGTERM, SIGINT, SIGCHLD};
 
-void pc_dispositions_take(struct pc_dispositions *d) {
+void pc_inherited_take(struct pc_inherited *inherited) {
     for (int i = 0; i < PC_LAUNCH_SIGNALS; i++) {
         struct sigaction action = {.sa_handler = taken[i] == SIGINT ? SIG_IGN : SIG_DFL};
-        (void)sigaction(taken[i], &action, &d->saved[i]);
+        (void)sigaction(taken[i], &action, &inherited->signals[i]);
     }
+    (void)getrlimit(RLIMIT_NOFILE, &inherited->descriptors);
+    struct rlimit most = {.rlim_cur = inherited->descriptors.rlim_max, .rlim_max = inherited->descriptors.rlim_max};
+    (void)setrlimit(RLIMIT_NOFILE, &most);
 }
 
-void pc_dispositions_restore(const struct pc_dispositions *d) {
+void pc_inherited_restore(const struct pc_inherited *inherited) {
     for (int i = 0; i < PC_LAUNCH_SIGNALS; i++) {
-        (void)sigaction(taken[i], &d->saved[i], NULL);
+        (void)sigaction(taken[i], &inherited->signals[i], NULL);
     }
+    (void)setrlimit(RLIMIT_NOFILE, &inherited->descriptors);
 }
 
 bool pc_exec_prepare(struct pc_exec *x, uint32_t wid) {
@@ -145,7 +149,7 @@ void pc_launch_fds_close(struct pc_launch_fds *f) {
     close_fd(&f->payload);
 }
 
-void pc_launch_child(const struct pc_launch_fds *f, const struct pc_dispositions *d, pid_t zygote, uint32_t wid) {
+void pc_launch_child(const struct pc_launch_fds *f, const struct pc_inherited *i, pid_t zygote, uint32_t wid) {
     (void)pc_os_set_parent_death_signal(SIGKILL);
     if (getppid() != zygote) {
         _exit(EXIT_ORPHAN);
@@ -157,7 +161,7 @@ void pc_launch_child(const struct pc_launch_fds *f, const struct pc_dispositions
         (f->payload >= 0 && dup2(f->payload, PAYLOAD_FD) < 0)) {
         _exit(EXIT_ORPHAN);
     }
-    pc_dispositions_restore(d);
+    pc_inherited_restore(i);
 }
 
 _Noreturn void pc_launch_exec(const struct pc_exec *x) {

@@ -10,18 +10,23 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
-/* Signals whose disposition the zygote replaces while it loops; workers get the old ones back. */
 enum { PC_LAUNCH_SIGNALS = 3 };
 
-struct pc_dispositions {
-    struct sigaction saved[PC_LAUNCH_SIGNALS];
+/* What the zygote replaces while it loops, and workers get back. */
+struct pc_inherited {
+    struct sigaction signals[PC_LAUNCH_SIGNALS];
+    struct rlimit descriptors;
 };
 
-/* SIGTERM ends the zygote, SIGINT (a terminal's) does not, SIGCHLD never makes the kernel reap for us. */
-void pc_dispositions_take(struct pc_dispositions *d);
-void pc_dispositions_restore(const struct pc_dispositions *d);
+/*
+ * SIGTERM ends the zygote, SIGINT (a terminal's) does not, SIGCHLD never makes the kernel reap for us; and descriptors, one for each
+ * worker, as many as are allowed.
+ */
+void pc_inherited_take(struct pc_inherited *i);
+void pc_inherited_restore(const struct pc_inherited *i);
 
 /* argv and envp of a worker that is to be executed anew. envp borrows from environ; rebuilt for each worker. */
 struct pc_exec {
@@ -45,10 +50,10 @@ int pc_launch_fds_open(struct pc_launch_fds *f, const void *payload, size_t n);
 void pc_launch_fds_close(struct pc_launch_fds *f);
 
 /*
- * In the child: death signal (or _exit if the zygote is gone already), group, oom score, descriptors 0 to 2 (and 3), signals. Does
- * not close anything above.
+ * In the child: death signal (or _exit if the zygote is gone already), group, oom score, descriptors 0 to 2 (and 3), and what is
+ * to be restored. Does not close anything above.
  */
-void pc_launch_child(const struct pc_launch_fds *f, const struct pc_dispositions *d, pid_t zygote, uint32_t wid);
+void pc_launch_child(const struct pc_launch_fds *f, const struct pc_inherited *i, pid_t zygote, uint32_t wid);
 
 /* After pc_launch_child. Does not return. */
 _Noreturn void pc_launch_exec(const struct pc_exec *x);

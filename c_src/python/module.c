@@ -5,7 +5,9 @@
 #include "codec/limits.h"
 #include "converters.h"
 #include "core.h"
+#include "logging.h"
 #include "mark.h"
+#include "process.h"
 #include "refs.h"
 #include "serve.h"
 #include "session.h"
@@ -31,6 +33,9 @@ static PyMethodDef methods[] = {
     {"read_hello", pc_channel_read_hello, METH_O,
      "read_hello(fd) -> (list, or None at end of file; descriptor or -1)."},
     {"write_frame", pc_channel_write_frame, METH_VARARGS, "write_frame(fd, frame)."},
+    {"limit", pc_process_limit, METH_VARARGS, "limit(name, value): see pitcrew.limits."},
+    {"log", pc_logging_log, METH_VARARGS,
+     "log(level, message, logger, module, function, path, line, time_us) -> bool."},
     {"serve", (PyCFunction)(void (*)(void))pc_serve, METH_VARARGS | METH_KEYWORDS,
      "serve(call_fd, side_fd, tools, max_frame=…, max_depth=…) -> 'eof' | 'shutdown'."},
     {"zygote_loop", pc_zygote_loop, METH_VARARGS, "zygote_loop(link_fd, argv) -> (wid, payload), in each worker."},

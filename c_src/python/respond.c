@@ -6,6 +6,7 @@
 #include "guard.h"
 #include "hold.h"
 #include "lazy.h"
+#include "limits.h"
 
 /* Where tools take longer, a system call for each answer is cheap, and their callers are waiting. */
 enum { QUICK_NS = 100 * 1000 };
@@ -14,8 +15,10 @@ int pc_respond_forked(void) {
     if (!pc_guard_forked()) {
         return 0;
     }
-    PyErr_SetString(PyExc_RuntimeError,
-                    "this process was forked by a tool and cannot serve calls: it must end with os._exit");
+    if (PyErr_Occurred() == NULL) { /* sys.exit says how it wants to end */
+        PyErr_SetString(PyExc_RuntimeError,
+                        "this process was forked by a tool and cannot serve calls: it must end with os._exit");
+    }
     return -1;
 }
 
@@ -75,8 +78,11 @@ enum pc_next pc_respond_fault(struct pc_responder *r, struct pc_fault *f, const 
 enum pc_next pc_respond_exception(struct pc_responder *r, const char *kind, const struct pc_question *to,
                                   int64_t python_ns) {
     struct pc_fault f;
+    pc_limits_relax(); /* it may tell of memory that ran out */
     pc_fault_take(&f, kind);
-    return pc_respond_fault(r, &f, to, python_ns);
+    enum pc_next next = pc_respond_fault(r, &f, to, python_ns);
+    pc_limits_restore();
+    return next;
 }
 
 /* A new reference to what is to be sent for a result. */
@@ -127,6 +133,7 @@ enum pc_next pc_respond_raised(struct pc_responder *r, const struct pc_question 
     if (PyErr_ExceptionMatches(pc_Cancelled)) {
         return send_cancelled(r, to, python_ns);
     }
+    pc_limits_relax();
     PyObject *exception = pc_exception_take();
     const char *kind = kind_of_exception(exception);
     pc_exception_restore(exception);

@@ -14,12 +14,15 @@
 #include "hold.h"
 #include "interrupt.h"
 #include "published.h"
+#include "records.h"
 #include "refs.h"
 #include "request.h"
 #include "respond.h"
 #include "session.h"
 #include "side.h"
 #include "turn.h"
+#include "upkeep.h"
+#include "vitals.h"
 #include "wire/clock.h"
 #include "wire/json_frame.h"
 #include "wire/kinds.h"
@@ -202,6 +205,7 @@ static enum pc_next serve_one(struct server *s) {
         if (next != PC_GO_ON) {
             return next;
         }
+        pc_upkeep_trim();
     }
     int got = pc_channel_next(&s->to.in, s->to.fd, s->to.max_frame, &s->spin, &payload, &n);
     if (got <= 0) {
@@ -253,8 +257,10 @@ static int refuse_start(void) {
     return 0;
 }
 
-static int start(int call_fd, int side_fd, int started_fd) {
+static int start(int call_fd, int side_fd, int started_fd, unsigned log_credit) {
     pc_turn_open(pc_interrupt_install());
+    pc_vitals_open(pc_upkeep_poke);
+    pc_records_open(log_credit);
     int error = pc_published_open(started_fd);
     if (error == 0) {
         pc_hold_open(pc_published_memory(), call_fd);
@@ -266,6 +272,7 @@ static int start(int call_fd, int side_fd, int started_fd) {
     if (error != 0) {
         pc_guard_disarm();
         pc_hold_close();
+        pc_records_close();
         pc_published_close();
         errno = -error;
         (void)PyErr_SetFromErrno(PyExc_OSError);
@@ -276,13 +283,14 @@ static int start(int call_fd, int side_fd, int started_fd) {
 
 PyObject *pc_serve(PyObject *module, PyObject *args, PyObject *kwargs) {
     (void)module;
-    static char *names[] = {"call_fd", "side_fd", "tools", "max_frame", "max_depth", "spin_us", "started_fd", NULL};
+    static char *names[] = {"call_fd", "side_fd",    "tools",      "max_frame", "max_depth",
+                            "spin_us", "started_fd", "log_credit", NULL};
     struct server s = {.to = {.max_depth = PC_MAX_DEPTH}};
     int side, started_fd = -1;
     Py_ssize_t max_frame = PC_MAX_FRAME;
-    unsigned spin_us = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiO!|nIIi:serve", names, &s.to.fd, &side, &PyDict_Type, &s.tools,
-                                     &max_frame, &s.to.max_depth, &spin_us, &started_fd)) {
+    unsigned spin_us = 0, log_credit = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiO!|nIIiI:serve", names, &s.to.fd, &side, &PyDict_Type, &s.tools,
+                                     &max_frame, &s.to.max_depth, &spin_us, &started_fd, &log_credit)) {
         return NULL;
     }
     s.to.max_frame = (size_t)max_frame;
@@ -291,8 +299,8 @@ PyObject *pc_serve(PyObject *module, PyObject *args, PyObject *kwargs) {
         s.to.max_depth = PC_MAX_DEPTH;
     }
     s.tools = PyDict_Copy(s.tools); /* nobody can change what was checked */
-    int started =
-        s.tools != NULL && refuse_start() == 0 && check_tools(s.tools) == 0 && start(s.to.fd, side, started_fd) == 0;
+    int started = s.tools != NULL && refuse_start() == 0 && check_tools(s.tools) == 0 &&
+                  start(s.to.fd, side, started_fd, log_credit) == 0;
     if (started_fd >= 0) {
         (void)close(started_fd);
     }
@@ -307,6 +315,7 @@ PyObject *pc_serve(PyObject *module, PyObject *args, PyObject *kwargs) {
         pc_side_stop();
         pc_guard_disarm();
         pc_hold_close();
+        pc_records_close();
         pc_published_close();
     }
     pc_inbox_destroy(&s.to.in);

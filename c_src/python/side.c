@@ -16,12 +16,14 @@
 
 #include "codec/reader.h"
 #include "hold.h"
+#include "records.h"
 #include "turn.h"
+#include "vitals.h"
 #include "wire/clock.h"
 #include "wire/io.h"
 #include "wire/kinds.h"
 
-enum { STACK = 128 * 1024, MAX_FRAME = 1 << 20, BUFFER = 4096 };
+enum { STACK = 128 * 1024, MAX_FRAME = 1 << 20, BUFFER = 4096, OUT_BUFFER = PC_RECORDS_BATCH + BUFFER };
 
 static pthread_t thread;
 static bool running;
@@ -30,15 +32,16 @@ static sem_t up;
 static struct pc_inbox inbox;
 static struct pc_outbox outbox;
 
-static void write_pong(struct pc_outbox *out, uint64_t id) {
+static void write_pong(struct pc_outbox *out, uint64_t id, uint64_t asks) {
     size_t mark = pc_outbox_begin(out, MAX_FRAME);
     pc_write_array(&out->w, 3);
     pc_write_int(&out->w, PC_KIND_PONG);
     pc_write_uint(&out->w, id);
-    pc_write_map(&out->w, 1);
-    pc_write_cstr(&out->w, "started");
-    pc_write_uint(&out->w, pc_turn_running());
+    bool wake = pc_vitals_answer(&out->w, asks, pc_turn_running());
     (void)pc_outbox_end(out, mark);
+    if (wake) {
+        pc_turn_nudge();
+    }
 }
 
 static void write_cancelled(struct pc_outbox *out, uint64_t id, enum pc_turn_state state) {
@@ -81,6 +84,12 @@ static bool interrupts(struct pc_reader *r, uint32_t count) {
     return !(count > 2 && pc_reader_next(r, &t) == PC_OK && t.type == PC_BOOL && !t.b);
 }
 
+/* The third field of a ping or of credit, or what it is when there is none. */
+static uint64_t third(struct pc_reader *r, uint32_t count) {
+    uint64_t n;
+    return count > 2 && pc_read_uint(r, &n) == PC_OK ? n : 0;
+}
+
 /* False if the frame cannot be delimited. */
 static bool answer(struct pc_outbox *out, const uint8_t *payload, size_t n) {
     struct pc_reader r;
@@ -93,9 +102,11 @@ static bool answer(struct pc_outbox *out, const uint8_t *payload, size_t n) {
         return false;
     }
     if (kind == PC_KIND_PING) {
-        write_pong(out, id);
+        write_pong(out, id, third(&r, count));
     } else if (kind == PC_KIND_CANCEL) {
         write_cancelled(out, id, pc_turn_cancel(id, interrupts(&r, count)));
+    } else if (kind == PC_KIND_CREDIT) {
+        pc_records_credit(third(&r, count));
     } else if (kind != PC_KIND_ERROR) { /* an error is never answered with an error */
         write_unknown_kind(out, id);
     }
@@ -111,10 +122,10 @@ static int left(int patience, int64_t begin) {
     return waited < patience ? patience - (int)waited : 0;
 }
 
-/* Until there is something to read, or room to write what is pending, or somebody to remind; looks after what is held. */
+/* Until there is something to read, or to send, or somebody to remind; looks after what is held. */
 static bool wait_for_event(const struct pc_outbox *out, int fd) {
-    enum { SIDE, ALARM, BOTH };
-    struct pollfd p[BOTH] = {[SIDE] = {.fd = fd, .events = POLLIN}, [ALARM] = {.events = POLLIN}};
+    enum { SIDE, ALARM, RECORDS, ALL };
+    struct pollfd p[ALL] = {[SIDE] = {.fd = fd, .events = POLLIN}, [ALARM] = {.events = POLLIN}};
     if (pc_outbox_pending(out) > 0) {
         p[SIDE].events |= POLLOUT;
     }
@@ -123,18 +134,31 @@ static bool wait_for_event(const struct pc_outbox *out, int fd) {
     bool hold;
     do {
         p[ALARM].fd = pc_hold_alarm();
+        p[RECORDS] = (struct pollfd){.fd = pc_records_alarm(), .events = POLLIN};
         int for_turn = left(patience, begin), for_hold = pc_hold_patience();
         bool hold_first = for_hold >= 0 && (for_turn < 0 || for_hold < for_turn);
-        ready = poll(p, BOTH, hold_first ? for_hold : for_turn);
+        ready = poll(p, ALL, hold_first ? for_hold : for_turn);
         hold = ready == 0 ? hold_first : ready > 0 && p[ALARM].revents != 0;
         if (hold) {
             pc_hold_tick();
         }
-    } while (hold && p[SIDE].revents == 0);
+    } while (hold && p[SIDE].revents == 0 && p[RECORDS].revents == 0);
+    if (ready > 0 && p[RECORDS].revents != 0) {
+        pc_records_tick();
+    }
     if (ready == 0) { /* and that was the turn's */
         pc_turn_remind();
     }
     return ready >= 0 || errno == EINTR;
+}
+
+/* Records go out only behind everything else, so what is pending stays small. */
+static enum pc_io send_all(struct pc_outbox *out, int fd) {
+    enum pc_io put;
+    do {
+        put = pc_outbox_flush(out, fd);
+    } while (put == PC_IO_DONE && pc_records_take(out));
+    return put;
 }
 
 static void serve_side(struct pc_inbox *in, struct pc_outbox *out, int fd) {
@@ -148,9 +172,10 @@ static void serve_side(struct pc_inbox *in, struct pc_outbox *out, int fd) {
             }
             pc_inbox_consume(in);
         } else if (got != PC_IO_AGAIN) {
+            (void)send_all(out, fd); /* it is not to be heard any more, and may speak */
             return;
         }
-        enum pc_io put = pc_outbox_flush(out, fd);
+        enum pc_io put = send_all(out, fd);
         if (put == PC_IO_EOF || (got == PC_IO_AGAIN && !wait_for_event(out, fd))) {
             return;
         }
@@ -171,8 +196,8 @@ static bool prepare_buffers(void) {
     pc_outbox_init(&outbox);
     inbox.data = malloc(BUFFER);
     inbox.cap = inbox.data == NULL ? 0 : BUFFER;
-    outbox.w.max = BUFFER;
-    return inbox.data != NULL && pc_grow_malloc(&outbox.w, BUFFER);
+    outbox.w.max = OUT_BUFFER;
+    return inbox.data != NULL && pc_grow_malloc(&outbox.w, OUT_BUFFER);
 }
 
 static void free_buffers(void) {
@@ -208,8 +233,9 @@ int pc_side_start(int fd) {
 
 void pc_side_stop(void) {
     if (running) {
-        (void)shutdown(side_fd, SHUT_RDWR);
+        (void)shutdown(side_fd, SHUT_RD); /* what is there to say can still be said */
         (void)pthread_join(thread, NULL);
+        (void)shutdown(side_fd, SHUT_RDWR);
         free_buffers();
         running = false;
     }

@@ -96,6 +96,8 @@ void pc_turn_end(void) {
     }
 }
 
+bool pc_turn_idle(void) { return atomic_load(&running) == 0; }
+
 bool pc_turn_interrupted(void) {
     uint64_t id = atomic_exchange(&interrupt, 0);
     return id != 0 && id == atomic_load(&running);
@@ -149,6 +151,14 @@ enum pc_turn_state pc_turn_cancel(uint64_t id, bool interrupts) {
     }
     leave();
     return state;
+}
+
+void pc_turn_nudge(void) {
+    enter();
+    if (atomic_load(&running) == 0) {
+        send_signal();
+    }
+    leave();
 }
 
 int pc_turn_patience(void) { return patience_ms > 0 ? patience_ms : -1; }

@@ -43,6 +43,9 @@ void pc_turn_end(void);
 /* In the signal's handler, but not in the kernel's: takes the interrupt that was asked for; whether it is for the call that runs. */
 bool pc_turn_interrupted(void);
 
+/* Whether no call runs. */
+bool pc_turn_idle(void);
+
 /* ---- The side thread */
 
 /* The call that runs, or 0. */
@@ -50,6 +53,12 @@ uint64_t pc_turn_running(void);
 
 /* Cancels; a call that runs only if it is to be interrupted. */
 enum pc_turn_state pc_turn_cancel(uint64_t id, bool interrupts);
+
+/*
+ * Has the serve loop look up from its wait for the next call, if it waits: it handles a signal that means nothing. A call that runs, or
+ * begins just now, is not disturbed. It may come to nothing.
+ */
+void pc_turn_nudge(void);
 
 /*
  * A signal that comes just before a system call does not end that call. So it is repeated until the interrupt has been taken:

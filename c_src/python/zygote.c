@@ -25,7 +25,8 @@
 #include "packets.h"
 #include "tell.h"
 
-enum { REQUEST_MOST = 64 * 1024 };
+/* A payload of 64 KiB, and what stands around it in its packet. */
+enum { REQUEST_MOST = 64 * 1024 + 64 };
 
 struct zygote {
     int link;
@@ -33,7 +34,7 @@ struct zygote {
     char **argv; /* NULL: fork mode */
     struct pc_children children;
     struct pc_packets packets;
-    struct pc_dispositions dispositions;
+    struct pc_inherited inherited;
     struct pollfd *polled;
     size_t polled_room;
     uint8_t request[REQUEST_MOST];
@@ -78,7 +79,7 @@ static enum step fork_here(struct zygote *z, const struct fork_request *q, struc
     pid_t pid = fork();
     int error = errno;
     if (pid == 0) {
-        pc_launch_child(f, &z->dispositions, z->pid, q->wid);
+        pc_launch_child(f, &z->inherited, z->pid, q->wid);
         leave_zygote(z, f);
         PyOS_AfterFork_Child();
         return IN_CHILD;
@@ -102,7 +103,7 @@ static void fork_and_exec(struct zygote *z, const struct fork_request *q, struct
     pid_t pid = fork();
     int error = errno;
     if (pid == 0) {
-        pc_launch_child(f, &z->dispositions, z->pid, q->wid);
+        pc_launch_child(f, &z->inherited, z->pid, q->wid);
         pc_launch_exec(&exec);
     }
     if (pid < 0) {
@@ -273,7 +274,7 @@ PyObject *pc_zygote_loop(PyObject *module, PyObject *args) {
     PyObject *payload = NULL;
     if (pc_argv_read(list, &z->argv) == 0) {
         struct fork_request q;
-        pc_dispositions_take(&z->dispositions);
+        pc_inherited_take(&z->inherited);
         loop(z, &q);
         payload = decode_payload(&q);
     }

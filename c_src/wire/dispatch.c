@@ -336,6 +336,8 @@ static bool make_ready(struct pc_lane *lane, struct pc_call *call, const struct 
     bool good = write_frame(lane, call, body, &kept) == PC_OK;
     if (good) {
         call->bytes = pc_outbox_pending(&lane->pending.box) - before;
+        lane->made += call->bytes;
+        call->end = lane->made;
     }
     if (good && body->owned && !kept) {
         free(body->data);
@@ -477,12 +479,22 @@ static struct pc_call *find(const struct pc_lane *lane, uint64_t id) {
     return call != NULL && call->id == id ? call : NULL;
 }
 
+/* How many bytes of all that was made ready the worker may have. */
+static uint64_t sent_bytes(const struct pc_lane *lane) {
+    size_t unsent = pc_outbox_pending(&lane->pending.box);
+    if (!lane->flushing) {
+        unsent += pc_outbox_pending(&lane->sending.box);
+    }
+    return lane->made - unsent;
+}
+
 struct pc_call *pc_lane_take(struct pc_lane *lane, uint64_t id, enum pc_format format, int64_t now, bool *left,
                              bool *known) {
     (void)pthread_mutex_lock(&lane->dispatch->lock);
     struct pc_call *call = find(lane, id);
     *known = id <= lane->last_id;
-    if (call != NULL && format != PC_ANY_FORMAT && call->json != (format == PC_JSON)) {
+    if (call != NULL && format != PC_ANY_FORMAT &&
+        (call->json != (format == PC_JSON) || call->end > sent_bytes(lane))) {
         *known = false;
         call = NULL;
     }
@@ -498,6 +510,19 @@ struct pc_call *pc_lane_take(struct pc_lane *lane, uint64_t id, enum pc_format f
     }
     (void)pthread_mutex_unlock(&lane->dispatch->lock);
     return call;
+}
+
+uint64_t pc_lane_silence(struct pc_lane *lane) {
+    (void)pthread_mutex_lock(&lane->dispatch->lock);
+    lane->silent = true;
+    uint64_t sent = sent_bytes(lane);
+    const struct pc_call *call = lane->last;
+    while (call != NULL && call->end - call->bytes >= sent) {
+        call = call->prev;
+    }
+    uint64_t id = call == NULL ? 0 : call->id;
+    (void)pthread_mutex_unlock(&lane->dispatch->lock);
+    return id;
 }
 
 struct pc_call *pc_lane_take_after(struct pc_lane *lane, uint64_t id) {

@@ -54,6 +54,7 @@ struct pc_call {
     uint64_t id;  /* on its lane */
     size_t bytes; /* of its frame, once it is out */
     int64_t sent; /* when it went out or, before that, into a queue; monotonic ns */
+    uint64_t end; /* of its frame, in all that the lane has made ready; once it is out */
     struct pc_lane *lane;
     struct pc_body body;         /* while it waits */
     struct pc_call *prev, *next; /* in the queue, or in its lane by id */
@@ -103,10 +104,12 @@ struct pc_lane {
     bool draining;  /* and will not take any again */
     bool telling;   /* somebody is to be told when its last call has ended */
     bool blocked;   /* the socket is full: whoever learns that it is not goes on */
+    bool silent;    /* nothing more is sent */
     unsigned users; /* threads at the descriptor */
     unsigned load;  /* calls that are out */
     unsigned ready; /* of those whose frames nobody sends yet */
     uint64_t last_id;
+    uint64_t made;      /* bytes of frames, in all */
     int64_t since;      /* when the first of them became the first; monotonic ns */
     uint64_t calls;     /* in all */
     uint64_t bytes_out; /* of them */
@@ -256,7 +259,8 @@ enum pc_io pc_lane_flush(struct pc_lane *lane, bool unblock);
 
 /*
  * The call `id` in that format is out no more: it is the caller's, and calls that wait take its room; *left says whether nobody waits
- * for it. NULL: there is none; *known says whether there was one. PC_ANY_FORMAT is for calls that the worker has dropped.
+ * for it. NULL: there is none; *known says whether there was one. One whose frame is not out yet is not known. PC_ANY_FORMAT is for calls
+ * that the worker has dropped, sent or not.
  */
 enum pc_format { PC_MESSAGEPACK, PC_JSON, PC_ANY_FORMAT };
 struct pc_call *pc_lane_take(struct pc_lane *lane, uint64_t id, enum pc_format format, int64_t now, bool *left,
@@ -277,8 +281,8 @@ bool pc_lane_nudge(struct pc_lane *lane, int64_t now, struct pc_lane_actor at);
 /* Whole frames that are no calls, to be flushed or, where the channel is not the lane's, to be sent when it is. False when out of memory, or, with `only_idle`, when calls are out; then the lane has stopped, too. */
 bool pc_lane_append(struct pc_lane *lane, const uint8_t *frames, size_t n, bool only_idle);
 
-/* Nothing is out, and it takes calls. */
-bool pc_lane_is_idle(struct pc_lane *lane);
+/* Whether its reader will be told when something is to be done: calls are out, or it is reserved, or the socket is full, or the lane is about to be closed. */
+bool pc_lane_awaits(struct pc_lane *lane);
 
 /*
  * Takes no more calls, now or later. Its channel is the lane's, with or without calls that are out, or it is not. After PC_LANE_BUSY
@@ -300,6 +304,12 @@ void pc_lane_stop(struct pc_lane *lane);
 
 /* The same if the call `id` is out and none is in front of it; whether it is. Then ending the worker ends no call that comes later. */
 bool pc_lane_stop_at(struct pc_lane *lane, uint64_t id);
+
+/*
+ * Nothing more is sent. Returns the last of the calls whose frames, or the beginnings of them, were sent: its id, or 0. What somebody is
+ * sending counts as sent.
+ */
+uint64_t pc_lane_silence(struct pc_lane *lane);
 
 /* Every call with a greater id, linked by `next`, is the caller's. */
 struct pc_call *pc_lane_take_after(struct pc_lane *lane, uint64_t id);

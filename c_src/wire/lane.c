@@ -172,6 +172,7 @@ bool pc_lane_append(struct pc_lane *lane, const uint8_t *frames, size_t n, bool 
         good = w->status == PC_OK;
         w->status = PC_OK;
         lane->noted = lane->noted || (good && !lane->held);
+        lane->made += good ? n : 0;
     }
     if (good && only_idle) {
         pc_lane_close_door(lane);
@@ -180,11 +181,11 @@ bool pc_lane_append(struct pc_lane *lane, const uint8_t *frames, size_t n, bool 
     return good;
 }
 
-bool pc_lane_is_idle(struct pc_lane *lane) {
+bool pc_lane_awaits(struct pc_lane *lane) {
     lock(lane);
-    bool idle = lane->open && lane->load == 0;
+    bool awaits = lane->load > 0 || lane->blocked || !lane->open || pc_lane_is_reserved(lane);
     unlock(lane);
-    return idle;
+    return awaits;
 }
 
 void pc_lane_count(struct pc_lane *lane, struct pc_lane_counts *n) {
@@ -268,6 +269,11 @@ bool pc_lane_close(struct pc_lane *lane, struct pc_lane_actor at) {
 
 /* ---- Sending */
 
+/* Under the lock. */
+static bool is_free_to_send(const struct pc_lane *lane) {
+    return !lane->flushing && !lane->blocked && !lane->silent && !lane->closed;
+}
+
 /* Under the lock: what is next to be sent is in `sending`; whether there is anything. */
 static bool load_up(struct pc_lane *lane) {
     if (pc_outbox_pending(&lane->sending.box) == 0) {
@@ -293,8 +299,7 @@ enum pc_io pc_lane_flush(struct pc_lane *lane, bool unblock) {
     if (unblock) {
         lane->blocked = false;
     }
-    for (unsigned turn = 0; io == PC_IO_DONE && !lane->flushing && !lane->blocked && !lane->closed && load_up(lane);
-         turn++) {
+    for (unsigned turn = 0; io == PC_IO_DONE && is_free_to_send(lane) && load_up(lane); turn++) {
         lane->flushing = true;
         unlock(lane);
         io = turn == MOST_TURNS ? PC_IO_AGAIN : send_some(lane);

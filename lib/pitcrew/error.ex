@@ -22,7 +22,7 @@ defmodule Pitcrew.Error do
   | `:cancelled` | the call was cancelled, or its result was taken before; the tool raised `pitcrew.Cancelled` itself |
   | `:checkout_timeout` | no worker became free in time |
   | `:overloaded` | the pool takes no more callers |
-  | `:worker_exit` | the worker died in the middle; `reason` is `{:signal, :sigkill}`, `{:status, 1}` or alike |
+  | `:worker_exit` | the worker died in the middle; `reason` is `{:signal, :sigkill}`, `{:status, 1}` or alike; `:stopped` or `:silent` when it was killed for that |
   | `:pool_down`, `:no_pool` | the pool stopped meanwhile, or does not run |
   | `:no_session` | the session has ended, or there is none of that name |
   | `:bad_ref` | the object that a `Pitcrew.Ref` stands for is not there: its worker has ended, or it is another pool's; or one call refers to objects of two workers |

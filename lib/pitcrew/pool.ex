@@ -15,6 +15,8 @@ defmodule Pitcrew.Pool do
 
     * `:name` - the pool's registered name, an atom (required)
     * `:tools` - names of the Python modules to import
+    * `:preload` - names of other modules to import before those, so that workers share them (with `start: :spawn` each worker
+      imports them)
     * `:python` - path or command of the interpreter, of a virtual environment too (default: the environment variable
       `PITCREW_PYTHON`, else `"python3"`). `mix pitcrew.python` builds Pitcrew's C part for one more interpreter
     * `:size` or `:pool_size` - number of workers (default: schedulers online)
@@ -45,6 +47,16 @@ defmodule Pitcrew.Pool do
     * `:grace` - milliseconds that a worker has for an orderly end, after an interrupt or when the pool stops, before it
       is killed (default 300)
     * `:thread_limits` - threads that OpenMP, OpenBLAS and MKL may use in each worker, or `:none` (default 1)
+    * `:rlimits` - what each worker may use: a map or keyword list with some of `:address_space` (bytes), `:cpu` (seconds of processor
+      time), `:files` (descriptors). Beyond it a tool gets `MemoryError`, its worker SIGXCPU, a tool `OSError`; `docs/limits.md` has
+      the details (default: what the VM may use)
+    * `:nice` - how much, at most 19, workers stand back behind other processes (default 0)
+    * `:heartbeat` - milliseconds between two questions whether a worker is alive, or `:infinity` (default 1 000). One that is stopped
+      (SIGSTOP) is killed and replaced; one that computes, or holds the GIL, is not
+    * `:max_rss` - bytes of memory that a worker may have for itself, pages that it shares with others not counted, or `:infinity`
+      (default). One that has more collects garbage between two calls, and is replaced if that does not help
+    * `:log_level` - records of Python's `logging` from this level on arrive in `Logger`: `:debug`, `:info` (default), `:notice`, `:warning`,
+      `:error`, `:critical`, or `:none`, which leaves Python's logging as it is; see `docs/logs.md`
     * `:runtime_dir` - where the pool's private socket folder is made (default: `PITCREW_RUNTIME_DIR`, else
       `XDG_RUNTIME_DIR`, else `/tmp`)
     * `:telemetry_prefix` - the beginning of event names (default `[:pitcrew]`)

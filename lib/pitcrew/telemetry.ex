@@ -22,13 +22,14 @@ defmodule Pitcrew.Telemetry do
   | `call, :stop` | `duration`, `queue`, `python`, `bytes_in`, `bytes_out`, `retries` | the same, and `worker` |
   | `call, :exception` | as `:stop` | as `:stop`, and `kind`, `error`; for every call that returns an error |
   | `worker, :start` | `duration` (from the fork until it was ready) | `pool`, `worker`, `id` |
-  | `worker, :recycle` | `lifetime`, `calls` | the same, and `reason`: `:max_calls` or `:max_age`; its successor is started now |
+  | `worker, :trim` | `before`, `after` (bytes of its own): it had more than `max_rss` and has given back what it could | the same |
+  | `worker, :recycle` | `lifetime`, `calls` | the same, and `reason`: `:max_calls`, `:max_age`, or `{:max_rss, bytes}` when that is what it still had; its successor is started now |
   | `worker, :stop` | `lifetime`, `calls` | `pool`, `worker`, `id`, `reason` |
   | `pool, :health` | `ready`, `wanted` (workers) | `pool`, `status` and `before` (`:ok`, `:degraded`, `:down`), `failure` |
 
   `protocol` is `:msgpack` or `:json`, as the call travels; `worker` is an operating-system process id; `reason` is
   `:normal`, `:recycled`, `:idle` (it was not needed), `:stop` (the pool stops), `:interrupted` (it ended after a call of its was cut, in an orderly way), `{:signal, :sigkill}`, 
-  `{:status, 1}` or alike. A caller that dies in a call, as one does that is cancelled, tells nobody of its end.
+  `{:status, 1}` or alike; `:stopped` or `:silent` for one that was killed for that (option `:heartbeat`). A caller that dies in a call, as one does that is cancelled, tells nobody of its end.
   """
 
   @type event :: [atom(), ...]

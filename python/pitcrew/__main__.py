@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 USAGE = """\
-usage: python -m pitcrew --start auto|fork|spawn --tools MODULE [--tools MODULE ...]
+usage: python -m pitcrew --start auto|fork|spawn [--preload MODULE ...] --tools MODULE [--tools MODULE ...]
        python -m pitcrew --version
 This program is started by a Pitcrew pool, with its link as descriptor 3."""
 
@@ -19,25 +19,28 @@ STARTS = ("auto", "fork", "spawn")
 class Options:
     """The command line (docs/protocol.md section 6)."""
 
-    def __init__(self, start: str, tools: list[str], worker: bool) -> None:
+    def __init__(self, start: str, worker: bool) -> None:
         self.start = start
-        self.tools = tools
+        self.preload: list[str] = []
+        self.tools: list[str] = []
         self.worker = worker
 
 
 def parse(argv: list[str]) -> Options | str:
     """The options, or what is wrong with them."""
-    options = Options("auto", [], False)
+    options = Options("auto", False)
     rest = iter(argv)
     for word in rest:
         if word == "--worker":
             options.worker = True
-        elif word in ("--tools", "--start"):
+        elif word in ("--tools", "--preload", "--start"):
             value = next(rest, None)
             if value is None:
                 return f"{word} needs a value"
             if word == "--tools":
                 options.tools.append(value)
+            elif word == "--preload":
+                options.preload.append(value)
             elif value not in STARTS:
                 return f"--start must be one of {', '.join(STARTS)}, not {value!r}"
             else:
@@ -60,11 +63,11 @@ def main(argv: list[str]) -> None:
     if options.worker:
         from .worker import run_spawned
 
-        run_spawned(options.tools)
+        run_spawned(options.preload + options.tools)
     else:
         from .zygote import run
 
-        run(options.start, options.tools)
+        run(options.start, options.preload, options.tools)
 
 
 if __name__ == "__main__":

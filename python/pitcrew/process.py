@@ -45,6 +45,50 @@ def flush_output() -> None:
             pass
 
 
+def forget_inherited_exits() -> None:
+    """In a fork: exit functions of the zygote are for its end, and may remove what all workers use.
+
+    Libraries register theirs once, for all that comes later; those of the standard library can tell what is whose, and
+    stay.
+    """
+    import atexit
+
+    atexit._clear()
+    logging, util, weakref = map(sys.modules.get, ("logging", "multiprocessing.util", "weakref"))
+    if logging is not None:
+        atexit.register(logging.shutdown)
+    if util is not None:
+        sys.modules["multiprocessing.process"]._children.clear()  # of the zygote's: they would be told to end
+        atexit.register(util._exit_function)  # its finalizers know in which process they were made
+    if weakref is not None:
+        for finalizer in list(weakref.finalize._registry):
+            finalizer.atexit = False
+        weakref.finalize._registered_with_atexit = False  # the next one registers anew
+
+
+def exit_status(end: SystemExit) -> int:
+    """As Python takes it, which prints what is no number."""
+    if end.code is None:
+        return 0
+    if isinstance(end.code, int):
+        return end.code & 0xFF
+    print(end.code, file=sys.stderr)
+    return 1
+
+
+def leave_forked(error: BaseException) -> NoReturn:
+    """Ends a process that a tool or a hook forked and that came back: hooks and exit functions are the worker's."""
+    status = 1
+    if isinstance(error, SystemExit):
+        status = exit_status(error)
+    else:
+        from . import fault
+
+        print(fault.traceback_of(error), file=sys.stderr)
+    flush_output()
+    os._exit(status)
+
+
 def leave(status: int) -> NoReturn:
     """Ends the process: exit functions and output, but no teardown of modules, and no wait for threads."""
     import atexit

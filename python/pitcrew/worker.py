@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import __version__, _core, process, registry
+from . import __version__, _core, process, records, registry
 from .manifest import manifest, served
 
 TYPE_CHECKING = False
@@ -19,9 +19,7 @@ PAYLOAD = 3
 
 def run_forked(wid: int, payload: dict[str, Any]) -> NoReturn:
     """In a fork of the zygote, which has imported everything."""
-    import atexit
-
-    atexit._clear()  # registered in the zygote, for its end and not for that of each worker
+    process.forget_inherited_exits()
     os.environ[process.MARK] = f"{payload['instance']}-{wid:08x}"
     reseed()
     run(payload, [])
@@ -37,6 +35,7 @@ def run_spawned(modules: list[str]) -> NoReturn:
 
 def run(payload: dict[str, Any], modules: list[str]) -> NoReturn:
     process.restore_interrupts()
+    own = os.getpid()
     path, token = payload["socket"], payload["token"]
     try:
         call = _core.connect(path, token, "call")
@@ -45,16 +44,33 @@ def run(payload: dict[str, Any], modules: list[str]) -> NoReturn:
         print(f"pitcrew: a worker could not reach the VM at {path}: {error}", file=sys.stderr)
         process.leave(1)
     try:
+        limit(hello)
         process.import_modules(modules)
+        log = hello.get("log")
+        if log is not None:
+            records.install(log["level"])
         for hook in registry.start_hooks:
             hook()
+            if os.getpid() != own:
+                raise RuntimeError("a process that a start hook forked must end with os._exit")
         tools = prepare()
         ready = [_core.KIND_READY, 0, description(tools)]
     except BaseException as error:  # also sys.exit in a module or a hook
+        if os.getpid() != own:
+            process.leave_forked(error)
         refuse(call, error)
     side = _core.connect(path, token, "side")
     _core.write_frame(call, ready)
     serve(call, side, tools, hello, started)
+
+
+def limit(hello: dict[str, Any]) -> None:
+    """Before any code of the user's but what the zygote has run."""
+    limits = hello.get("limits")
+    if limits:
+        from .limits import apply
+
+        apply(limits)
 
 
 class Prepared:
@@ -115,24 +131,31 @@ def refuse(call: int, error: BaseException) -> NoReturn:
 def serve(call: int, side: int, tools: Prepared, hello: dict[str, Any], started: int) -> NoReturn:
     own = os.getpid()
     status = 0
+    limits = hello["max_frame"], hello["max_depth"], hello.get("spin_us", 0)
+    credit = hello.get("log", {}).get("credit", 0)
     try:
-        _core.serve(call, side, tools.served, hello["max_frame"], hello["max_depth"], hello.get("spin_us", 0), started)
-    except SystemExit as end:  # a signal handler of the user's, between two calls
-        status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException as error:  # told, then the end of this process
-        print_error(error)
+        _core.serve(call, side, tools.served, *limits, started, credit)
+    except BaseException as error:
         if os.getpid() != own:
-            os._exit(1)  # a process that a tool forked: hooks and exit functions are the worker's
-        status = 1
-    stop()
+            process.leave_forked(error)
+        if isinstance(error, SystemExit):  # from a signal handler of the user's, between two calls
+            status = process.exit_status(error)
+        else:
+            print_error(error)
+            status = 1
+    stop(own)
     process.leave(status)
 
 
-def stop() -> None:
+def stop(own: int) -> None:
     for hook in registry.stop_hooks:
         try:
             hook()
+            if os.getpid() != own:
+                raise RuntimeError("a process that a stop hook forked must end with os._exit")
         except BaseException as error:  # the others still run
+            if os.getpid() != own:
+                process.leave_forked(error)
             print_error(error)
 
 

@@ -17,7 +17,7 @@ MARK_DIGITS = 8
 ENDING_SECONDS = 0.2
 
 
-def run(start: str, modules: list[str]) -> NoReturn:
+def run(start: str, preload: list[str], tools: list[str]) -> NoReturn:
     """Never returns: a worker that was forked goes on in worker.py, the zygote ends with its link."""
     check_link()
     process.ignore_interrupts()
@@ -26,8 +26,8 @@ def run(start: str, modules: list[str]) -> NoReturn:
     imported: list[str] = []
     threads: list[str] = []
     if start != "spawn":
-        import_or_fail(modules)
-        imported = modules
+        imported = preload + tools
+        import_or_fail(imported)
         threads = thread_names()
         start = decide(start, threads)
     if start == "fork":
@@ -37,7 +37,7 @@ def run(start: str, modules: list[str]) -> NoReturn:
         {"start": start, "python": python_version(), "pitcrew": __version__, "threads": threads, "modules": imported},
     )
     if start == "spawn":
-        _core.zygote_loop(LINK, worker_argv(modules))
+        _core.zygote_loop(LINK, worker_argv(preload, tools))
     from . import worker
 
     gc.collect()
@@ -77,10 +77,11 @@ def import_or_fail(modules: list[str]) -> None:
 
 def prepare_or_fail() -> None:
     """What every worker would do again after its fork."""
-    from . import worker
+    from . import records, worker
 
     try:
         worker.prepare()
+        records.prepare()
     except Exception as error:  # an annotation whose repr raises, a docstring that is no text
         fail("import", *fault.describe(error, with_traceback=True))
 
@@ -127,7 +128,7 @@ def python_version() -> str:
     return ".".join(map(str, sys.version_info[:3]))
 
 
-def worker_argv(modules: list[str]) -> list[str]:
+def worker_argv(preload: list[str], tools: list[str]) -> list[str]:
     """This interpreter, with the options it was given, as a worker."""
     given = sys.orig_argv[1 : sys.orig_argv.index("-m")]
     return [
@@ -136,7 +137,8 @@ def worker_argv(modules: list[str]) -> list[str]:
         "-m",
         "pitcrew",
         "--worker",
-        *(word for name in modules for word in ("--tools", name)),
+        *(word for name in preload for word in ("--preload", name)),
+        *(word for name in tools for word in ("--tools", name)),
     ]
 
 

@@ -298,6 +298,30 @@ static void test_pages_kept_from_children(void **state) {
     assert_int_equal(pc_os_keep_from_children((char *)page + 1, 1), -EINVAL);
 }
 
+/* What was touched counts, what was only reserved does not, and what a parent shares with its child counts for neither. */
+static void test_private_memory(void **state) {
+    (void)state;
+    enum { SIZE = 16 << 20, NEARLY = 15 << 20 };
+    uint64_t before, reserved, touched;
+    assert_int_equal(pc_os_private_memory(&before), 0);
+    char *memory = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(memory, MAP_FAILED);
+    assert_int_equal(pc_os_private_memory(&reserved), 0);
+    assert_true(reserved < before + NEARLY);
+    memset(memory, 1, SIZE);
+    assert_int_equal(pc_os_private_memory(&touched), 0);
+    assert_true(touched > before + NEARLY);
+    pid_t pid = fork();
+    if (pid == 0) {
+        uint64_t mine = touched;
+        _exit(pc_os_private_memory(&mine) == 0 && mine < NEARLY ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(munmap(memory, SIZE), 0);
+}
+
 static void test_peer(void **state) {
     (void)state;
     int pair[2];
@@ -343,15 +367,11 @@ static void test_alarm(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pidfd),
-        cmocka_unit_test(test_parent_death_signal),
-        cmocka_unit_test(test_children),
-        cmocka_unit_test(test_subreaper),
-        cmocka_unit_test(test_processes),
-        cmocka_unit_test(test_env),
-        cmocka_unit_test(test_oom_score),
-        cmocka_unit_test(test_peer),
-        cmocka_unit_test(test_pages_kept_from_children),
+        cmocka_unit_test(test_pidfd),     cmocka_unit_test(test_parent_death_signal),
+        cmocka_unit_test(test_children),  cmocka_unit_test(test_subreaper),
+        cmocka_unit_test(test_processes), cmocka_unit_test(test_env),
+        cmocka_unit_test(test_oom_score), cmocka_unit_test(test_private_memory),
+        cmocka_unit_test(test_peer),      cmocka_unit_test(test_pages_kept_from_children),
         cmocka_unit_test(test_alarm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -130,22 +130,47 @@ static void test_credit(void **state) {
     assert_true(f->o.credit == UINT64_MAX);
 }
 
-static void test_dropped_comes_before_the_next_line(void **state) {
-    struct fixture *f = *state;
-    for (int i = 0; i < 40; i++) {
-        push(f, PC_LINE_MAX);
-    }
-    size_t kept = PC_RING_SIZE / (PC_LINE_MAX + sizeof(struct pc_line));
-    pc_output_credit(&f->o, 2 * (PC_LINE_MAX + PC_LINE_COST));
+static const char *told(struct fixture *f) {
     pc_output_flush(&f->o);
     read_all(f);
+    return next(f);
+}
+
+/* Once a second, without credit, but not before other messages. */
+static void test_what_was_dropped_is_told(void **state) {
+    struct fixture *f = *state;
     char expected[32];
-    snprintf(expected, sizeof expected, "dropped %d", (int)(40 - kept));
-    assert_string_equal(next(f), expected);
-    assert_string_equal(next(f), "log 8192");
-    assert_string_equal(next(f), "log 8192");
-    assert_string_equal(next(f), "");
+    size_t kept = PC_RING_SIZE / (PC_LINE_MAX + sizeof(struct pc_line));
+    assert_int_equal(pc_output_report_at(&f->o), 0);
+    for (size_t i = 0; i < kept + 14; i++) {
+        push(f, PC_LINE_MAX);
+    }
+    pc_message_forked(&f->o, 5, 100);
+    assert_int_equal(pc_output_report_at(&f->o), 0);
+    pc_output_report(&f->o, 5000);
+    assert_string_equal(told(f), "forked 5");
+    assert_string_equal(told(f), "");
+    assert_true(pc_output_report_at(&f->o) > 0 && pc_output_report_at(&f->o) <= 5000);
+    pc_output_report(&f->o, 5000);
+    assert_string_equal(told(f), "dropped 14");
     assert_int_equal(f->o.ring.dropped_lines, 0);
+
+    pc_output_drop(&f->o, 10);
+    pc_output_report(&f->o, 5999);
+    assert_string_equal(told(f), "");
+    assert_int_equal(pc_output_report_at(&f->o), 6000);
+    pc_output_drop(&f->o, 10);
+    pc_output_report(&f->o, 6000);
+    assert_string_equal(told(f), "dropped 2");
+
+    /* At the end at once, with the lines that nobody gave credit for. */
+    pc_output_drop(&f->o, 10);
+    pc_output_finish(&f->o);
+    snprintf(expected, sizeof expected, "dropped %d", (int)kept + 1);
+    assert_string_equal(told(f), expected);
+    assert_int_equal(f->o.ring.used, 0);
+    pc_output_finish(&f->o);
+    assert_string_equal(told(f), "");
 }
 
 /* A reader that does nothing: the descriptor fills up, messages are kept, every one of them, in order. */
@@ -234,7 +259,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_messages_first),
         TEST(test_credit),
-        TEST(test_dropped_comes_before_the_next_line),
+        TEST(test_what_was_dropped_is_told),
         TEST(test_slow_reader),
         TEST(test_queue_stays_small),
         TEST(test_nobody_reads),

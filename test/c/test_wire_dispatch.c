@@ -307,6 +307,7 @@ static void an_owner_dies(void **state) {
         assert_non_null(pc_lane_take(&r->lanes[0].lane, i + 1U, PC_MESSAGEPACK, 0, &left, &known));
         assert_true(left);
     }
+    fake_lane_flush(&r->lanes[0]);
     answer(r, 3, 0);
     leave(r, 1);
 }

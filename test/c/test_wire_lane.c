@@ -134,7 +134,7 @@ static void bodies_of_every_size(void **state) {
             all += PC_FRAME_HEADER + 3 + sizes[i];
         }
         bool left, known;
-        assert_non_null(pc_lane_take(&r->l.lane, 1, PC_MESSAGEPACK, 0, &left, &known));
+        assert_non_null(pc_lane_take(&r->l.lane, 1, PC_ANY_FORMAT, 0, &left, &known));
         uint8_t *got = make_body(all, 0);
         pump(r, got, all);
         const uint8_t *p = got;
@@ -148,6 +148,7 @@ static void bodies_of_every_size(void **state) {
         }
         free(got);
         expect_nothing(&r->l);
+        assert_int_equal(r->l.lane.sending.owned_count + r->l.lane.pending.owned_count, 0); /* none is kept */
         leave(r);
     }
 }
@@ -205,6 +206,80 @@ static void the_other_end_is_gone(void **state) {
     leave(r);
 }
 
+/* Nobody answers what has not arrived: neither a call that is ready, nor one of which a part was sent. */
+static void answers_before_their_calls(void **state) {
+    (void)state;
+    struct room *r = enter();
+    struct pc_lane *lane = &r->l.lane;
+    bool left, known;
+    submit(r, 0, 10, false);
+    assert_null(pc_lane_take(lane, 1, PC_MESSAGEPACK, 0, &left, &known)); /* is ready */
+    assert_false(known);
+    fake_lane_flush(&r->l);
+    submit(r, 1, LARGE, true);
+    submit(r, 2, 10, true);
+    assert_true(pc_lane_pin(lane, at));
+    assert_int_equal(pc_lane_flush(lane, false), PC_IO_AGAIN);
+    pc_lane_unpin(lane, at);
+    submit(r, 3, 10, true);
+    for (uint64_t id = 2; id <= 4; id++) {
+        assert_null(pc_lane_take(lane, id, PC_MESSAGEPACK, 0, &left, &known));
+        assert_false(known);
+    }
+    assert_non_null(pc_lane_take(lane, 1, PC_MESSAGEPACK, 0, &left, &known));
+    r->calls[0].state = PC_CALL_OVER;
+    /* One that the worker says it will not start may be on its way. */
+    assert_non_null(pc_lane_take(lane, 3, PC_ANY_FORMAT, 0, &left, &known));
+    r->calls[2].state = PC_CALL_OVER;
+    size_t all = LARGE + 3 * 10 + 4 * (PC_FRAME_HEADER + 3);
+    uint8_t *got = make_body(all, 0);
+    pump(r, got, all);
+    free(got);
+    for (uint64_t id = 2; id <= 4; id += 2) {
+        assert_non_null(pc_lane_take(lane, id, PC_MESSAGEPACK, 0, &left, &known));
+        r->calls[id - 1].state = PC_CALL_OVER;
+    }
+    leave(r);
+}
+
+/* What a worker has not seen a byte of, it has not begun, and it will see no more. */
+static void what_was_begun(void **state) {
+    (void)state;
+    for (int sent = 0; sent < 4; sent++) {
+        struct room *r = enter();
+        for (int i = 0; i < 4; i++) {
+            submit(r, i, i == 2 ? LARGE : 10, true); /* of the third one a part is sent */
+            if (i < sent) {
+                assert_true(pc_lane_pin(&r->l.lane, at));
+                assert_int_equal(pc_lane_flush(&r->l.lane, false), i == 2 ? PC_IO_AGAIN : PC_IO_DONE);
+                pc_lane_unpin(&r->l.lane, at);
+            }
+        }
+        assert_int_equal(pc_lane_silence(&r->l.lane), sent);
+        assert_true(pc_lane_pin(&r->l.lane, at));
+        assert_int_equal(pc_lane_flush(&r->l.lane, true), PC_IO_DONE);
+        pc_lane_unpin(&r->l.lane, at);
+        assert_int_equal(pc_lane_silence(&r->l.lane), sent);
+        leave(r);
+    }
+}
+
+/* Nor has one that is gone before a byte was sent. */
+static void nothing_is_begun_at_a_dead_end(void **state) {
+    (void)state;
+    struct room *r = enter();
+    submit(r, 0, 10, false);
+    fake_lane_flush(&r->l);
+    shutdown(r->l.peer, SHUT_RDWR);
+    submit(r, 1, 10, false);
+    submit(r, 2, LARGE, true);
+    assert_true(pc_lane_pin(&r->l.lane, at));
+    assert_int_equal(pc_lane_flush(&r->l.lane, false), PC_IO_EOF);
+    pc_lane_unpin(&r->l.lane, at);
+    assert_int_equal(pc_lane_silence(&r->l.lane), 1);
+    leave(r);
+}
+
 static void other_frames(void **state) {
     (void)state;
     static const uint8_t frame[] = {0, 0, 0, 1, 0xc0};
@@ -217,11 +292,12 @@ static void other_frames(void **state) {
     expect_made(r, 0, 10);
     read_exactly(r->l.peer, got, sizeof got);
     assert_memory_equal(got, frame, sizeof frame);
-    assert_false(pc_lane_is_idle(&r->l.lane));
+    assert_true(pc_lane_awaits(&r->l.lane));
     answer_all(r);
     r->calls[0].state = PC_CALL_OVER;
-    assert_true(pc_lane_is_idle(&r->l.lane));
+    assert_false(pc_lane_awaits(&r->l.lane));
     assert_true(pc_lane_append(&r->l.lane, frame, sizeof frame, true));
+    assert_true(pc_lane_awaits(&r->l.lane)); /* the end */
     submit(r, 1, 10, true);
     assert_int_equal(r->calls[1].state, PC_CALL_QUEUED); /* it has stopped */
     free(pc_dispatch_end(&r->d)->body.data);
@@ -311,7 +387,7 @@ static void no_memory_for_a_call_that_goes_out(void **state) {
                 allocations = failures;
                 how = try_submit(r, 0, data, sizes[i], owned == 1);
                 allocations = INT_MAX;
-                assert_int_equal(pc_lane_is_idle(&r->l.lane), how == PC_SUBMIT_NO_MEMORY);
+                assert_int_equal(pc_lane_awaits(&r->l.lane), how != PC_SUBMIT_NO_MEMORY);
             }
             assert_int_equal(how, PC_SUBMIT_OUT);
             assert_true(failures > 1);
@@ -400,6 +476,9 @@ int main(void) {
         cmocka_unit_test(bodies_that_are_not_sent),
         cmocka_unit_test(a_full_socket),
         cmocka_unit_test(the_other_end_is_gone),
+        cmocka_unit_test(answers_before_their_calls),
+        cmocka_unit_test(what_was_begun),
+        cmocka_unit_test(nothing_is_begun_at_a_dead_end),
         cmocka_unit_test(other_frames),
         cmocka_unit_test(closed_when_the_last_one_goes),
         cmocka_unit_test(lent_and_given_back),

@@ -23,6 +23,7 @@ channel_test_() ->
           {a_late_answer_is_dropped, fun a_late_answer_is_dropped/1},
           {a_future_answer_is_a_violation, fun a_future_answer_is_a_violation/1},
           {an_unknown_kind_is_refused_and_the_call_goes_on, fun an_unknown_kind_is_refused_and_the_call_goes_on/1},
+          {a_worker_that_only_sends_strays_is_given_up, fun a_worker_that_only_sends_strays_is_given_up/1},
           {undecodable_value_leaves_the_channel_usable, fun undecodable_value_leaves_the_channel_usable/1},
           {end_of_file_waits_for_the_verdict, fun end_of_file_waits_for_the_verdict/1},
           {the_verdict_comes_without_end_of_file, fun the_verdict_comes_without_end_of_file/1},
@@ -312,6 +313,31 @@ an_unknown_kind_is_refused_and_the_call_goes_on(#{slots := Slots, worker := Work
     ?assertMatch({reply, 0, _, fine}, await(Channel, Ref)),
     ?assertMatch([?ERROR, Id, 0, #{<<"kind">> := <<"unknown_kind">>}], worker_recv(Worker)),
     ok = pitcrew_nif:checkin(Channel).
+
+%% However many turns it takes; an answer begins the count anew.
+a_worker_that_only_sends_strays_is_given_up(#{slots := Slots, worker := Worker, channel := Channel}) ->
+    Channel = claim(Slots),
+    Strays = fun(N) -> ok = gen_tcp:send(Worker, binary:copy(frame([?REPLY, 0, 0, late]), N)) end,
+    [
+        begin
+            Ref = make_ref(),
+            {ok, _} = call(Channel, Ref, []),
+            [?CALL, Id | _] = worker_recv(Worker),
+            [begin Strays(250), again = one_turn(Channel, Ref) end || _ <- lists:seq(1, 4)],
+            worker_send(Worker, [?REPLY, Id, 0, fine]),
+            ?assertMatch({reply, 0, _, fine}, await(Channel, Ref))
+        end
+     || _ <- [1, 2]
+    ],
+    Last = make_ref(),
+    {ok, _} = call(Channel, Last, []),
+    [begin Strays(250), again = one_turn(Channel, Last) end || _ <- lists:seq(1, 4)],
+    Strays(1),
+    ?assertEqual(lost, one_turn(Channel, Last)),
+    ?assertEqual(lost, told(Channel)).
+
+one_turn(Channel, Ref) ->
+    receive {select, Channel, Ref, ready_input} -> pitcrew_nif:reply(Channel, Ref, ?OPTS) after 5000 -> timeout end.
 
 undecodable_value_leaves_the_channel_usable(#{slots := Slots, worker := Worker}) ->
     Channel = claim(Slots),

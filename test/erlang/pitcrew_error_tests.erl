@@ -56,7 +56,7 @@ start_reports_name_their_stage_test() ->
     }),
     ?assertMatch(#{kind := start_error, type := <<"ModuleNotFoundError">>, traceback := <<"Traceback">>}, Error),
     ?assertEqual(
-        <<"a tool module does not import: ModuleNotFoundError: No module named 'nope'">>,
+        <<"a module of the pool does not import: ModuleNotFoundError: No module named 'nope'">>,
         maps:get(message, Error)
     ),
     ?assertMatch(#{kind := start_error}, pitcrew_error:from_start_report(#{})).

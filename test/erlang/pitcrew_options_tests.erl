@@ -8,6 +8,7 @@ message(Result) ->
 has(Text, Message) -> ?assertMatch({_, _}, binary:match(Message, unicode:characters_to_binary(Text))).
 
 defaults_are_filled_in_test() ->
+    Unlimited = #{},
     {ok, Options} = pitcrew_options:pool([{name, py}]),
     ?assertEqual(lists:sort(pitcrew_options:names(pool)), lists:sort(maps:keys(Options))),
     ?assertMatch(
@@ -23,6 +24,12 @@ defaults_are_filled_in_test() ->
             start := auto,
             grace := 300,
             thread_limits := 1,
+            rlimits := Unlimited,
+            nice := 0,
+            log_level := info,
+            heartbeat := 1000,
+            max_rss := infinity,
+            preload := [],
             telemetry_prefix := [pitcrew],
             protocol := msgpack,
             binaries := str,
@@ -101,7 +108,16 @@ what_is_wrong_says_what_was_given_and_what_is_allowed_test_() ->
         {thread_limits, 0, ["an integer from 1 to 4096, or none"]},
         {binaries, text, ["one of str, bytes"]},
         {nil, null, ["one of nil, undefined"]},
-        {keys, string, ["one of dict, strict", "given was string"]}
+        {keys, string, ["one of dict, strict", "given was string"]},
+        {preload, "numpy", ["list of names of Python modules", "write [\"numpy\"]"]},
+        {heartbeat, 0, ["an integer from 10 to 3600000, or infinity", "given was 0"]},
+        {max_rss, 5, ["an integer from 1048576 to", "or infinity", "given was 5"]},
+        {log_level, verbose, ["one of debug, info, notice, warning, error, critical, none", "given was verbose"]},
+        {nice, -1, ["an integer from 0 to 19", "given was -1"]},
+        {rlimits, 5, ["option rlimits must be a map or a list of pairs with some of address_space, cpu, files", "given was 5"]},
+        {rlimits, [{adress_space, 5}], ["in option rlimits: unknown option adress_space", "did you mean address_space?"]},
+        {rlimits, #{files => 3}, ["in option rlimits: option files must be an integer from 32 to", "given was 3"]},
+        {rlimits, [{cpu, 1}, {cpu, 2}], ["in option rlimits: option cpu is given twice"]}
     ],
     [
         {atom_to_list(Name), fun() ->
@@ -110,6 +126,15 @@ what_is_wrong_says_what_was_given_and_what_is_allowed_test_() ->
         end}
      || {Name, Value, Texts} <- Wrong
     ].
+
+limits_arrive_in_one_form_test() ->
+    Given = fun(Limits) ->
+        {ok, #{rlimits := Clean}} = pitcrew_options:pool([{name, py}, {rlimits, Limits}]),
+        Clean
+    end,
+    ?assertEqual(#{cpu => 5, files => 64}, Given([{files, 64}, {cpu, 5}])),
+    ?assertEqual(#{address_space => 16#100000}, Given(#{address_space => 16#100000})),
+    ?assertEqual(#{}, Given([])).
 
 options_are_pairs_and_come_once_test() ->
     has("given twice", message(pitcrew_options:pool([{name, py}, {size, 1}, {pool_size, 1}]))),

@@ -236,65 +236,6 @@ a_stopped_pool_answers_everybody_test_() ->
         end)
     end).
 
-%% ---- Its own parts
-
-healed(Pool) ->
-    ?assertEqual(ok, whole(Pool)),
-    ?assertEqual({ok, 3}, pitcrew:call(Pool, add, [1, 2])).
-
-the_zygote_the_port_and_the_guard_are_started_again_test_() ->
-    [
-        {atom_to_list(Part),
-            test(fun() ->
-                with_meeting(#{size => 2}, fun(Pool, Listener, Port) ->
-                    Caller = call_async(Pool, meet, [Port], #{}),
-                    {Socket, _} = meet(Listener),
-                    Before = os_pids(Pool),
-                    #{Part := Victim} = pitcrew:info(Pool),
-                    quietly(fun() ->
-                        pitcrew_test:kill(Victim),
-                        %% An error, and not a time-out. A guard that goes makes the port ask everybody to go, then insist.
-                        ?assertMatch({error, #{kind := worker_exit, reason := {signal, _}}}, await(Caller)),
-                        ?assertEqual([], pitcrew_processes:wait_gone(Before, 1000)),
-                        ok = until(fun() ->
-                            case pitcrew:info(Pool) of
-                                #{Part := Pid} when is_integer(Pid), Pid =/= Victim -> ok;
-                                Info -> Info
-                            end
-                        end)
-                    end),
-                    gen_tcp:close(Socket),
-                    healed(Pool)
-                end)
-            end)}
-     || Part <- [zygote, port, guard]
-    ].
-
-a_crash_of_a_process_of_ours_heals_test_() ->
-    [
-        {atom_to_list(Role),
-            test(fun() ->
-                with_meeting(#{size => 2}, fun(Pool, _, _) ->
-                    Sup = whereis(Pool),
-                    Before = os_pids(Pool),
-                    quietly(fun() ->
-                        Victim = pitcrew_pools:member(Sup, Role),
-                        exit(Victim, kill),
-                        ok = until(fun() ->
-                            case pitcrew_pools:find(Pool) of
-                                {ok, _} -> try {whole(Pool), Before -- os_pids(Pool)} of {ok, Before} -> ok; Other -> Other catch error:E -> E end;
-                                absent -> absent
-                            end
-                        end)
-                    end),
-                    ?assertEqual([], pitcrew_processes:wait_gone(Before, 1000)),
-                    ?assertEqual(Sup, whereis(Pool)),
-                    healed(Pool)
-                end)
-            end)}
-     || Role <- [server, workers, keeper]
-    ].
-
 %% ---- Telemetry
 
 tell(Event, Measurements, Metadata, Pid) -> Pid ! {event, Event, Measurements, Metadata}.

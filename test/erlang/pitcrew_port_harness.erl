@@ -5,7 +5,7 @@
 -module(pitcrew_port_harness).
 
 -export([start/0, start/1, base/0, remove_base/1, stop/1, close/1, send/2, send_raw/2]).
--export([zygote/3, zygote_args/1, fork/4, await/2, await/3, none/2, exit_status/1, gone/2, rss/1, descriptors/1, wait/1, wait/2, kill/2]).
+-export([zygote/3, zygote_args/1, fork/4, await/2, await/3, none/2, kept/1, exit_status/1, gone/2, rss/1, descriptors/1, wait/1, wait/2, kill/2]).
 
 -define(PATIENCE, 10000).
 
@@ -124,6 +124,7 @@ find(#{port := Port} = H, Prefix, Deadline) ->
             end
     end.
 
+%% @doc What came and was not asked for yet.
 kept(#{port := Port}) ->
     case get({kept, Port}) of
         undefined -> [];

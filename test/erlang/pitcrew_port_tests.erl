@@ -25,6 +25,7 @@ port_test_() ->
         ?TEST(too_many_workers),
         ?TEST(lines),
         ?TEST(credit),
+        ?TEST(floods),
         ?TEST(unknown_operation),
         ?TEST(bad_input)
     ].
@@ -246,7 +247,6 @@ kill_beside_a_stopped_zygote() ->
     send(H, [<<"kill_zygote">>, 1, 19]),
     send(H, [<<"kill">>, 2, 9]),
     gone([Worker], 1000),
-    none(H, [<<"exit">>]),
     send(H, [<<"kill_zygote">>, 1, 9]),
     ?assertMatch([_, _, Worker, <<"signal">>, 9 | _], await(H, [<<"exit">>, 2])),
     ?assertMatch([_, _, Zygote, <<"signal">>, 9], await(H, [<<"gone">>, 1])),
@@ -304,6 +304,30 @@ credit() ->
     send(H, [<<"credit">>, 37]),
     await(H, [<<"log">>, 2, 1, <<"67890">>]),
     ok = stop(H).
+
+%% Four that print without end: each gets its share, others are heard, and kills, forks and exits go on as if nothing were.
+floods() ->
+    H = start(),
+    zygote(H, 1, good),
+    send(H, [<<"credit">>, 1 bsl 30]),
+    Flooders = [{Wid, fork(H, 1, Wid, <<"flood_for_ever">>)} || Wid <- [2, 3, 4, 5]],
+    [await(H, [<<"log">>, Wid, 1]) || {Wid, _} <- Flooders],
+    await(H, [<<"dropped">>]),
+    fork(H, 1, 6, <<"say_and_leave quiet">>),
+    await(H, [<<"log">>, 6, 1, <<"quiet">>]),
+    await(H, [<<"log">>, 6, 2, <<"complaint">>]),
+    ?assertMatch([_, _, _, <<"exit">>, 0 | _], await(H, [<<"exit">>, 6])),
+    [
+        begin
+            send(H, [<<"kill">>, Wid, 9]),
+            ?assertMatch([_, _, Pid, <<"signal">>, 9 | _], await(H, [<<"exit">>, Wid]))
+        end
+     || {Wid, Pid} <- Flooders
+    ],
+    %% What is left is told at the end.
+    Before = length([said || [<<"dropped">> | _] <- pitcrew_port_harness:kept(H)]),
+    ok = stop(H),
+    ?assert(length([said || [<<"dropped">> | _] <- pitcrew_port_harness:kept(H)]) > Before).
 
 %% Answers go before lines, but the lines that were allowed in one turn of the port's loop go before the answers of the next.
 synchronize(H) ->

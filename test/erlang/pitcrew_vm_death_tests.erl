@@ -8,8 +8,20 @@
 computing_test_() -> {timeout, 60, fun() -> dies_without_a_trace(compute) end}.
 sleeping_test_() -> {timeout, 60, fun() -> dies_without_a_trace(sleep) end}.
 
-dies_without_a_trace(How) ->
-    Base = filename:join("/tmp", "pitcrew-death-" ++ os:getpid() ++ atom_to_list(How)),
+%% Its workers fork without end, children that ignore SIGTERM and daemons.
+forking_test_() -> {timeout, 60, fun() -> dies_without_a_trace('fork') end}.
+
+%% Each has one more process, which is never the same for long: it forks, leaves, and its child does as well, in a session of its own.
+running_away_test_() -> {timeout, 60, fun() -> dies_without_a_trace(run_away) end}.
+
+%% And at that moment one of ours cannot do what it is there for.
+stopped_test_() ->
+    [{atom_to_list(Part), {timeout, 60, fun() -> dies_without_a_trace(compute, Part) end}} || Part <- [guard, port, zygote]].
+
+dies_without_a_trace(How) -> dies_without_a_trace(How, none).
+
+dies_without_a_trace(How, Stopped) ->
+    Base = filename:join("/tmp", "pitcrew-death-" ++ os:getpid() ++ atom_to_list(How) ++ atom_to_list(Stopped)),
     ok = file:make_dir(Base),
     {Port, VmPid} = start_victim(How, Base),
     {Pids, Own, Dir} = report(Port),
@@ -19,8 +31,10 @@ dies_without_a_trace(How) ->
     <<"pitcrew.", Instance:16/binary>> = list_to_binary(filename:basename(Dir)),
     Marked = pitcrew_processes:marked(Instance),
     ?assertEqual([], Pids -- Marked),
-    ?assertEqual("", os:cmd("kill -KILL " ++ integer_to_list(VmPid))),
-    ?assertEqual([], pitcrew_processes:wait_gone([VmPid | lists:usort(Pids ++ Marked ++ Own)], 1000)),
+    [pitcrew_port_harness:kill(maps:get(Stopped, Own), stop) || Stopped =/= none],
+    pitcrew_port_harness:kill(VmPid, kill),
+    ?assertEqual([], pitcrew_processes:wait_gone([VmPid | lists:usort(Pids ++ Marked ++ maps:values(Own))], 1000)),
+    %% Those too that were forked meanwhile.
     ?assertEqual([], pitcrew_processes:marked(Instance)),
     ?assertEqual({ok, []}, file:list_dir(Base)),
     ?assertEqual(ok, file:del_dir(Base)),
@@ -59,9 +73,9 @@ victim(How, Base) ->
      || File <- Files],
     Pids = lists:append([read_pids(File) || File <- Files]),
     [ok = file:delete(File) || File <- Files],
-    #{zygote := Zygote, guard := Guard, port := PortProgram} = pitcrew:info(victim),
+    Own = maps:with([zygote, guard, port], pitcrew:info(victim)),
     [Dir] = filelib:wildcard(filename:join(Base, "pitcrew.*")),
-    io:format("victim ~s~n", [base64:encode(term_to_binary({Pids, [Zygote, Guard, PortProgram], Dir}))]),
+    io:format("victim ~s~n", [base64:encode(term_to_binary({Pids, Own, Dir}))]),
     receive never -> ok end.
 
 read_pids(File) ->

@@ -137,8 +137,8 @@ class Worker:
             return error.fault
         raise AssertionError(f"no error: {value!r}")
 
-    def ping(self, id_: int = 1) -> dict[str, Any]:
-        send_frame(self.side_socket, [_core.KIND_PING, id_])
+    def ping(self, id_: int = 1, asks: int | None = None) -> dict[str, Any]:
+        send_frame(self.side_socket, [_core.KIND_PING, id_] if asks is None else [_core.KIND_PING, id_, asks])
         frame = recv_frame(self.side_socket)
         assert frame[:2] == [_core.KIND_PONG, id_]
         return frame[2]
@@ -239,14 +239,19 @@ class Zygote:
 
     # Workers
 
-    def request(self, wid: int, token: bytes | None = None) -> bytes:
+    def request(self, wid: int, token: bytes | None = None, size: int = 0) -> bytes:
+        """`size`: of the payload, which is filled up to it."""
         token = token or os.urandom(16)
         payload = {"socket": self.listener.path, "token": token, "wid": wid, "instance": self.instance}
+        if size > 0:
+            rest = size - len(_core.encode({**payload, "fill": b"x" * 0x8000}))
+            payload["fill"] = b"x" * (0x8000 + rest)
+            assert len(_core.encode(payload)) == size
         self.link.send(_core.encode(["fork", wid, _core.encode(payload)]))
         return token
 
-    def worker(self, wid: int = 1, fds: Sequence[int] = ()) -> Worker:
-        token = self.request(wid)
+    def worker(self, wid: int = 1, fds: Sequence[int] = (), size: int = 0) -> Worker:
+        token = self.request(wid, size=size)
         self.expect("forked", wid)
         self.workers.append(Worker(self.listener, token, fds=fds))
         return self.workers[-1]

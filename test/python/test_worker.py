@@ -7,7 +7,19 @@ import socket
 import struct
 
 import pytest
-from harness import CLOSED, HELLO, SECONDS, Failed, Worker, gone, recv_frame, run_python, send_frame, wait_readable
+from harness import (
+    CLOSED,
+    HELLO,
+    SECONDS,
+    Failed,
+    Worker,
+    gone,
+    recv_frame,
+    run_python,
+    send_frame,
+    until,
+    wait_readable,
+)
 from pitcrew import Atom, _core
 
 KIND_NOBODY_KNOWS = 99
@@ -332,6 +344,25 @@ def test_hooks_run_around_the_workers_life(start, tmp_path):
     assert "a stop hook that fails" in zygote.read_out(1, 2)
 
 
+def test_exit_functions_of_libraries_run_for_what_was_made_in_the_worker(start, tmp_path):
+    log = tmp_path / "log"
+    zygote = start("--start", "fork", "--tools", "exit_functions", env={"PITCREW_TEST_LOG": str(log)})
+    zygote.ready()
+    first, second = zygote.worker(1), zygote.worker(2)
+    folder = first.call("prepare")
+    try:
+        send_frame(first.call_socket, [_core.KIND_SHUTDOWN, 0])
+        assert zygote.expect("exit", 1)[3:5] == ["exit", 0]
+        words = sorted(line.split() for line in log.read_text().splitlines())
+        pid = str(first.pid)
+        expected = ["hook-atexit", "hook-finalize", "tool-logging", "tool-multiprocessing"]
+        assert words == [[word, pid] for word in expected]
+        assert second.call("prepare") == folder
+        assert os.path.isdir(folder), "the second worker uses it still"
+    finally:
+        os.rmdir(folder)
+
+
 def test_a_start_hook_that_raises(start):
     zygote = start("--start", "fork", "--tools", "worker_hook_fails")
     zygote.ready()
@@ -382,6 +413,51 @@ def test_a_forked_child_that_returns_from_the_tool_answers_nobody(tools, worker)
     assert child != worker.pid and status == 1
     assert worker.call("add", 1) == 2
     assert "forked by a tool" in tools.read_line(1, 2)
+
+
+@pytest.mark.parametrize(("how", "code"), [([], 0), ([None], 0), ([0], 0), ([3], 3), ([259], 3), (["no more"], 1)])
+def test_a_forked_child_leaves_as_it_says(tools, worker, how, code):
+    assert worker.call("fork_and_leave", *how) == code
+    worker.call("say", "the end of output")
+    if how == ["no more"]:
+        assert tools.read_line(1, 2) == "no more\n"
+    assert tools.read_line(1, 2) == "THE END OF OUTPUT\n", "and nothing else was printed"
+
+
+def test_a_process_of_a_start_hook_has_no_channel_and_does_not_go_on(start):
+    zygote = start("--start", "fork", "--tools", "fork_in_hook")
+    zygote.ready()
+    worker = zygote.worker(1)
+    stays, ends = worker.call("found")
+    try:
+        assert ends == [7, 1]
+        assert "start hook forked" in zygote.read_line(1, 2)
+        assert not [link for link in links_of(stays) if link in set(sockets_of(worker.pid))]
+        os.kill(worker.pid, signal.SIGKILL)
+        assert worker.answer() == CLOSED, "although the hook's process lives"
+        assert os.path.exists(f"/proc/{stays}/environ")
+    finally:
+        os.kill(stays, signal.SIGKILL)
+
+
+def links_of(pid):
+    return [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+
+
+def sockets_of(pid):
+    return [link for link in links_of(pid) if link.startswith("socket:")]
+
+
+def test_a_process_of_a_stop_hook_does_not_go_on(start):
+    zygote = start("--start", "fork", "--tools", "fork_in_hook")
+    zygote.ready()
+    worker = zygote.worker(1)
+    stays, _ = worker.call("found")
+    os.kill(stays, signal.SIGKILL)
+    send_frame(worker.call_socket, [_core.KIND_SHUTDOWN, 0])
+    assert worker.answer() == CLOSED
+    assert zygote.expect("exit", 1)[3:5] == ["exit", 0]
+    assert zygote.read_out(1, 1) == "stopped 1\n"
 
 
 def test_multiprocessing_with_fork(worker):
@@ -480,3 +556,35 @@ def test_serve_refuses_what_is_no_table_of_tools():
         for tools in [{1: (len, None)}, {"a": len}, {"a": (1, None)}, {"a": (len, [])}, {"a": (len,)}]:
             with pytest.raises(TypeError):
                 _core.serve(here.fileno(), there.fileno(), tools)
+
+
+# ---- What a ping may ask for
+
+IN_C, MEMORY, TRIM = 1, 2, 4
+
+
+def test_a_ping_is_answered_with_what_it_asks_for(worker):
+    assert worker.ping(1) == {"started": 0}
+    assert worker.ping(2, 0) == {"started": 0}
+    assert worker.ping(3, IN_C) == {"started": 0, "in_c_ms": 0}
+    pong = worker.ping(4, MEMORY)
+    assert pong.keys() == {"started", "trims", "trimmed", "private"}
+    assert pong["trims"] == 0 and 1 << 16 < pong["private"] < 1 << 30
+    assert worker.ping(5, 1 << 20) == {"started": 0}
+
+
+def test_an_idle_worker_is_woken_to_give_memory_back_and_does_it_once(worker):
+    assert until(lambda: worker.ping(1, TRIM)["trims"] == 1)
+    assert worker.ping(2, MEMORY)["trimmed"] > 0
+    assert worker.call("add", 1) == 2
+    assert worker.ping(3, MEMORY)["trims"] == 1
+
+
+def test_memory_is_given_back_when_the_call_has_ended(worker, tmp_path):
+    os.mkfifo(fifo := str(tmp_path / "fifo"))
+    id_ = worker.running("read_file", fifo)
+    assert [worker.ping(n, TRIM)["trims"] for n in range(20)] == [0] * 20
+    with open(fifo, "w") as file:
+        file.write("x")
+    assert worker.answer()[1] == id_
+    assert until(lambda: worker.ping(21, MEMORY)["trims"] == 1)

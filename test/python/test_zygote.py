@@ -1,6 +1,7 @@
 """The zygote link of docs/protocol.md, section 6, against a real `python -m pitcrew`."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -163,6 +164,40 @@ def test_random_numbers_differ_between_workers(tools):
 
 def test_modules_are_imported_once_and_by_the_zygote(tools):
     assert [tools.worker(wid).call("loaded_in") for wid in (1, 2)] == [tools.pid, tools.pid]
+
+
+@pytest.mark.parametrize("how", ["fork", "spawn"])
+def test_the_largest_payload_has_room(start, how):
+    zygote = start("--start", how, "--tools", "worker_tools")
+    zygote.ready()
+    assert zygote.worker(0xFFFFFFFF, size=64 * 1024).call("add", 1, 2) == 3
+
+
+@pytest.mark.parametrize("how", ["fork", "spawn"])
+def test_workers_are_not_limited_by_descriptors_and_keep_the_limit_that_was_given(start, how):
+    few, (soft, hard) = 48, resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
+    try:
+        zygote = start("--start", how, "--tools", "worker_tools")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    zygote.ready()
+    for wid in range(2, few + 10):
+        zygote.request(wid, token=b"x" * 16)
+        assert zygote.expect("forked", wid)[1] == wid
+    for wid in range(2, few + 10):
+        signal.pidfd_send_signal(zygote.pidfd(wid), signal.SIGKILL)
+        zygote.expect("exit", wid)
+        for fd in zygote.forked.pop(wid)[1:]:
+            os.close(fd)
+    drain(zygote.listener)
+    assert zygote.worker(1).call("descriptor_limit") == [few, hard]
+
+
+def drain(listener):
+    """Takes the connections of workers that were killed."""
+    while wait_readable(listener.socket.fileno(), 0):
+        listener.socket.accept()[0].close()
 
 
 def test_an_unknown_message_is_no_reason_to_end(tools):

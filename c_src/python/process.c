@@ -1,0 +1,31 @@
+/* See process.h. */
+
+#include "process.h"
+
+#include <errno.h>
+
+#include "limits.h"
+
+PyObject *pc_process_limit(PyObject *module, PyObject *args) {
+    (void)module;
+    static const char *const names[] = {[PC_LIMIT_ADDRESS_SPACE] = "address_space",
+                                        [PC_LIMIT_CPU] = "cpu",
+                                        [PC_LIMIT_FILES] = "files",
+                                        [PC_LIMIT_NICE] = "nice"};
+    const char *name;
+    unsigned long long value;
+    if (!PyArg_ParseTuple(args, "sK:limit", &name, &value)) {
+        return NULL;
+    }
+    for (int i = 0; i <= PC_LIMIT_NICE; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            int error = pc_limit_set((enum pc_limit)i, value);
+            if (error == 0) {
+                return Py_NewRef(Py_None);
+            }
+            errno = -error;
+            return PyErr_SetFromErrno(PyExc_OSError);
+        }
+    }
+    return PyErr_Format(PyExc_ValueError, "there is no limit named %s", name);
+}

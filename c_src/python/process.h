@@ -1,0 +1,11 @@
+#ifndef PC_PYTHON_PROCESS_H
+#define PC_PYTHON_PROCESS_H
+
+/* What a worker does to its own process. */
+
+#include "core.h"
+
+/* Module function limit(name, value): see limits.h. OSError for what the kernel refuses, ValueError for a name that is none. */
+PyObject *pc_process_limit(PyObject *module, PyObject *args);
+
+#endif

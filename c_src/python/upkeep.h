@@ -1,0 +1,16 @@
+#ifndef PC_PYTHON_UPKEEP_H
+#define PC_PYTHON_UPKEEP_H
+
+/* What vitals.h needs of Python. */
+
+#include "core.h"
+
+#include <stdbool.h>
+
+/* For pc_vitals_open. */
+bool pc_upkeep_poke(void);
+
+/* If it is due: collects garbage and gives free memory back to the system. May take long; runs finalizers; sets no exception. Between two calls. */
+void pc_upkeep_trim(void);
+
+#endif
