@@ -334,6 +334,7 @@ static void a_lane_is_kept_clear(void **state) {
     answer(r, 1);
     assert_null(pc_tenant_end(t));
     assert_true(pc_lane_nudge(lane, 0, at));
+    assert_int_equal(pc_lane_flush(lane, false), PC_IO_DONE);
     pc_lane_unpin(lane, at);
     answer(r, 2);
     leave(r, 1);
