@@ -527,3 +527,73 @@ the_pool_stops_test_() ->
         %% Another pool of that name has none of them.
         with_pool(options(#{}), fun(_) -> [?assertMatch({error, #{kind := no_session}}, pitcrew:call(S, pid)) || S <- Sessions] end)
     end).
+
+%% ---- All at once
+
+%% Sessions of every sort begin and end, references are made, used and dropped, others call, and workers are killed: every call ends as one
+%% of those can, a session never sees what another has kept, and in the end everything is free and nothing is kept.
+everything_at_once_test_() ->
+    both(fun(Options) ->
+        with_pool(Options#{size => 3, checkout_timeout => 20_000}, fun(Pool) ->
+            Doers = [spawn_monitor(fun() -> _ = rand:seed(exsss, N), exit({did, [do_something(Pool, N) || _ <- lists:seq(1, 60)]}) end)
+                     || N <- lists:seq(1, 8)],
+            Killer = spawn_link(fun() -> kill_some(Pool) end),
+            Done = lists:append([receive {'DOWN', Ref, process, _, {did, All}} -> All end || {_, Ref} <- Doers]),
+            unlink(Killer),
+            exit(Killer, kill),
+            ?assertEqual([], [Other || Other <- Done, not lists:member(Other, [ok, worker_exit, bad_ref, no_session])]),
+            ?assert(length([ok || ok <- Done]) > length(Done) div 2),
+            ?assertEqual(ok, pitcrew_test:whole(Pool)),
+            [garbage_collect(Pid) || Pid <- processes()],
+            nothing_kept(Pool)
+        end)
+    end).
+
+do_something(Pool, N) ->
+    Outcome =
+        case rand:uniform(6) of
+            1 -> pitcrew:session(Pool, fun(S) -> use_session(S) end);
+            2 -> pitcrew:session(Pool, fun(S) -> use_session(S) end, [{exclusive, true}]);
+            3 -> pitcrew:session(Pool, fun(S) -> use_session(S) end, [{on_worker_exit, restart}, {on_start, {'begin', [N]}}]);
+            4 -> use_reference(Pool, N);
+            _ -> {ok, pitcrew:call(Pool, add, [N, N])}
+        end,
+    case Outcome of
+        {ok, {ok, _}} -> ok;
+        {ok, {error, #{kind := Kind}}} -> Kind;
+        {error, #{kind := Kind}} -> Kind;
+        Other -> Other
+    end.
+
+use_session(S) ->
+    Id = maps:get(id, S),
+    case pitcrew:call(S, remember, [id, Id]) of
+        {ok, nil} ->
+            case pitcrew:call(S, recall, [id]) of
+                {ok, Id} -> {ok, Id};
+                %% It has begun again meanwhile.
+                {ok, nil} -> {error, #{kind => worker_exit}};
+                Other -> Other
+            end;
+        Other ->
+            Other
+    end.
+
+use_reference(Pool, N) ->
+    case pitcrew:call(Pool, counter, [N]) of
+        {ok, Ref} ->
+            case pitcrew:call(Pool, total, [Ref, Ref]) of
+                {ok, Sum} when Sum =:= 2 * N -> {ok, {ok, Sum}};
+                Other -> {ok, Other}
+            end;
+        Other ->
+            {ok, Other}
+    end.
+
+kill_some(Pool) ->
+    receive after 60 -> ok end,
+    case os_pids(Pool) of
+        Pids when Pids =/= [] -> [kill(Pid) || Pid <- [lists:nth(rand:uniform(length(Pids)), Pids)], is_integer(Pid)];
+        [] -> ok
+    end,
+    kill_some(Pool).
