@@ -293,8 +293,8 @@ defmodule Pitcrew do
   there is no such pool.
 
       iex> info = Pitcrew.info(MyApp.Py)
-      iex> {info.name, info.size, length(info.workers)}
-      {MyApp.Py, 2, 2}
+      iex> {info.name, info.size, length(info.workers) >= 2}
+      {MyApp.Py, 2, true}
   """
   @spec info(pool()) :: map()
   def info(pool), do: raising(fn -> :pitcrew.info(pool) end)

@@ -3,7 +3,7 @@
 -module(pitcrew_aim).
 
 -export([at/3, of_arguments/1, options/2, use/1, is_bound/1, missed/3, elsewhere/1]).
--export_type([aim/0]).
+-export_type([aim/0, on_object/0]).
 
 -include("pitcrew_pool.hrl").
 -include("pitcrew_session.hrl").
@@ -15,9 +15,12 @@
     | {session, No :: pos_integer(), #place{}}
     | {tenant, No :: pos_integer(), pitcrew_nif:tenant()}.
 
+%% What can be asked of an object besides its methods: an attribute, or a copy of it.
+-type on_object() :: {attribute, pitcrew:tool()} | {value}.
+
 %% @doc What a call of something else than a pool is: the pool, where it may run, the tool's name on the wire and for people, and its
 %% arguments.
--spec at(pitcrew:target(), pitcrew:tool() | tuple(), pitcrew:args()) ->
+-spec at(pitcrew:target(), pitcrew:tool() | on_object(), pitcrew:args()) ->
     {ok, #pool{}, aim(), {binary(), binary(), pitcrew:args()}} | {error, pitcrew_error:t()}.
 at(#{'__struct__' := 'Elixir.Pitcrew.Ref', pool := Name, handle := Handle, type := Type} = Ref, Method, Args) ->
     case pitcrew_pools:find(Name) of

@@ -43,7 +43,8 @@
 
 -type result() :: {ok, term()} | {error, pitcrew_error:t()}.
 
--spec run(pitcrew:target(), pitcrew:tool(), pitcrew:args(), pitcrew:call_options()) -> result().
+%% @doc Calls a tool; of a reference, a method, or what else {@link pitcrew_aim} has for objects.
+-spec run(pitcrew:target(), pitcrew:tool() | pitcrew_aim:on_object(), pitcrew:args(), pitcrew:call_options()) -> result().
 run(Name, Tool, Args, Options) when is_atom(Name); is_pid(Name) ->
     case pitcrew_pools:find(Name) of
         {ok, Pool} ->

@@ -205,11 +205,16 @@ unsettle(Pid, #state{workers = Workers, sessions = Sessions} = State) ->
 
 %% A worker that is to leave waits for its sessions.
 vacated(Worker, #state{workers = Workers} = State) ->
-    case Workers of
-        #{Worker := {_, leaves, Here}} when Here =:= #{} -> Worker ! {pitcrew_sessions, vacated};
-        #{} -> ok
-    end,
+    ok =
+        case Workers of
+            #{Worker := {_, leaves, Here}} when Here =:= #{} -> tell_vacated(Worker);
+            #{} -> ok
+        end,
     State.
+
+tell_vacated(Worker) ->
+    Worker ! {pitcrew_sessions, vacated},
+    ok.
 
 leaving(Worker, #state{workers = Workers} = State) ->
     case Workers of
@@ -217,7 +222,7 @@ leaving(Worker, #state{workers = Workers} = State) ->
             lists:foreach(fun pitcrew_session:leaving/1, maps:keys(Here)),
             vacated(Worker, State#state{workers = Workers#{Worker := {Channel, leaves, Here}}});
         #{} ->
-            Worker ! {pitcrew_sessions, vacated},
+            ok = tell_vacated(Worker),
             State
     end.
 
