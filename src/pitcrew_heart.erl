@@ -52,8 +52,10 @@
 -define(MEMORY, 2).
 -define(TRIM, 4).
 
-%% Measuring costs the worker 10 ms for each GiB.
+%% How rarely memory is measured at most. It costs the worker 10 ms for each GiB, so with a millisecond in between for each MiB, a hundredth
+%% of its time.
 -define(MEASURE_MS, 1_000).
+-define(BYTES_PER_MS, 16#100000).
 -define(LOOK_AGAIN_MS, 100).
 -define(PATIENCE_MS, 60_000).
 -define(PATIENCE_BEATS, 20).
@@ -87,7 +89,7 @@ memory(_, #heart{max_rss = infinity} = Heart) ->
 %% Until it has: the worker may be in a call, or have missed the signal that wakes it.
 memory(_, #heart{trimming = {from, _}} = Heart) ->
     {?TRIM, Heart};
-memory(Now, #heart{measured_at = At} = Heart) when is_integer(At), Now - At < ?MEASURE_MS ->
+memory(Now, #heart{measured_at = At, rss = Rss} = Heart) when is_integer(At), is_integer(Rss), Now - At < Rss div ?BYTES_PER_MS ->
     {0, Heart};
 memory(Now, Heart) ->
     {?MEMORY, Heart#heart{measured_at = Now}}.

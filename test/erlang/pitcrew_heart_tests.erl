@@ -94,13 +94,15 @@ what_a_worker_does_is_told_test() ->
 
 %% ---- Memory
 
-memory_is_asked_for_once_a_second_test() ->
-    {A, 3, Asked} = ping(0, heart(#{heartbeat => 100, max_rss => 10 * ?MIB})),
-    {[], Light} = pong(0, A, weighs(5), Asked),
-    ?assertMatch(#{rss := 5 * ?MIB}, vitals(0, Light)),
-    {B, 1, Between} = ping(100, Light),
-    {[], Still} = pong(100, B, #{}, Between),
-    {_, 3, _} = ping(1000, Still).
+memory_is_asked_for_with_each_beat_but_not_too_often_test() ->
+    {A, 3, Asked} = ping(0, heart(#{heartbeat => 100, max_rss => 1000 * ?MIB})),
+    {[], Light} = pong(0, A, weighs(50), Asked),
+    ?assertMatch(#{rss := 50 * ?MIB}, vitals(0, Light)),
+    {B, 3, Next} = ping(100, Light),
+    {[], Heavy} = pong(100, B, weighs(500), Next),
+    {C, 1, Between} = ping(200, Heavy),
+    {[], Still} = pong(200, C, #{}, Between),
+    {_, 3, _} = ping(600, Still).
 
 weighs(Mib) -> #{<<"private">> => Mib * ?MIB, <<"trims">> => 0, <<"trimmed">> => 0}.
 has_trimmed(Times, Mib) -> #{<<"trims">> => Times, <<"trimmed">> => Mib * ?MIB}.
