@@ -51,7 +51,8 @@ defmodule Pitcrew do
   Options of one call; those not given are the pool's.
 
     * `:timeout` - milliseconds or `:infinity`, for everything: waiting for a worker, the call, retries. At the deadline
-      the caller gets its error; in the tool `pitcrew.Cancelled` is raised, and the worker is replaced
+      the caller gets its error; in the tool `pitcrew.Cancelled` is raised, and the worker is replaced. A tool learns from
+      `pitcrew.deadline()` how many seconds are left
     * `:checkout_timeout` - milliseconds to wait for a free worker
     * `:retry` - how many more times to try when the worker died in the middle; only for tools declared `@tool(idempotent=True)`
     * `:on_caller_exit` - what becomes of the call when its caller dies in the middle: `:cancel` (as at the deadline) or

@@ -16,7 +16,8 @@
 -type tool() :: binary() | atom().
 %% Positional arguments, keyword arguments, or both.
 -type args() :: list() | map() | {list(), map()}.
-%% `timeout' covers everything: waiting for a worker, the call, and every retry.
+%% `timeout' covers everything: waiting for a worker, the call, and every retry. A tool learns from `pitcrew.deadline()' how many
+%% seconds are left.
 %% `on_caller_exit' says what becomes of a call whose caller dies in the middle: with `cancel' the tool is interrupted,
 %% with `finish' it runs to its end, for as long as the pool's `timeout' at most, and its result is dropped.
 %% `protocol' is how the call travels, `auto' being `msgpack'.

@@ -207,10 +207,10 @@ send(Channel, #job{ref = Ref} = Job) ->
     end.
 
 write(Channel, #job{ref = Ref, texts = nil, pool = #pool{max_frame = Max}} = Job) ->
-    #job{tool = Tool, args = Args, kwargs = Kwargs, meta = Meta, codec = Codec} = Job,
-    pitcrew_nif:call(Channel, Ref, Tool, Args, Kwargs, Meta, Codec, Max, spin_ns(Job));
-write(Channel, #job{ref = Ref, texts = {Tool, Args, Kwargs}, pool = #pool{max_frame = Max}} = Job) ->
-    pitcrew_nif:call_json(Channel, Ref, Tool, Args, Kwargs, Max, spin_ns(Job)).
+    #job{tool = Tool, args = Args, kwargs = Kwargs, meta = Meta, codec = Codec, deadline = Deadline} = Job,
+    pitcrew_nif:call(Channel, Ref, Tool, Args, Kwargs, Meta, Codec, Max, spin_ns(Job), Deadline);
+write(Channel, #job{ref = Ref, texts = {Tool, Args, Kwargs}, deadline = Deadline, pool = #pool{max_frame = Max}} = Job) ->
+    pitcrew_nif:call_json(Channel, Ref, Tool, Args, Kwargs, Max, spin_ns(Job), Deadline).
 
 %% A caller polls only where nobody else wants its scheduler.
 spin_ns(#job{pool = #pool{spin_us = 0}}) ->

@@ -30,7 +30,7 @@
 -spec exchange(pitcrew_nif:dispatch(), {request(), pitcrew_nif:codec_opts(), pos_integer(), cancel | finish}, limits()) -> outcome().
 exchange(Dispatch, Request, {Deadline, Timeout}) ->
     Ref = make_ref(),
-    case submit(Dispatch, {Ref, Request}) of
+    case submit(Dispatch, {Ref, Request, Deadline}) of
         ok -> await(Dispatch, Ref, Deadline);
         %% `infinity' is greater than every number.
         queued -> await_worker(Dispatch, Ref, min(Deadline, pitcrew_deadline:in(Timeout)), Deadline);
@@ -38,10 +38,10 @@ exchange(Dispatch, Request, {Deadline, Timeout}) ->
     end.
 
 %% In a tuple, where the compiler does not look for the reference: see pitcrew_call:send/2.
-submit(Dispatch, {Ref, {{msgpack, Tool, Args, Kwargs, Meta}, Codec, Max, OnExit}}) ->
-    pitcrew_nif:submit(Dispatch, Ref, Tool, Args, Kwargs, Meta, Codec, Max, OnExit);
-submit(Dispatch, {Ref, {{json, Tool, Args, Kwargs}, Codec, Max, OnExit}}) ->
-    pitcrew_nif:submit_json(Dispatch, Ref, Tool, Args, Kwargs, Codec, Max, OnExit).
+submit(Dispatch, {Ref, {{msgpack, Tool, Args, Kwargs, Meta}, Codec, Max, OnExit}, Deadline}) ->
+    pitcrew_nif:submit(Dispatch, Ref, Tool, Args, Kwargs, Meta, Codec, Max, OnExit, Deadline);
+submit(Dispatch, {Ref, {{json, Tool, Args, Kwargs}, Codec, Max, OnExit}, Deadline}) ->
+    pitcrew_nif:submit_json(Dispatch, Ref, Tool, Args, Kwargs, Codec, Max, OnExit, Deadline).
 
 await(Dispatch, Ref, Deadline) ->
     receive

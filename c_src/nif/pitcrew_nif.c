@@ -74,8 +74,8 @@ static ErlNifFunc functions[] = {
     {"finish", 1, nif_finish, NORMAL},
     {"adopt", 2, nif_adopt, NORMAL},
     /* Encode and write, read and decode: within a budget, beyond it they go on on a dirty CPU scheduler. */
-    {"call", 9, watched_nif_call, NORMAL},
-    {"call_json", 7, watched_nif_call_json, NORMAL},
+    {"call", 10, watched_nif_call, NORMAL},
+    {"call_json", 8, watched_nif_call_json, NORMAL},
     {"reply", 3, watched_nif_reply, NORMAL},
     /* The same for pipelined workers. Their dispatcher's lock is held for a few instructions, or for copying a small frame. */
     {"dispatch_new", 4, nif_dispatch_new, NORMAL},
@@ -83,8 +83,8 @@ static ErlNifFunc functions[] = {
     {"dispatch_limit", 2, nif_dispatch_limit, NORMAL},
     {"dispatch_watch", 1, nif_dispatch_watch, NORMAL},
     {"dispatch_uneven", 2, nif_dispatch_uneven, NORMAL},
-    {"submit", 9, watched_nif_submit, NORMAL},
-    {"submit_json", 8, watched_nif_submit_json, NORMAL},
+    {"submit", 10, watched_nif_submit, NORMAL},
+    {"submit_json", 9, watched_nif_submit_json, NORMAL},
     {"leave", 3, nif_leave, NORMAL},
     {"lane_attach", 6, nif_lane_attach, NORMAL},
     {"lane_open", 6, nif_lane_open, NORMAL},

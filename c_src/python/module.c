@@ -5,6 +5,7 @@
 #include "codec/limits.h"
 #include "converters.h"
 #include "core.h"
+#include "deadline.h"
 #include "logging.h"
 #include "mark.h"
 #include "process.h"
@@ -23,6 +24,11 @@ static PyMethodDef methods[] = {
     {"unpackb", (PyCFunction)(void (*)(void))pc_codec_unpackb, METH_FASTCALL | METH_KEYWORDS,
      "unpackb(data, **options) -> object: see pitcrew.codec."},
     {"register_type", pc_converters_register, METH_VARARGS, "register_type(type, encode): see pitcrew.register_type."},
+    {"deadline", pc_deadline, METH_NOARGS,
+     "deadline() -> float | None\n\n"
+     "Seconds until the caller gives up, 0.0 if it has by now; None if it waits for ever, or this thread runs no "
+     "call.\n"
+     "What the call spent waiting for its turn has been taken off. Most time-outs of Python take it as it is."},
     {"connect", pc_channel_connect, METH_VARARGS, "connect(path, token, role) -> fd: connects and sends `auth`."},
     {"read_hello", pc_channel_read_hello, METH_O,
      "read_hello(fd) -> (list, or None at end of file; descriptor or -1)."},

@@ -4,6 +4,7 @@
 
 #include "json.h"
 #include "names.h"
+#include "wire/clock.h"
 
 enum { ARGUMENTS = 2 }; /* args and kwargs stand before meta */
 
@@ -13,6 +14,7 @@ void pc_request_init(struct pc_request *q, const struct pc_question *from) {
     q->from = *from;
     q->name = q->tool = q->binary = NULL;
     pc_args_init(&q->args);
+    q->deadline_ns = PC_NO_DEADLINE;
 }
 
 /* The tool of q->name, if there is one. */
@@ -45,6 +47,14 @@ static int read_tool(PyObject *tools, struct pc_decoder *d, struct pc_request *q
     return q->name == NULL ? -1 : find_tool(q, tools);
 }
 
+/* Behind the arguments and meta. Not all callers have one, and not all frames are so long. */
+static void read_deadline(struct pc_request *q, struct pc_reader r) {
+    int64_t at_ns;
+    if (pc_reader_skip(&r) == PC_OK && pc_read_int(&r, &at_ns) == PC_OK) {
+        q->deadline_ns = at_ns;
+    }
+}
+
 int pc_request_read(struct pc_request *q, struct pc_decoder *d, PyObject *tools) {
     if (read_tool(tools, d, q) < 0) {
         return -1;
@@ -55,14 +65,26 @@ int pc_request_read(struct pc_request *q, struct pc_decoder *d, PyObject *tools)
     d->opts = &options;
     d->behind = d->r;
     d->behind_count = ARGUMENTS;
-    return pc_args_read(&q->args, d, q->binary);
+    int read = pc_args_read(&q->args, d, q->binary);
+    if (read == 0) {
+        read_deadline(q, d->r);
+    }
+    return read;
 }
 
 /* ---- JSON */
 
+static void take_deadline(struct pc_request *q, PyObject *field) {
+    int overflow;
+    if (PyLong_CheckExact(field)) {
+        int64_t at_ns = PyLong_AsLongLongAndOverflow(field, &overflow);
+        q->deadline_ns = overflow == 0 ? at_ns : PC_NO_DEADLINE;
+    }
+}
+
 /* Of [kind, id, tool, args, kwargs, …]. JSON has no bytes, so parameters that are annotated as such get what there is. */
 static int read_fields(struct pc_request *q, PyObject *frame, PyObject *tools) {
-    enum { TOOL = 2, ARGS, KWARGS, LEAST };
+    enum { TOOL = 2, ARGS, KWARGS, LEAST, DEADLINE = 6 };
     if (!PyList_CheckExact(frame) || PyList_GET_SIZE(frame) < LEAST) {
         PyErr_SetString(pc_ProtocolError, "a call in JSON is an array of kind, id, tool, args and kwargs");
         return -1;
@@ -73,6 +95,9 @@ static int read_fields(struct pc_request *q, PyObject *frame, PyObject *tools) {
     q->name = Py_NewRef(PyList_GET_ITEM(frame, TOOL));
     if (find_tool(q, tools) < 0) {
         return -1;
+    }
+    if (PyList_GET_SIZE(frame) > DEADLINE) {
+        take_deadline(q, PyList_GET_ITEM(frame, DEADLINE));
     }
     return q->tool == NULL ? 0 : pc_args_take(&q->args, PyList_GET_ITEM(frame, ARGS), PyList_GET_ITEM(frame, KWARGS));
 }

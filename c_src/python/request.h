@@ -11,13 +11,14 @@ struct pc_request {
     PyObject *tool;   /* owned: the callable */
     PyObject *binary; /* owned: dict, or NULL */
     struct pc_args args;
+    int64_t deadline_ns; /* or PC_NO_DEADLINE */
 };
 
 void pc_request_init(struct pc_request *q, const struct pc_question *from);
 void pc_request_clear(struct pc_request *q);
 
 /*
- * Reads what follows the id: tool, args, kwargs. `tools` is the dict that serve was given. A tool that is not there is no failure:
+ * Reads what follows the id: tool, args, kwargs, and the deadline behind meta. `tools` is the dict that serve was given. A tool that is not there is no failure:
  * q->tool stays NULL and nothing after its name is read. Fails like pc_args_read.
  */
 int pc_request_read(struct pc_request *q, struct pc_decoder *d, PyObject *tools);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "channel.h"
+#include "deadline.h"
 #include "guard.h"
 #include "hold.h"
 #include "interrupt.h"
@@ -34,10 +35,12 @@ struct server {
 /* The call has begun. */
 static enum pc_next run(struct server *s, struct pc_request *q) {
     pc_published_set(q->from.id);
+    pc_deadline_set(q->deadline_ns);
     int64_t start = pc_clock_ns();
     PyObject *result = PyObject_Vectorcall(q->tool, q->args.items, q->args.positional | PY_VECTORCALL_ARGUMENTS_OFFSET,
                                            q->args.kwnames);
     int64_t python_ns = pc_clock_ns() - start;
+    pc_deadline_set(PC_NO_DEADLINE);
     if (pc_respond_forked() < 0) {
         Py_XDECREF(result);
         return PC_RAISED;

@@ -713,10 +713,10 @@ telemetry_test_() ->
     test(fun() ->
         with_tools(#{pipeline => 2, retry => 1}, fun(Pool, #{listener := Listener, port := Port}) ->
             watching(fun() ->
-                ?assertEqual({ok, <<"abc">>}, pitcrew:call(Pool, echo, [<<"abc">>])),
+                ?assertEqual({ok, <<"abc">>}, pitcrew:call(Pool, echo, [<<"abc">>], #{timeout => infinity})),
                 {Idle, #{worker := OsPid, result := ok}} = told(stop, <<"echo">>),
-                %% [3, 1, "echo", ["abc"], nil, nil] and [4, 1, nanoseconds, "abc"], each with its length in front.
-                ?assertMatch(#{queue := 0, bytes_out := 19, retries := 0}, Idle),
+                %% [3, 1, "echo", ["abc"], nil, nil, nil] and [4, 1, nanoseconds, "abc"], each with its length in front.
+                ?assertMatch(#{queue := 0, bytes_out := 20, retries := 0}, Idle),
                 #{python := Python, bytes_in := In, duration := Duration} = Idle,
                 ?assert(Python > 0 andalso Python < Duration),
                 ?assert(In > 11 andalso In =< 20),
