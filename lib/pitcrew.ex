@@ -41,7 +41,10 @@ defmodule Pitcrew do
   @typedoc "A pool's name or its pid."
   @type pool :: atom() | pid()
 
-  @typedoc "The name of a tool."
+  @typedoc """
+  The name of a tool, or of a function of a module that the pool's `:allow_import` names: `"numpy.linalg:norm"`,
+  `"collections:Counter.fromkeys"`.
+  """
   @type tool :: String.t() | atom()
 
   @typedoc "Positional arguments, keyword arguments, or both. A keyword list is a list of tuples like any other."
@@ -110,6 +113,34 @@ defmodule Pitcrew do
       {:ok, result} -> result
       {:error, error} -> raise error
     end
+  end
+
+  @doc ~S"""
+  Runs Python code in a worker of a pool that allows it (`allow_eval: true`).
+
+      iex> Pitcrew.eval(MyApp.Py, "x + 4", %{x: 3})
+      {:ok, 7}
+      iex> code = ~S'''
+      ...> import math
+      ...> total = math.fsum(xs)
+      ...> total / len(xs)
+      ...> '''
+      iex> Pitcrew.eval(MyApp.Py, code, %{xs: [1, 2, 6]})
+      {:ok, 3.0}
+
+  The value of the last statement is the result if that is an expression, else it is `nil`. Each time the code has a
+  namespace of its own, in which the names of `bindings` have their values. An error names the line:
+
+      iex> {:error, error} = Pitcrew.eval(MyApp.Py, "a = 1\nb = a / 0")
+      iex> {error.type, error.traceback =~ "line 2"}
+      {"ZeroDivisionError", true}
+
+  Otherwise this is a call like any other, of a tool with the name `pitcrew:eval`.
+  """
+  @spec eval(pool(), String.t(), %{optional(atom() | String.t()) => term()}, [option()] | map()) ::
+          {:ok, term()} | {:error, Error.t()}
+  def eval(pool, code, bindings \\ %{}, opts \\ []) do
+    with {:error, error} <- :pitcrew.eval(pool, code, bindings, opts), do: {:error, Error.from(error)}
   end
 
   @typedoc "A call that `async/4` has started, for this node."

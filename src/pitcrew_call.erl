@@ -48,7 +48,7 @@ run(Name, Tool, Args, Options) ->
             Told = #{pool => PoolName, tool_id => Id, protocol => protocol(Checked, Defaults)},
             started(Pool, Started, Told),
             {Result, Job} =
-                case prepare(Pool, Id, Args, Checked, Started) of
+                case permitted(Pool, Id, Args, Checked, Started) of
                     {ok, New} -> attempt(New);
                     {error, _} = Error -> {Error, nil}
                 end,
@@ -89,6 +89,12 @@ tool_id(Tool) -> unicode:characters_to_binary(io_lib:format("~tp", [Tool])).
 
 protocol({ok, #{protocol := Protocol}}, _) -> Protocol;
 protocol({error, _}, #{protocol := Protocol}) -> Protocol.
+
+permitted(#pool{tools = Tools, permits = Permits} = Pool, Tool, Args, Options, Started) ->
+    case pitcrew_permits:check(Tool, Tools, Permits) of
+        ok -> prepare(Pool, Tool, Args, Options, Started);
+        {error, _} = Error -> Error
+    end.
 
 prepare(Pool, Tool, Args, {ok, Options}, Started) ->
     #{timeout := Timeout, checkout_timeout := Checkout, retry := Retry, codec := Codec, meta := Meta, protocol := Protocol} =
@@ -335,8 +341,10 @@ answered({exit, Reason}, Job) ->
     end.
 
 may_retry(#job{retries = 0}) -> false;
-may_retry(#job{tool = Tool, pool = #pool{idempotent = Idempotent}, deadline = Deadline}) ->
-    is_map_key(Tool, Idempotent) andalso pitcrew_deadline:left(Deadline) > 0.
+may_retry(#job{tool = Tool, pool = #pool{tools = Tools}, deadline = Deadline}) when is_map_key(Tool, Tools) ->
+    map_get(Tool, Tools) andalso pitcrew_deadline:left(Deadline) > 0;
+may_retry(_) ->
+    false.
 
 count(PythonNs, BytesIn, #job{python = Python, bytes_in = Bytes} = Job) ->
     Job#job{

@@ -447,7 +447,8 @@ entry(#state{options = #{telemetry_prefix := Prefix} = Options} = State) ->
         dispatch = State#state.dispatch,
         is_pipelined = maps:get(pipeline, Options) > 1,
         os_pids = State#state.os_pids,
-        idempotent = idempotent(State#state.tools),
+        tools = by_name(State#state.tools),
+        permits = pitcrew_permits:new(Options),
         events = {Prefix ++ [call, start], Prefix ++ [call, stop], Prefix ++ [call, exception]},
         max_queue = maps:get(max_queue, Options),
         max_frame = maps:get(max_frame, Options),
@@ -455,8 +456,8 @@ entry(#state{options = #{telemetry_prefix := Prefix} = Options} = State) ->
         defaults = pitcrew_options:defaults(Options)
     }.
 
-idempotent(unknown) -> #{};
-idempotent(Tools) -> pitcrew_manifest:idempotent(Tools).
+by_name(unknown) -> unknown;
+by_name(Tools) -> pitcrew_manifest:by_name(Tools).
 
 facts(State) ->
     #{

@@ -14,18 +14,36 @@ void pc_request_init(struct pc_request *q, const struct pc_question *from) {
     q->from = *from;
     q->name = q->tool = q->binary = NULL;
     pc_args_init(&q->args);
+    q->is_unresolved = false;
     q->deadline_ns = PC_NO_DEADLINE;
 }
 
-/* The tool of q->name, if there is one. */
-static int find_tool(struct pc_request *q, PyObject *tools) {
-    PyObject *entry = PyDict_GetItemWithError(tools, q->name);
+/* A name that no tool has. */
+static int find_other(struct pc_request *q, const struct pc_tools *tools) {
+    PyObject *found = tools->missing == NULL ? Py_NewRef(Py_None) : PyObject_CallOneArg(tools->missing, q->name);
+    PyObject *callable;
+    int is_unresolved;
+    int result = 0;
+    if (found == NULL || (found != Py_None && !PyArg_ParseTuple(found, "Op", &callable, &is_unresolved))) {
+        result = -1;
+    } else if (found != Py_None) {
+        q->tool = Py_NewRef(callable);
+        q->is_unresolved = is_unresolved != 0;
+    }
+    Py_XDECREF(found);
+    return result;
+}
+
+/* What q->name stands for, if it does for anything. */
+static int find_tool(struct pc_request *q, const struct pc_tools *tools) {
+    PyObject *entry = PyDict_GetItemWithError(tools->known, q->name);
     if (entry != NULL) {
         PyObject *binary = PyTuple_GET_ITEM(entry, 1);
         q->tool = Py_NewRef(PyTuple_GET_ITEM(entry, 0));
         q->binary = binary == Py_None ? NULL : Py_NewRef(binary);
+        return 0;
     }
-    return PyErr_Occurred() ? -1 : 0;
+    return PyErr_Occurred() ? -1 : find_other(q, tools);
 }
 
 static int refuse_tool(void) {
@@ -35,7 +53,7 @@ static int refuse_tool(void) {
 
 /* ---- MessagePack */
 
-static int read_tool(PyObject *tools, struct pc_decoder *d, struct pc_request *q) {
+static int read_tool(const struct pc_tools *tools, struct pc_decoder *d, struct pc_request *q) {
     struct pc_token t;
     if (pc_decode_token(d, &t) < 0) {
         return -1;
@@ -55,7 +73,7 @@ static void read_deadline(struct pc_request *q, struct pc_reader r) {
     }
 }
 
-int pc_request_read(struct pc_request *q, struct pc_decoder *d, PyObject *tools) {
+int pc_request_read(struct pc_request *q, struct pc_decoder *d, const struct pc_tools *tools) {
     if (read_tool(tools, d, q) < 0) {
         return -1;
     }
@@ -83,7 +101,7 @@ static void take_deadline(struct pc_request *q, PyObject *field) {
 }
 
 /* Of [kind, id, tool, args, kwargs, …]. JSON has no bytes, so parameters that are annotated as such get what there is. */
-static int read_fields(struct pc_request *q, PyObject *frame, PyObject *tools) {
+static int read_fields(struct pc_request *q, PyObject *frame, const struct pc_tools *tools) {
     enum { TOOL = 2, ARGS, KWARGS, LEAST, DEADLINE = 6 };
     if (!PyList_CheckExact(frame) || PyList_GET_SIZE(frame) < LEAST) {
         PyErr_SetString(pc_ProtocolError, "a call in JSON is an array of kind, id, tool, args and kwargs");
@@ -102,7 +120,8 @@ static int read_fields(struct pc_request *q, PyObject *frame, PyObject *tools) {
     return q->tool == NULL ? 0 : pc_args_take(&q->args, PyList_GET_ITEM(frame, ARGS), PyList_GET_ITEM(frame, KWARGS));
 }
 
-int pc_request_read_json(struct pc_request *q, const uint8_t *payload, size_t n, unsigned max_depth, PyObject *tools) {
+int pc_request_read_json(struct pc_request *q, const uint8_t *payload, size_t n, unsigned max_depth,
+                         const struct pc_tools *tools) {
     enum { FRAME = 1 }; /* its own array is not one of the containers that the limit counts */
     PyObject *frame = pc_json_decode(payload, n, max_depth + FRAME);
     int result = frame == NULL ? -1 : read_fields(q, frame, tools);

@@ -27,18 +27,30 @@
 #include "wire/kinds.h"
 
 struct server {
-    PyObject *tools;
+    struct pc_tools tools;
     struct pc_spin spin;
     struct pc_responder to;
 };
+
+/* Calls the tool, or first what it is to be got from: an import, for one, is part of its call. */
+static PyObject *call_tool(struct pc_request *q) {
+    if (q->is_unresolved) {
+        PyObject *tool = PyObject_CallNoArgs(q->tool);
+        if (tool == NULL) {
+            return NULL;
+        }
+        Py_SETREF(q->tool, tool);
+    }
+    return PyObject_Vectorcall(q->tool, q->args.items, q->args.positional | PY_VECTORCALL_ARGUMENTS_OFFSET,
+                               q->args.kwnames);
+}
 
 /* The call has begun. */
 static enum pc_next run(struct server *s, struct pc_request *q) {
     pc_published_set(q->from.id);
     pc_deadline_set(q->deadline_ns);
     int64_t start = pc_clock_ns();
-    PyObject *result = PyObject_Vectorcall(q->tool, q->args.items, q->args.positional | PY_VECTORCALL_ARGUMENTS_OFFSET,
-                                           q->args.kwnames);
+    PyObject *result = call_tool(q);
     int64_t python_ns = pc_clock_ns() - start;
     pc_deadline_set(PC_NO_DEADLINE);
     if (pc_respond_forked() < 0) {
@@ -64,6 +76,9 @@ static enum pc_next run(struct server *s, struct pc_request *q) {
 }
 
 static enum pc_next refuse_request(struct server *s, struct pc_request *q) {
+    if (PyErr_ExceptionMatches(pc_Refused)) {
+        return pc_respond_refused(&s->to, &q->from, 0);
+    }
     const char *kind = PyErr_ExceptionMatches(pc_ProtocolError)  ? "protocol_error"
                        : PyErr_ExceptionMatches(PyExc_TypeError) ? "bad_arguments"
                                                                  : "decode_error";
@@ -72,7 +87,7 @@ static enum pc_next refuse_request(struct server *s, struct pc_request *q) {
 
 static enum pc_next refuse_tool(struct server *s, struct pc_request *q) {
     struct pc_fault f;
-    pc_fault_say(&f, "unknown_tool", pc_fault_unknown_tool(q->name, s->tools));
+    pc_fault_say(&f, "unknown_tool", pc_fault_unknown_tool(q->name, s->tools.known));
     return pc_respond_fault(&s->to, &f, &q->from, 0);
 }
 
@@ -129,7 +144,7 @@ static enum pc_next handle_packed(struct server *s, struct pc_decoder *d) {
     }
     struct pc_request q;
     pc_request_init(&q, &from);
-    return handle_call(s, &q, pc_request_read(&q, d, s->tools));
+    return handle_call(s, &q, pc_request_read(&q, d, &s->tools));
 }
 
 static enum pc_next handle_json(struct server *s, const uint8_t *payload, size_t n) {
@@ -143,7 +158,7 @@ static enum pc_next handle_json(struct server *s, const uint8_t *payload, size_t
     }
     struct pc_request q;
     pc_request_init(&q, &from);
-    return handle_call(s, &q, pc_request_read_json(&q, payload, n, s->to.max_depth, s->tools));
+    return handle_call(s, &q, pc_request_read_json(&q, payload, n, s->to.max_depth, &s->tools));
 }
 
 static enum pc_next handle_frame(struct server *s, const uint8_t *payload, size_t n) {
@@ -245,13 +260,14 @@ static int start(int call_fd, int side_fd, int started_fd, unsigned log_credit) 
 PyObject *pc_serve(PyObject *module, PyObject *args, PyObject *kwargs) {
     (void)module;
     static char *names[] = {"call_fd", "side_fd",    "tools",      "max_frame", "max_depth",
-                            "spin_us", "started_fd", "log_credit", NULL};
+                            "spin_us", "started_fd", "log_credit", "missing",   NULL};
     struct server s = {.to = {.max_depth = PC_MAX_DEPTH}};
     int side, started_fd = -1;
     Py_ssize_t max_frame = PC_MAX_FRAME;
     unsigned spin_us = 0, log_credit = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiO!|nIIiI:serve", names, &s.to.fd, &side, &PyDict_Type, &s.tools,
-                                     &max_frame, &s.to.max_depth, &spin_us, &started_fd, &log_credit)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiO!|nIIiIO:serve", names, &s.to.fd, &side, &PyDict_Type,
+                                     &s.tools.known, &max_frame, &s.to.max_depth, &spin_us, &started_fd, &log_credit,
+                                     &s.tools.missing)) {
         return NULL;
     }
     s.to.max_frame = (size_t)max_frame;
@@ -259,14 +275,14 @@ PyObject *pc_serve(PyObject *module, PyObject *args, PyObject *kwargs) {
     if (s.to.max_depth > PC_MAX_DEPTH) {
         s.to.max_depth = PC_MAX_DEPTH;
     }
-    s.tools = PyDict_Copy(s.tools); /* nobody can change what was checked */
-    int started = s.tools != NULL && refuse_start() == 0 && check_tools(s.tools) == 0 &&
+    s.tools.known = PyDict_Copy(s.tools.known); /* nobody can change what was checked */
+    int started = s.tools.known != NULL && refuse_start() == 0 && check_tools(s.tools.known) == 0 &&
                   start(s.to.fd, side, started_fd, log_credit) == 0;
     if (started_fd >= 0) {
         (void)close(started_fd);
     }
     if (!started) {
-        Py_XDECREF(s.tools);
+        Py_XDECREF(s.tools.known);
         return NULL;
     }
     pc_inbox_init(&s.to.in);
@@ -281,6 +297,6 @@ PyObject *pc_serve(PyObject *module, PyObject *args, PyObject *kwargs) {
     }
     pc_inbox_destroy(&s.to.in);
     pc_outbox_destroy(&s.to.out);
-    Py_DECREF(s.tools);
+    Py_DECREF(s.tools.known);
     return result;
 }

@@ -76,6 +76,10 @@ def register(function: F, name: str | None, idempotent: bool) -> F:
         name = getattr(function, "__name__", None)
     if not isinstance(name, str) or name == "":
         raise TypeError(f"@tool: {function!r} has no name of its own; give one: @tool(name=...)")
+    if name.startswith("pitcrew:"):
+        raise ValueError(
+            f"@tool: names that begin with 'pitcrew:' are Pitcrew's own; give {name!r} another one: @tool(name=...)"
+        )
     if not isinstance(idempotent, bool):
         raise TypeError(f"@tool: idempotent must be True or False, not {idempotent!r}")
     new = Tool(name, function, idempotent)

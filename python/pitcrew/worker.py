@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import __version__, _core, process, records, registry
+from . import __version__, _core, permits, process, records, registry
 from .manifest import manifest, served
 
 TYPE_CHECKING = False
@@ -134,7 +134,7 @@ def serve(call: int, side: int, tools: Prepared, hello: dict[str, Any], started:
     limits = hello["max_frame"], hello["max_depth"], hello.get("spin_us", 0)
     credit = hello.get("log", {}).get("credit", 0)
     try:
-        _core.serve(call, side, tools.served, *limits, started, credit)
+        _core.serve(call, side, tools.served, *limits, started, credit, permits.current.find)
     except BaseException as error:
         if os.getpid() != own:
             process.leave_forked(error)

@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 
-from . import __version__, _core, fault, process
+from . import __version__, _core, fault, permits, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ def worker_argv(preload: list[str], tools: list[str]) -> list[str]:
         "--worker",
         *(word for name in preload for word in ("--preload", name)),
         *(word for name in tools for word in ("--tools", name)),
+        *permits.argv(),
     ]
 
 

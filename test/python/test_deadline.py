@@ -55,7 +55,9 @@ def test_nothing_is_left_of_a_deadline_that_has_passed(worker, way, at):
 
 
 @pytest.mark.parametrize("way", [ask, ask_in_json])
-@pytest.mark.parametrize("behind", [[], [None], [None, None], [None, "soon"], [None, 2**63 - 1], [None, [1]], [None, 1.5]])
+@pytest.mark.parametrize(
+    "behind", [[], [None], [None, None], [None, "soon"], [None, 2**63 - 1], [None, [1]], [None, 1.5]]
+)
 def test_no_deadline_is_none(worker, way, behind):
     assert way(worker, *behind) is None
 
