@@ -45,7 +45,7 @@
 %%   as at the deadline, `finish' lets it run to its end, for as long as `timeout' at most, and drops its result</li>
 %% <li>`start_timeout' (30000): until every worker must be ready</li>
 %% <li>`start': `fork' the workers from one process that has imported everything, `spawn' an interpreter for each,
-%%   or `auto': fork unless the imports left threads behind</li>
+%%   or `auto': fork unless the imports left threads behind. docs/forking.md has the rules of forking</li>
 %% <li>`grace' (300): milliseconds that a worker has for an orderly end, after an interrupt or when the pool stops,
 %%   before it is killed</li>
 %% <li>`thread_limits' (1): threads that OpenMP, OpenBLAS, MKL and their like may use in a worker, or `none'</li>

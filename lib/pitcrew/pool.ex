@@ -45,7 +45,7 @@ defmodule Pitcrew.Pool do
     * `:on_caller_exit` - what becomes of a call whose caller dies in the middle: `:cancel` (default) interrupts the tool
       as at the deadline; `:finish` lets it run to its end, for as long as `:timeout` at most, and drops its result
     * `:start` - `:fork` (workers are forked from a process that has imported the tools once), `:spawn` (each imports them
-      itself), or `:auto`: fork unless the imports left threads running (default)
+      itself), or `:auto`: fork unless the imports left threads running (default). `docs/forking.md` has the rules of forking
     * `:grace` - milliseconds that a worker has for an orderly end, after an interrupt or when the pool stops, before it
       is killed (default 300)
     * `:thread_limits` - threads that OpenMP, OpenBLAS and MKL may use in each worker, or `:none` (default 1)
