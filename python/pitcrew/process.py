@@ -45,8 +45,8 @@ def flush_output() -> None:
             pass
 
 
-def forget_inherited_exits() -> None:
-    """In a fork: exit functions of the zygote are for its end, and may remove what all workers use.
+def forget_exits() -> None:
+    """Before the forks: exit functions of the zygote are for its end, and may remove what all workers use.
 
     Libraries register theirs once, for all that comes later; those of the standard library can tell what is whose, and
     stay.

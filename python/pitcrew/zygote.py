@@ -40,6 +40,7 @@ def run(start: str, preload: list[str], tools: list[str]) -> NoReturn:
         _core.zygote_loop(LINK, worker_argv(preload, tools))
     from . import worker
 
+    process.forget_exits()
     gc.collect()
     gc.freeze()  # what is here now is shared with every worker: no collection of theirs should touch, and so copy, it
     process.flush_output()
