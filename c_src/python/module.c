@@ -32,7 +32,7 @@ static PyMethodDef methods[] = {
     {"connect", pc_channel_connect, METH_VARARGS, "connect(path, token, role) -> fd: connects and sends `auth`."},
     {"read_hello", pc_channel_read_hello, METH_O,
      "read_hello(fd) -> (list, or None at end of file; descriptor or -1)."},
-    {"write_frame", pc_channel_write_frame, METH_VARARGS, "write_frame(fd, frame)."},
+    {"write_frame", pc_channel_write_frame, METH_VARARGS, "write_frame(fd, frame): a list, or its bytes."},
     {"limit", pc_process_limit, METH_VARARGS, "limit(name, value): see pitcrew.limits."},
     {"log", pc_logging_log, METH_VARARGS,
      "log(level, message, logger, module, function, path, line, time_us) -> bool."},

@@ -38,6 +38,7 @@ class Tool:
 
 
 tools: dict[str, Tool] = {}
+changes = 0  # to `tools`
 start_hooks: list[Callable[[], Any]] = []
 stop_hooks: list[Callable[[], Any]] = []
 
@@ -70,6 +71,7 @@ else:
 
 
 def register(function: F, name: str | None, idempotent: bool) -> F:
+    global changes
     if not callable(function):
         raise TypeError(f"@tool: a function is needed, not {function!r}; options are given by name: @tool(name=...)")
     if name is None:
@@ -89,6 +91,7 @@ def register(function: F, name: str | None, idempotent: bool) -> F:
             f"two tools are named {name!r}: {old.place} and {new.place}; give one another name: @tool(name=...)"
         )
     tools[name] = new
+    changes += 1
     return function
 
 

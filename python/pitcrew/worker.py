@@ -53,13 +53,12 @@ def run(payload: dict[str, Any], modules: list[str]) -> NoReturn:
             if os.getpid() != own:
                 raise RuntimeError("a process that a start hook forked must end with os._exit")
         tools = prepare()
-        ready = [_core.KIND_READY, 0, description(tools)]
     except BaseException as error:  # also sys.exit in a module or a hook
         if os.getpid() != own:
             process.leave_forked(error)
         refuse(call, error)
     side = _core.connect(path, token, "side")
-    _core.write_frame(call, ready)
+    _core.write_frame(call, tools.ready)
     serve(call, side, tools, hello, started)
 
 
@@ -76,9 +75,8 @@ class Prepared:
     """The tools as the VM is told of them, and as the serve loop looks them up."""
 
     def __init__(self, tools: dict[str, Tool]) -> None:
-        self.tools = dict(tools)
-        self.manifest = manifest(tools)
-        _core.encode(self.manifest)  # what cannot be told is an error now, and of the start
+        self.changes = registry.changes
+        self.ready = _core.encode([_core.KIND_READY, 0, description(tools)])  # what cannot be told is an error of the start
         self.served = served(tools)
 
 
@@ -88,7 +86,7 @@ _prepared: Prepared | None = None
 def prepare() -> Prepared:
     """Made once in the zygote, and again only by a worker whose start hooks have changed the tools."""
     global _prepared
-    if _prepared is None or _prepared.tools != registry.tools:
+    if _prepared is None or _prepared.changes != registry.changes:
         _prepared = Prepared(registry.tools)
     return _prepared
 
@@ -104,13 +102,12 @@ def read_hello(call: int) -> tuple[dict[str, Any], int]:
     return hello, started
 
 
-def description(tools: Prepared) -> dict[str, Any]:
+def description(tools: dict[str, Tool]) -> dict[str, Any]:
     return {
         "protocol": _core.PROTOCOL,
         "python": ".".join(map(str, sys.version_info[:3])),
         "pitcrew": __version__,
-        "pid": os.getpid(),
-        "tools": tools.manifest,
+        "tools": manifest(tools),
     }
 
 
