@@ -20,13 +20,15 @@ void pc_request_init(struct pc_request *q, const struct pc_question *from) {
 
 /* A name that no tool has. */
 static int find_other(struct pc_request *q, const struct pc_tools *tools) {
-    PyObject *found = tools->missing == NULL ? Py_NewRef(Py_None) : PyObject_CallOneArg(tools->missing, q->name);
-    PyObject *callable;
-    int is_unresolved;
-    int result = 0;
-    if (found == NULL || (found != Py_None && !PyArg_ParseTuple(found, "Op", &callable, &is_unresolved))) {
-        result = -1;
-    } else if (found != Py_None) {
+    if (tools->missing == NULL) {
+        return 0;
+    }
+    PyObject *callable = NULL;
+    int is_unresolved = 0;
+    PyObject *found = PyObject_CallOneArg(tools->missing, q->name);
+    int result =
+        found == NULL || (found != Py_None && !PyArg_ParseTuple(found, "Op", &callable, &is_unresolved)) ? -1 : 0;
+    if (result == 0 && callable != NULL) {
         q->tool = Py_NewRef(callable);
         q->is_unresolved = is_unresolved != 0;
     }

@@ -76,7 +76,8 @@ class Prepared:
 
     def __init__(self, tools: dict[str, Tool]) -> None:
         self.changes = registry.changes
-        self.ready = _core.encode([_core.KIND_READY, 0, description(tools)])  # what cannot be told is an error of the start
+        # What cannot be told is an error now, and of the start.
+        self.ready = _core.encode([_core.KIND_READY, 0, description(tools)])
         self.served = served(tools)
 
 
