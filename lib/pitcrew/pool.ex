@@ -20,7 +20,7 @@ defmodule Pitcrew.Pool do
     * `:allow_eval` - `true`: callers may send code, see `Pitcrew.eval/4` (default `false`)
     * `:allow_import` - modules and packages whose functions may be called like tools (default none): with `["numpy", "math"]`,
       `"numpy.linalg:norm"` and `"math:fsum"` are names of tools. Each worker imports such a module when it is called for the first
-      time, unless something has imported it before. `docs/calls.md` says what can be reached
+      time, unless `:preload` or a tool module has imported it before. `docs/calls.md` says what can be reached
     * `:python` - path or command of the interpreter, of a virtual environment too (default: the environment variable
       `PITCREW_PYTHON`, else `"python3"`). `mix pitcrew.python` builds Pitcrew's C part for one more interpreter
     * `:size` or `:pool_size` - number of workers (default: schedulers online)

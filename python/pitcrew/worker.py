@@ -19,7 +19,7 @@ PAYLOAD = 3
 
 def run_forked(wid: int, payload: dict[str, Any]) -> NoReturn:
     """In a fork of the zygote, which has imported what is needed: an import here would copy half a megabyte."""
-    os.environ[process.MARK] = f"{payload['instance']}-{wid:08x}"
+    process.note_mark(payload["instance"], wid)
     reseed()
     run(payload, [])
 
@@ -29,11 +29,11 @@ def run_spawned(modules: list[str]) -> NoReturn:
     with os.fdopen(PAYLOAD, "rb") as pipe:
         payload = _core.decode(pipe.read())
     process.prepare_output()
+    process.restore_interrupts()
     run(payload, modules)
 
 
 def run(payload: dict[str, Any], modules: list[str]) -> NoReturn:
-    process.restore_interrupts()
     own = os.getpid()
     path, token = payload["socket"], payload["token"]
     try:

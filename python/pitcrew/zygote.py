@@ -44,6 +44,8 @@ def run(start: str, preload: list[str], tools: list[str]) -> NoReturn:
     gc.collect()
     gc.freeze()  # what is here now is shared with every worker: no collection of theirs should touch, and so copy, it
     process.flush_output()
+    process.hold_interrupts()
+    process.restore_interrupts()
     wid, payload = _core.zygote_loop(LINK, None)
     worker.run_forked(wid, payload)
 
