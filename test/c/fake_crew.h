@@ -33,7 +33,8 @@ static void part_go(struct part *p, void *argument) {
 }
 
 static void part_wait(struct part *p) {
-    const struct timespec end = deadline();
+    const struct timespec end =
+        deadline(2 * SECONDS); /* so that whoever waits for something in particular says so first */
     int failed;
     while ((failed = sem_timedwait(&p->done, &end)) != 0 && errno == EINTR) {}
     demand(failed == 0);
@@ -175,7 +176,7 @@ static void attach(struct world *w, unsigned index) {
 }
 
 static void await_drained(struct channel *c) {
-    const struct timespec late = deadline();
+    const struct timespec late = deadline(SECONDS);
     int failed = 0;
     pthread_mutex_lock(&c->lock);
     c->drain = true;
