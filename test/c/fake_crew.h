@@ -188,11 +188,20 @@ static void await_drained(struct channel *c) {
     demand(failed == 0);
 }
 
+/* Much may happen meanwhile. */
+static void pause_for(unsigned turns) {
+    for (; turns > 0; turns--) {
+        sched_yield();
+    }
+}
+
 /* The worker is dead: its last words, the verdict, and somebody else in its place. */
 static void replace(struct world *w, struct channel *c) {
     await_drained(c);
     end_lane(c);
+    pause_for(w->seed % 5);
     pc_machine_verdict(&c->m, on_machine);
+    pause_for(w->seed % 3);
     dismiss(w, c->index);
     attach(w, c->index);
 }
