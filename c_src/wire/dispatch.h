@@ -88,7 +88,8 @@ struct pc_lane {
     bool open;      /* takes calls */
     bool closed;    /* the descriptor goes back as soon as nobody is at it */
     bool flushing;  /* somebody sends what `sending` holds */
-    bool draining;  /* and will not take any again */
+    bool stopped;   /* and will not take any again */
+    bool draining;  /* the same, because its worker is to leave */
     bool telling;   /* somebody is to be told when its last call has ended */
     bool blocked;   /* the socket is full: whoever learns that it is not goes on */
     bool silent;    /* nothing more is sent */
@@ -254,7 +255,7 @@ enum pc_lane_state pc_lane_drain(struct pc_lane *lane);
 bool pc_lane_is_draining(struct pc_lane *lane);
 bool pc_lane_is_drained(struct pc_lane *lane);
 
-/* Takes no more calls. */
+/* Takes no more calls, now or later. */
 void pc_lane_stop(struct pc_lane *lane);
 
 /* The same if the call `id` is out and none is in front of it; whether it is. Then ending the worker ends no call that comes later. */

@@ -72,7 +72,7 @@ void pc_lane_init(struct pc_lane *lane, struct pc_dispatch *d, void *channel, in
 bool pc_lane_open(struct pc_lane *lane, uint64_t last_id, bool if_needed, int64_t now, struct pc_lane_actor at) {
     struct pc_dispatch *d = lane->dispatch;
     lock(lane);
-    bool opens = !lane->closed && !lane->draining && !d->over && (!if_needed || d->first != NULL);
+    bool opens = !lane->closed && !lane->stopped && !lane->draining && !d->over && (!if_needed || d->first != NULL);
     if (opens) {
         lane->last_id = last_id;
         lane->held = lane->open = true;
@@ -99,6 +99,7 @@ void pc_lane_close_door(struct pc_lane *lane) {
 void pc_lane_stop(struct pc_lane *lane) {
     lock(lane);
     pc_lane_close_door(lane);
+    lane->stopped = true;
     unlock(lane);
 }
 
