@@ -7,8 +7,6 @@
     dispatch :: pitcrew_nif:dispatch(),
     %% Whether no slot is ever claimed.
     is_pipelined :: boolean(),
-    %% Operating-system pids by slot; a worker's own process writes its before the slot can be claimed.
-    os_pids :: atomics:atomics_ref(),
     %% The tools that may be run again.
     idempotent :: #{binary() => []},
     %% Prefix ++ [call, start | stop | exception], made once.
