@@ -140,10 +140,10 @@ arguments(Other, _) ->
 %% with its frame ready.
 attempt(#job{pool = #pool{is_pipelined = true}} = Job) ->
     hand_over(Job);
-attempt(#job{pool = #pool{slots = Slots} = Pool} = Job) ->
+attempt(#job{pool = #pool{slots = Slots}} = Job) ->
     case pitcrew_nif:claim(Slots) of
-        {ok, Channel, Index} ->
-            Held = Job#job{worker = pitcrew_pools:worker_pid(Pool, Index)},
+        {ok, Channel, OsPid} ->
+            Held = Job#job{worker = OsPid},
             conclude(exchange(Channel, Held), Held);
         busy ->
             hand_over(Job)
@@ -161,9 +161,9 @@ handed_over({done, _, _, _, unstarted}, Job) ->
         0 -> {{error, timeout_error(Job, "before a worker could take it")}, Job};
         _ -> attempt(Job)
     end;
-handed_over({done, Index, BytesOut, QueueNs, Answer}, #job{queue = Queue, bytes_out = Bytes} = Job) ->
+handed_over({done, OsPid, BytesOut, QueueNs, Answer}, #job{queue = Queue, bytes_out = Bytes} = Job) ->
     Queued = Queue + erlang:convert_time_unit(QueueNs, nanosecond, native),
-    answered(Answer, Job#job{queue = Queued, bytes_out = Bytes + BytesOut, worker = worker_pid(Index, Job)});
+    answered(Answer, Job#job{queue = Queued, bytes_out = Bytes + BytesOut, worker = OsPid});
 handed_over(over, Job) ->
     {{error, pitcrew_error:new(pool_down, "the pool went down before the call")}, Job};
 handed_over(full, #job{pool = #pool{max_queue = Most}} = Job) ->
@@ -174,9 +174,6 @@ handed_over(checkout_timeout, Job) ->
     {checkout_error(Job), Job};
 handed_over({error, _} = Refused, Job) ->
     conclude(Refused, Job).
-
-worker_pid(nil, _) -> nil;
-worker_pid(Index, #job{pool = Pool}) -> pitcrew_pools:worker_pid(Pool, Index).
 
 checkout_error(#job{checkout_timeout = Timeout}) ->
     {error, pitcrew_error:new(checkout_timeout, "no worker became free within ~b ms", [Timeout])}.

@@ -18,7 +18,7 @@
     | unstarted
     | timeout.
 -type outcome() ::
-    {done, Index :: non_neg_integer() | nil, BytesOut :: non_neg_integer(), QueueNs :: non_neg_integer(), answer()}
+    {done, OsPid :: pos_integer() | nil, BytesOut :: non_neg_integer(), QueueNs :: non_neg_integer(), answer()}
     | {error, pitcrew_nif:codec_error()}
     | over
     | full
@@ -45,14 +45,14 @@ submit(Dispatch, {Ref, {{json, Tool, Args, Kwargs}, Codec, Max, OnExit}, Deadlin
 
 await(Dispatch, Ref, Deadline) ->
     receive
-        {pitcrew_end, Ref, Index, Bytes, QueueNs, Answer} -> {done, Index, Bytes, QueueNs, Answer}
+        {pitcrew_end, Ref, OsPid, Bytes, QueueNs, Answer} -> {done, OsPid, Bytes, QueueNs, Answer}
     after pitcrew_deadline:left(Deadline) -> leave(Dispatch, Ref, Deadline, false)
     end.
 
 %% The deadline is the call's own, or the end of its patience with the queue.
 await_worker(Dispatch, Ref, Until, Deadline) ->
     receive
-        {pitcrew_end, Ref, Index, Bytes, QueueNs, Answer} -> {done, Index, Bytes, QueueNs, Answer}
+        {pitcrew_end, Ref, OsPid, Bytes, QueueNs, Answer} -> {done, OsPid, Bytes, QueueNs, Answer}
     after pitcrew_deadline:left(Until) -> leave(Dispatch, Ref, Deadline, Until < Deadline)
     end.
 
@@ -61,6 +61,6 @@ leave(Dispatch, Ref, Deadline, OnlyQueued) ->
         queued when OnlyQueued -> checkout_timeout;
         queued -> queue_timeout;
         out -> await(Dispatch, Ref, Deadline);
-        {out, Index} -> {done, Index, 0, 0, timeout};
+        {out, OsPid} -> {done, OsPid, 0, 0, timeout};
         none -> await(Dispatch, Ref, infinity)
     end.

@@ -7,8 +7,6 @@
     dispatch :: pitcrew_nif:dispatch(),
     %% Whether no slot is ever claimed.
     is_pipelined :: boolean(),
-    %% Operating-system pids by slot; a worker's own process writes its before the slot can be claimed.
-    os_pids :: atomics:atomics_ref(),
     %% Unknown until a worker has been ready.
     tools :: unknown | #{binary() => IsIdempotent :: boolean()},
     permits :: pitcrew_permits:permits(),

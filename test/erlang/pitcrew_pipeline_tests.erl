@@ -446,6 +446,20 @@ worker_dies_test_() ->
      || {How, Reason} <- [{"kill", {signal, sigkill}}, {"exit", {status, 17}}, {"crash", {signal, sigsegv}}]
     ].
 
+%% Also to a caller who looks only when another worker has taken its place.
+the_worker_that_died_is_named_test_() ->
+    test(fun() ->
+        with_tools(#{}, fun(Pool, #{listener := Listener, port := Port}) ->
+            {Pid, _} = Dies = call(Pool, meet_and_die, [0, Port, <<"exit">>], #{}),
+            {Socket, OsPid} = meet(Listener),
+            true = erlang:suspend_process(Pid),
+            answer(Socket, "x"),
+            ?assertEqual(ok, until(fun() -> case os_pids(Pool) of [Next] when is_integer(Next), Next =/= OsPid -> ok; Other -> Other end end)),
+            true = erlang:resume_process(Pid),
+            ?assertMatch({error, #{kind := worker_exit, worker := OsPid}}, await(Dies))
+        end)
+    end).
+
 %% The others go to a worker that is there.
 another_takes_over_test_() ->
     test(fun() ->
