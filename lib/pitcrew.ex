@@ -44,7 +44,10 @@ defmodule Pitcrew do
   @typedoc "What a call is made to: a pool; a session, or its pool and its name; an object that stays in its worker."
   @type target :: pool() | Pitcrew.Session.t() | {pool(), name :: term()} | Pitcrew.Ref.t()
 
-  @typedoc "The name of a tool."
+  @typedoc """
+  The name of a tool, or of a function of a module that the pool's `:allow_import` names: `"numpy.linalg:norm"`,
+  `"collections:Counter.fromkeys"`.
+  """
   @type tool :: String.t() | atom()
 
   @typedoc "Positional arguments, keyword arguments, or both. A keyword list is a list of tuples like any other."
@@ -54,7 +57,8 @@ defmodule Pitcrew do
   Options of one call; those not given are the pool's.
 
     * `:timeout` - milliseconds or `:infinity`, for everything: waiting for a worker, the call, retries. At the deadline
-      the caller gets its error; in the tool `pitcrew.Cancelled` is raised, and the worker is replaced
+      the caller gets its error; in the tool `pitcrew.Cancelled` is raised, and the worker is replaced. A tool learns from
+      `pitcrew.deadline()` how many seconds are left
     * `:checkout_timeout` - milliseconds to wait for a free worker
     * `:retry` - how many more times to try when the worker died in the middle; only for tools declared `@tool(idempotent=True)`
     * `:on_caller_exit` - what becomes of the call when its caller dies in the middle: `:cancel` (as at the deadline) or
@@ -117,6 +121,34 @@ defmodule Pitcrew do
       {:ok, result} -> result
       {:error, error} -> raise error
     end
+  end
+
+  @doc ~S"""
+  Runs Python code in a worker of a pool that allows it (`allow_eval: true`).
+
+      iex> Pitcrew.eval(MyApp.Py, "x + 4", %{x: 3})
+      {:ok, 7}
+      iex> code = ~S'''
+      ...> import math
+      ...> total = math.fsum(xs)
+      ...> total / len(xs)
+      ...> '''
+      iex> Pitcrew.eval(MyApp.Py, code, %{xs: [1, 2, 6]})
+      {:ok, 3.0}
+
+  The value of the last statement is the result if that is an expression, else it is `nil`. Each time the code has a
+  namespace of its own, in which the names of `bindings` have their values. An error names the line:
+
+      iex> {:error, error} = Pitcrew.eval(MyApp.Py, "a = 1\nb = a / 0")
+      iex> {error.type, error.traceback =~ "line 2"}
+      {"ZeroDivisionError", true}
+
+  Otherwise this is a call like any other, of a tool with the name `pitcrew:eval`.
+  """
+  @spec eval(target(), String.t(), %{optional(atom() | String.t()) => term()}, [option()] | map()) ::
+          {:ok, term()} | {:error, Error.t()}
+  def eval(pool, code, bindings \\ %{}, opts \\ []) do
+    with {:error, error} <- :pitcrew.eval(pool, code, bindings, opts), do: {:error, Error.from(error)}
   end
 
   @typedoc "A call that `async/4` has started, for this node."

@@ -6,11 +6,11 @@
 %% '''
 -module(pitcrew).
 
--export([call/2, call/3, call/4, bytes/1, tools/1, info/1, health/1]).
+-export([call/2, call/3, call/4, eval/2, eval/3, eval/4, bytes/1, tools/1, info/1, health/1]).
 -export([start_pool/1, stop_pool/1, stop_pool/2, reload/1, reload/2]).
 -export([async/2, async/3, async/4, await/1, await/2, cancel/1]).
 -export([session/2, session/3, start_session/2, start_session/3, stop_session/1, attribute/2, attribute/3, value/1, value/2]).
--export_type([pool/0, target/0, session/0, session_options/0, ref/0, tool/0, args/0, call_options/0, bytes/0, async/0]).
+-export_type([pool/0, target/0, session/0, session_options/0, ref/0, tool/0, args/0, bindings/0, call_options/0, bytes/0, async/0]).
 
 %% The name of a pool, or the pid that {@link pitcrew_pool:start_link/1} returned.
 -type pool() :: atom() | pid().
@@ -33,10 +33,14 @@
         checkout_timeout => timeout()
     }
     | [{atom(), term()}].
+%% The name of a tool, or of a function that the pool lets be called (`allow_import'): <<"numpy.linalg:norm">>.
 -type tool() :: binary() | atom().
+%% Names of Python, atoms or binaries, and their values.
+-type bindings() :: #{atom() | binary() => term()}.
 %% Positional arguments, keyword arguments, or both.
 -type args() :: list() | map() | {list(), map()}.
-%% `timeout' covers everything: waiting for a worker, the call, and every retry.
+%% `timeout' covers everything: waiting for a worker, the call, and every retry. A tool learns from `pitcrew.deadline()' how many
+%% seconds are left.
 %% `on_caller_exit' says what becomes of a call whose caller dies in the middle: with `cancel' the tool is interrupted,
 %% with `finish' it runs to its end, for as long as the pool's `timeout' at most, and its result is dropped.
 %% `protocol' is how the call travels, `auto' being `msgpack'.
@@ -87,6 +91,37 @@ call(Pool, Tool, Args) -> pitcrew_call:run(Pool, Tool, Args, []).
 %% Times are in milliseconds. Never raises because of what Python does, and leaves nothing in the mailbox of the caller.
 -spec call(target(), tool(), args(), call_options()) -> {ok, term()} | {error, pitcrew_error:t()}.
 call(Pool, Tool, Args, Options) -> pitcrew_call:run(Pool, Tool, Args, Options).
+
+%% @equiv eval(Pool, Code, #{}, [])
+-spec eval(target(), unicode:chardata()) -> {ok, term()} | {error, pitcrew_error:t()}.
+eval(Pool, Code) -> eval(Pool, Code, #{}, []).
+
+%% @equiv eval(Pool, Code, Bindings, [])
+-spec eval(target(), unicode:chardata(), bindings()) -> {ok, term()} | {error, pitcrew_error:t()}.
+eval(Pool, Code, Bindings) -> eval(Pool, Code, Bindings, []).
+
+%% @doc Runs Python code in a worker of a pool that allows it (`allow_eval => true').
+%%
+%% ```
+%% {ok, 7} = pitcrew:eval(py, "x + 4", #{x => 3}),
+%% {ok, 6.0} = pitcrew:eval(py, <<"import math\nmath.fsum(xs)">>, #{xs => [1, 2, 3]}).
+%% '''
+%%
+%% The value of the last statement is the result if that is an expression, else it is `nil'. Each time the code has a namespace of its own, in
+%% which the names of `Bindings' have their values. An error has the line in its traceback. Otherwise this is a call like any other, of a tool
+%% with the name `pitcrew:eval'.
+-spec eval(target(), unicode:chardata(), bindings(), call_options()) -> {ok, term()} | {error, pitcrew_error:t()}.
+eval(Pool, Code, Bindings, Options) -> call(Pool, pitcrew_permits:eval_tool(), [text(Code), Bindings], Options).
+
+%% What is no text is for the call to refuse.
+text(Code) when is_list(Code) ->
+    try
+        unicode:characters_to_binary(Code)
+    catch
+        error:badarg -> Code
+    end;
+text(Code) ->
+    Code.
 
 %% @equiv async(Pool, Tool, [], [])
 -spec async(target(), tool()) -> async().

@@ -44,9 +44,9 @@ in_session(Session, Id, Args) ->
     end.
 
 %% The tool that calls a method, reads an attribute, or gives the object itself, and what stands in front of its arguments.
-on_object({attribute, Name}) -> {<<"pitcrew.attribute">>, pitcrew_call:tool_id(Name), [pitcrew_call:tool_id(Name)]};
-on_object({value}) -> {<<"pitcrew.value">>, <<"value">>, []};
-on_object(Method) -> {<<"pitcrew.method">>, pitcrew_call:tool_id(Method), [pitcrew_call:tool_id(Method)]}.
+on_object({attribute, Name}) -> {<<"pitcrew:attribute">>, pitcrew_call:tool_id(Name), [pitcrew_call:tool_id(Name)]};
+on_object({value}) -> {<<"pitcrew:value">>, <<"value">>, []};
+on_object(Method) -> {<<"pitcrew:method">>, pitcrew_call:tool_id(Method), [pitcrew_call:tool_id(Method)]}.
 
 first(First, Args) when is_list(Args) -> First ++ Args;
 first(First, {Args, Kwargs}) when is_list(Args) -> {First ++ Args, Kwargs};

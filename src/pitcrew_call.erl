@@ -76,7 +76,7 @@ perform(#pool{name = PoolName, defaults = Defaults} = Pool, Aim, {Tool, Id, Args
     Told = #{pool => PoolName, tool_id => Id, protocol => protocol(Checked, Defaults)},
     started(Pool, Started, Told),
     {Result, Job} =
-        case prepare(Pool, {Aim, Tool, Id}, Args, Checked, Started) of
+        case permitted(Pool, {Aim, Tool, Id}, Args, Checked, Started) of
             {ok, New} -> attempt(New);
             {error, _} = Error -> {Error, nil}
         end,
@@ -120,6 +120,12 @@ tool_id(Tool) -> unicode:characters_to_binary(io_lib:format("~tp", [Tool])).
 
 protocol({ok, #{protocol := Protocol}}, _) -> Protocol;
 protocol({error, _}, #{protocol := Protocol}) -> Protocol.
+
+permitted(#pool{tools = Tools, permits = Permits} = Pool, {_, Tool, _} = What, Args, Options, Started) ->
+    case pitcrew_permits:check(Tool, Tools, Permits) of
+        ok -> prepare(Pool, What, Args, Options, Started);
+        {error, _} = Error -> Error
+    end.
 
 prepare(Pool, {Aim, Tool, Id}, Args, {ok, Options}, Started) ->
     #{timeout := Timeout, checkout_timeout := Checkout, retry := Retry, codec := Codec, meta := Meta, protocol := Protocol} =
@@ -168,10 +174,10 @@ arguments(Other, _) ->
 %% with its frame ready.
 attempt(#job{aim = any, pool = #pool{is_pipelined = true, dispatch = Dispatch}} = Job) ->
     hand_over(Dispatch, Job);
-attempt(#job{aim = any, pool = #pool{slots = Slots, dispatch = Dispatch} = Pool} = Job) ->
+attempt(#job{aim = any, pool = #pool{slots = Slots, dispatch = Dispatch}} = Job) ->
     case pitcrew_nif:claim(Slots) of
-        {ok, Channel, Index} ->
-            Held = Job#job{worker = pitcrew_pools:worker_pid(Pool, Index)},
+        {ok, Channel, OsPid} ->
+            Held = Job#job{worker = OsPid},
             conclude(exchange(Channel, Held), Held);
         busy ->
             hand_over(Dispatch, Job)
@@ -219,9 +225,9 @@ handed_over({done, _, _, _, unstarted}, Job) ->
         0 -> {{error, timeout_error(Job, "before a worker could take it")}, Job};
         _ -> attempt(Job)
     end;
-handed_over({done, Index, BytesOut, QueueNs, Answer}, #job{queue = Queue, bytes_out = Bytes} = Job) ->
+handed_over({done, OsPid, BytesOut, QueueNs, Answer}, #job{queue = Queue, bytes_out = Bytes} = Job) ->
     Queued = Queue + erlang:convert_time_unit(QueueNs, nanosecond, native),
-    answered(Answer, Job#job{queue = Queued, bytes_out = Bytes + BytesOut, worker = worker_pid(Index, Job)});
+    answered(Answer, Job#job{queue = Queued, bytes_out = Bytes + BytesOut, worker = OsPid});
 handed_over(over, Job) ->
     {{error, pitcrew_error:new(pool_down, "the pool went down before the call")}, Job};
 handed_over(full, #job{pool = #pool{max_queue = Most}} = Job) ->
@@ -236,9 +242,6 @@ handed_over({error, _} = Refused, Job) ->
 %% The only worker that could have run it is no more, or is about to be; it has not begun.
 gone(_, #job{aim = {session, _, #place{at = {tenant, Tenant}} = Place}} = Job) -> follow(Place, Tenant, Job);
 gone(Reason, #job{aim = Aim, id = Id} = Job) -> {{error, pitcrew_aim:missed(Aim, Reason, Id)}, Job}.
-
-worker_pid(nil, _) -> nil;
-worker_pid(Index, #job{pool = Pool}) -> pitcrew_pools:worker_pid(Pool, Index).
 
 checkout_error(#job{aim = Aim, checkout_timeout = Timeout}) ->
     Format =
@@ -280,10 +283,10 @@ send(Channel, #job{ref = Ref} = Job) ->
     end.
 
 write(Channel, #job{ref = Ref, texts = nil, pool = #pool{max_frame = Max}} = Job) ->
-    #job{tool = Tool, args = Args, kwargs = Kwargs, meta = Meta, codec = Codec} = Job,
-    pitcrew_nif:call(Channel, Ref, Tool, Args, Kwargs, Meta, Codec, Max, spin_ns(Job));
-write(Channel, #job{ref = Ref, texts = {Tool, Args, Kwargs}, pool = #pool{max_frame = Max}} = Job) ->
-    pitcrew_nif:call_json(Channel, Ref, Tool, Args, Kwargs, Max, spin_ns(Job)).
+    #job{tool = Tool, args = Args, kwargs = Kwargs, meta = Meta, codec = Codec, deadline = Deadline} = Job,
+    pitcrew_nif:call(Channel, Ref, Tool, Args, Kwargs, Meta, Codec, Max, spin_ns(Job), Deadline);
+write(Channel, #job{ref = Ref, texts = {Tool, Args, Kwargs}, deadline = Deadline, pool = #pool{max_frame = Max}} = Job) ->
+    pitcrew_nif:call_json(Channel, Ref, Tool, Args, Kwargs, Max, spin_ns(Job), Deadline).
 
 %% A caller polls only where nobody else wants its scheduler.
 spin_ns(#job{pool = #pool{spin_us = 0}}) ->
@@ -417,8 +420,10 @@ answered({exit, Reason}, Job) ->
     end.
 
 may_retry(#job{retries = 0}) -> false;
-may_retry(#job{tool = Tool, pool = #pool{idempotent = Idempotent}, deadline = Deadline}) ->
-    is_map_key(Tool, Idempotent) andalso pitcrew_deadline:left(Deadline) > 0.
+may_retry(#job{tool = Tool, pool = #pool{tools = Tools}, deadline = Deadline}) when is_map_key(Tool, Tools) ->
+    map_get(Tool, Tools) andalso pitcrew_deadline:left(Deadline) > 0;
+may_retry(_) ->
+    false.
 
 count(PythonNs, BytesIn, #job{python = Python, bytes_in = Bytes} = Job) ->
     Job#job{

@@ -15,6 +15,7 @@
     tool_error
     | bad_arguments
     | unknown_tool
+    | not_allowed
     | encode_error
     | decode_error
     | result_error
@@ -56,6 +57,7 @@ kinds() ->
         tool_error,
         bad_arguments,
         unknown_tool,
+        not_allowed,
         encode_error,
         decode_error,
         result_error,
@@ -175,6 +177,7 @@ fault_kind(<<"tool_error">>) -> tool_error;
 fault_kind(<<"cancelled">>) -> cancelled;
 fault_kind(<<"bad_arguments">>) -> bad_arguments;
 fault_kind(<<"unknown_tool">>) -> unknown_tool;
+fault_kind(<<"not_allowed">>) -> not_allowed;
 fault_kind(<<"decode_error">>) -> decode_error;
 fault_kind(<<"result_error">>) -> result_error;
 fault_kind(<<"too_big">>) -> too_big;

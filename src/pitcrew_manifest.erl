@@ -1,7 +1,7 @@
 %% The tools that a worker announces in `ready' (docs/protocol.md, Manifest), with atoms for the keys that the protocol fixes.
 -module(pitcrew_manifest).
 
--export([from_wire/1, idempotent/1]).
+-export([from_wire/1, by_name/1]).
 -export_type([tool/0]).
 
 -type tool() :: #{
@@ -38,6 +38,6 @@ param(Param) when is_map(Param) ->
 param([Name, Kind, Required, Annotation | _]) ->
     #{name => Name, kind => Kind, required => Required, annotation => Annotation}.
 
-%% @doc The names of the tools that may be run again after a worker died.
--spec idempotent([tool()]) -> #{binary() => []}.
-idempotent(Tools) -> maps:from_list([{Name, []} || #{name := Name, idempotent := true} <- Tools]).
+%% @doc Which tools there are, and whether they may be run again after a worker died.
+-spec by_name([tool()]) -> #{binary() => IsIdempotent :: boolean()}.
+by_name(Tools) -> maps:from_list([{Name, Idempotent} || #{name := Name, idempotent := Idempotent} <- Tools]).

@@ -6,9 +6,9 @@
 -export([listen/1, accept/2, close_listener/1]).
 -export([channel_give/2, channel_hello/2, channel_send/2, channel_recv/2, channel_flush/2, channel_close/1, channel_info/1]).
 -export([slots_new/3, slots_install/3, slots_remove/2, slots_info/1, drain/1]).
--export([claim/1, call/9, call_json/7, reply/3, checkin/1, abandon/2, verdict/2]).
--export([dispatch_new/5, dispatch_info/1, dispatch_limit/2, dispatch_watch/1, dispatch_uneven/2, submit/9, submit_json/8, leave/3]).
--export([lane_attach/6, lane_open/6, lane_deliver/2, lane_recover/1, lane_flush/1, lane_drop/2, lane_stop/2, lane_shutdown/1]).
+-export([claim/1, call/10, call_json/8, reply/3, checkin/1, abandon/2, verdict/2]).
+-export([dispatch_new/5, dispatch_info/1, dispatch_limit/2, dispatch_watch/1, dispatch_uneven/2, submit/10, submit_json/9, leave/3]).
+-export([lane_attach/7, lane_open/7, lane_deliver/2, lane_recover/1, lane_flush/1, lane_drop/2, lane_stop/2, lane_shutdown/1]).
 -export([lane_retire/1, lane_rest/1, lane_forget/1, tenant_new/3, tenant_share/2, tenant_info/1, tenant_end/2]).
 -export([finish/1, adopt/2]).
 -export([live/0, longest_stay/1]).
@@ -143,10 +143,11 @@ slots_info(_Slots) -> erlang:nif_error(not_loaded).
 -spec drain(channel()) -> idle | busy.
 drain(_Channel) -> erlang:nif_error(not_loaded).
 
--spec claim(slots()) -> {ok, channel(), Index :: non_neg_integer()} | busy.
+%% The worker's pid is what lane_attach/7 was told.
+-spec claim(slots()) -> {ok, channel(), OsPid :: non_neg_integer()} | busy.
 claim(_Slots) -> erlang:nif_error(not_loaded).
 
-%% The owner's calls. Args is a list, Kwargs a map or nil, Meta a map or nil. After `{ok, Bytes}' messages tagged Ref
+%% The owner's calls. Args is a list, Kwargs a map or nil, Meta a map or nil. The deadline is for the worker to know. After `{ok, Bytes}' messages tagged Ref
 %% come:
 %% {select, Channel, Ref, ready_input | ready_output}, each answered with reply/3, or
 %% {pitcrew_verdict, Ref, Reason, Owed}, after which only checkin/1 is left to do (its result then says nothing new).
@@ -157,14 +158,14 @@ claim(_Slots) -> erlang:nif_error(not_loaded).
 %% {error, Map}: nothing was sent, the slot is still claimed. poisoned: nothing was sent; after checkin/1 claim another
 %% slot.
 -spec call(channel(), reference(), Tool :: binary(), Args :: list(), Kwargs :: map() | nil, Meta :: map() | nil,
-           codec_opts(), MaxFrame :: pos_integer(), SpinNs :: non_neg_integer()) ->
+           codec_opts(), MaxFrame :: pos_integer(), SpinNs :: non_neg_integer(), pitcrew_deadline:deadline()) ->
     {ok | ready | pending, BytesOut :: non_neg_integer()} | {error, codec_error()} | poisoned.
-call(_Channel, _Ref, _Tool, _Args, _Kwargs, _Meta, _Opts, _MaxFrame, _SpinNs) -> erlang:nif_error(not_loaded).
+call(_Channel, _Ref, _Tool, _Args, _Kwargs, _Meta, _Opts, _MaxFrame, _SpinNs, _Deadline) -> erlang:nif_error(not_loaded).
 %% The same with texts of pitcrew_json_nif: Tool a string, Args an array, Kwargs an object or null.
 -spec call_json(channel(), reference(), Tool :: binary(), Args :: binary(), Kwargs :: binary(),
-                MaxFrame :: pos_integer(), SpinNs :: non_neg_integer()) ->
+                MaxFrame :: pos_integer(), SpinNs :: non_neg_integer(), pitcrew_deadline:deadline()) ->
     {ok | ready | pending, BytesOut :: non_neg_integer()} | {error, codec_error()} | poisoned.
-call_json(_Channel, _Ref, _Tool, _Args, _Kwargs, _MaxFrame, _SpinNs) -> erlang:nif_error(not_loaded).
+call_json(_Channel, _Ref, _Tool, _Args, _Kwargs, _MaxFrame, _SpinNs, _Deadline) -> erlang:nif_error(not_loaded).
 %% An answer is in the format of the call; of one in JSON the value comes as text. `again': armed again.
 %% `lost': end of file, a broken frame, or a verdict in the middle of it; the verdict will come as a message.
 %% `poisoned': the verdict was passed meanwhile; its message is in the mailbox or on its way, and its Owed counts the select message
@@ -218,36 +219,38 @@ dispatch_watch(_Dispatch) -> erlang:nif_error(not_loaded).
 %% {pitcrew_dispatch, uneven}, again and again until it says `balanced'; then that message may come again.
 -spec dispatch_uneven(dispatch(), AgeNs :: non_neg_integer()) -> balanced | [{Index :: non_neg_integer(), Id :: pos_integer()}].
 dispatch_uneven(_Dispatch, _AgeNs) -> erlang:nif_error(not_loaded).
-%% After `ok' (it is out) or `queued' one message comes: {pitcrew_end, Ref, Index | nil, BytesOut, QueueNs, Answer}; Answer is that of
+%% After `ok' (it is out) or `queued' one message comes: {pitcrew_end, Ref, OsPid | nil, BytesOut, QueueNs, Answer}; Answer is that of
 %% reply/3; or {frame, reply | fault, PythonNs, BytesIn, Bytes}, to be decoded; or that with a lease behind it; or {exit, Reason}; or `unstarted': the worker has gone, or
 %% another one is free, and the call has had no effect. `over': the pool has ended.
 %% A call that can go to one worker only ends with {gone, Reason} instead of `unstarted', and is refused with `gone' when that worker takes no
 %% more calls or the tenant has ended, or with `foreign' when the worker is another pool's. An exclusive tenant's first call waits for a
 %% worker that nobody else keeps to, and gets it for the tenant.
 -spec submit(way(), reference(), Tool :: binary(), Args :: list(), Kwargs :: map() | nil, Meta :: map() | nil,
-             codec_opts(), MaxFrame :: pos_integer(), OnCallerExit :: cancel | finish) ->
+             codec_opts(), MaxFrame :: pos_integer(), OnCallerExit :: cancel | finish, pitcrew_deadline:deadline()) ->
     ok | queued | full | over | gone | foreign | {error, codec_error()}.
-submit(_Dispatch, _Ref, _Tool, _Args, _Kwargs, _Meta, _Opts, _MaxFrame, _OnCallerExit) -> erlang:nif_error(not_loaded).
-%% The same with texts of pitcrew_json_nif, as in call_json/7.
+submit(_Way, _Ref, _Tool, _Args, _Kwargs, _Meta, _Opts, _MaxFrame, _OnCallerExit, _Deadline) ->
+    erlang:nif_error(not_loaded).
+%% The same with texts of pitcrew_json_nif, as in call_json/8.
 -spec submit_json(way(), reference(), Tool :: binary(), Args :: binary(), Kwargs :: binary(), codec_opts(),
-                  MaxFrame :: pos_integer(), OnCallerExit :: cancel | finish) ->
+                  MaxFrame :: pos_integer(), OnCallerExit :: cancel | finish, pitcrew_deadline:deadline()) ->
     ok | queued | full | over | gone | foreign | {error, codec_error()}.
-submit_json(_Dispatch, _Ref, _Tool, _Args, _Kwargs, _Opts, _MaxFrame, _OnCallerExit) -> erlang:nif_error(not_loaded).
+submit_json(_Way, _Ref, _Tool, _Args, _Kwargs, _Opts, _MaxFrame, _OnCallerExit, _Deadline) ->
+    erlang:nif_error(not_loaded).
 %% What the death of the caller does, too; then it may be {finish, Id}. `queued': it was taken out of the queue. {out, Index}: no message comes, and the worker's process is told {pitcrew_channel, Channel, {left, Id}};
 %% with OnlyQueued it is just `out', and nothing has changed. `none': the message has come, or is about to.
--spec leave(dispatch(), reference(), OnlyQueued :: boolean()) -> queued | {out, Index :: non_neg_integer()} | out | none.
+-spec leave(dispatch(), reference(), OnlyQueued :: boolean()) -> queued | {out, OsPid :: pos_integer()} | out | none.
 leave(_Dispatch, _Ref, _OnlyQueued) -> erlang:nif_error(not_loaded).
 %% By the controlling process, before slots_install/3: the reader is sent `pitcrew_lent' when the slot is lent. After so many calls,
 %% unless that is 0, {pitcrew_channel, Channel, worn} comes.
--spec lane_attach(dispatch(), non_neg_integer(), channel(), Reader :: pid(), MaxFrame :: pos_integer(),
+-spec lane_attach(dispatch(), non_neg_integer(), OsPid :: pos_integer(), channel(), Reader :: pid(), MaxFrame :: pos_integer(),
                   WornAfter :: non_neg_integer()) ->
     ok | {error, not_owner | closed}.
-lane_attach(_Dispatch, _Index, _Channel, _Reader, _MaxFrame, _WornAfter) -> erlang:nif_error(not_loaded).
+lane_attach(_Dispatch, _Index, _OsPid, _Channel, _Reader, _MaxFrame, _WornAfter) -> erlang:nif_error(not_loaded).
 %% By the controlling process, instead of slots_install/3.
--spec lane_open(dispatch(), non_neg_integer(), channel(), Reader :: pid(), MaxFrame :: pos_integer(),
+-spec lane_open(dispatch(), non_neg_integer(), OsPid :: pos_integer(), channel(), Reader :: pid(), MaxFrame :: pos_integer(),
                 WornAfter :: non_neg_integer()) ->
     ok | {error, not_owner | closed}.
-lane_open(_Dispatch, _Index, _Channel, _Reader, _MaxFrame, _WornAfter) -> erlang:nif_error(not_loaded).
+lane_open(_Dispatch, _Index, _OsPid, _Channel, _Reader, _MaxFrame, _WornAfter) -> erlang:nif_error(not_loaded).
 %% By the reader. `more': look again; `again': {select, Channel, Ref, ready_input} will come. `lost': nothing more will be read.
 %% `idle': the channel is a slot, or closed.
 %% The reader may be sent {select, Channel, undefined, ready_output} at any time, to be answered with lane_flush/1, and then lane_deliver/2.

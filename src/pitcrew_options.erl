@@ -9,6 +9,8 @@
     name := atom(),
     tools := [binary()],
     preload := [binary()],
+    allow_eval := boolean(),
+    allow_import := [binary()],
     python := binary(),
     size := pos_integer(),
     lazy := boolean(),
@@ -77,6 +79,8 @@ pool_table() ->
         {name, name, required},
         {tools, modules, {value, []}},
         {preload, modules, {value, []}},
+        {allow_eval, {one_of, [false, true]}, {value, false}},
+        {allow_import, packages, {value, []}},
         {python, text, fun default_python/0},
         {size, {integer, 1, 65536}, fun() -> erlang:system_info(schedulers_online) end},
         {lazy, {one_of, [false, true]}, {value, false}},
@@ -315,6 +319,7 @@ check(handlers, Handlers) -> handlers(Handlers);
 check(prefix, [_ | _] = Prefix) -> all(Prefix, fun is_atom/1);
 check(modules, [_ | _] = Modules) -> modules(Modules);
 check(modules, []) -> {ok, []};
+check(packages, Names) -> packages(check(modules, Names));
 check(env, Env) when is_map(Env) -> env(maps:to_list(Env), #{});
 check(env, Env) when is_list(Env) -> env(Env, #{});
 check(start_call, None) when None =:= nil; None =:= undefined -> {ok, nil};
@@ -370,6 +375,20 @@ module(Module) ->
         error -> error
     end.
 
+%% Nobody is to reach Pitcrew itself by them.
+packages({ok, Names}) ->
+    case [Name || Name <- Names, not is_package(Name)] of
+        [] -> {ok, Names};
+        [Name | _] -> {error, io_lib:format("~ts cannot be allowed", [show(Name)])}
+    end;
+packages(Other) ->
+    Other.
+
+is_package(Name) ->
+    Parts = binary:split(Name, <<".">>, [global]),
+    not lists:member(<<>>, Parts) andalso hd(Parts) =/= <<"pitcrew">> andalso
+        binary:match(Name, [<<":">>, <<" ">>, <<"*">>]) =:= nomatch.
+
 %% One fun for every extension, or one for each of some.
 handlers(nil) -> {ok, nil};
 handlers(Handler) when is_function(Handler, 2) -> {ok, Handler};
@@ -414,6 +433,7 @@ allowed(handlers) ->
     "a function of type and data, or a map from types (-128 to 127) to functions of the data";
 allowed(prefix) -> "a list of atoms with at least one element";
 allowed(modules) -> "a list of names of Python modules (binaries, strings or atoms)";
+allowed(packages) -> "a list of names of Python modules or packages, such as numpy or os.path";
 allowed(env) -> "a map or a list of pairs from names to texts, or to nil, which removes the variable";
 allowed(start_call) -> "a tool and its arguments, {Tool, Args}, or nil";
 allowed(owner) -> "a pid, or nil for nobody";

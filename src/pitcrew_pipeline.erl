@@ -20,7 +20,7 @@
     | unstarted
     | timeout.
 -type outcome() ::
-    {done, Index :: non_neg_integer() | nil, BytesOut :: non_neg_integer(), QueueNs :: non_neg_integer(), answer()}
+    {done, OsPid :: pos_integer() | nil, BytesOut :: non_neg_integer(), QueueNs :: non_neg_integer(), answer()}
     | {error, pitcrew_nif:codec_error()}
     | over
     | full
@@ -35,7 +35,7 @@
 exchange(Way, Request, {Deadline, Timeout}) ->
     Ref = make_ref(),
     Dispatch = dispatch(Way),
-    case submit(Way, {Ref, Request}) of
+    case submit(Way, {Ref, Request, Deadline}) of
         ok -> await(Dispatch, Ref, Deadline);
         %% `infinity' is greater than every number.
         queued -> await_worker(Dispatch, Ref, min(Deadline, pitcrew_deadline:in(Timeout)), Deadline);
@@ -46,21 +46,21 @@ dispatch({Dispatch, _}) -> Dispatch;
 dispatch(Dispatch) -> Dispatch.
 
 %% In a tuple, where the compiler does not look for the reference: see pitcrew_call:send/2.
-submit(Dispatch, {Ref, {{msgpack, Tool, Args, Kwargs, Meta}, Codec, Max, OnExit}}) ->
-    pitcrew_nif:submit(Dispatch, Ref, Tool, Args, Kwargs, Meta, Codec, Max, OnExit);
-submit(Dispatch, {Ref, {{json, Tool, Args, Kwargs}, Codec, Max, OnExit}}) ->
-    pitcrew_nif:submit_json(Dispatch, Ref, Tool, Args, Kwargs, Codec, Max, OnExit).
+submit(Dispatch, {Ref, {{msgpack, Tool, Args, Kwargs, Meta}, Codec, Max, OnExit}, Deadline}) ->
+    pitcrew_nif:submit(Dispatch, Ref, Tool, Args, Kwargs, Meta, Codec, Max, OnExit, Deadline);
+submit(Dispatch, {Ref, {{json, Tool, Args, Kwargs}, Codec, Max, OnExit}, Deadline}) ->
+    pitcrew_nif:submit_json(Dispatch, Ref, Tool, Args, Kwargs, Codec, Max, OnExit, Deadline).
 
 await(Dispatch, Ref, Deadline) ->
     receive
-        {pitcrew_end, Ref, Index, Bytes, QueueNs, Answer} -> {done, Index, Bytes, QueueNs, Answer}
+        {pitcrew_end, Ref, OsPid, Bytes, QueueNs, Answer} -> {done, OsPid, Bytes, QueueNs, Answer}
     after pitcrew_deadline:left(Deadline) -> leave(Dispatch, Ref, Deadline, false)
     end.
 
 %% The deadline is the call's own, or the end of its patience with the queue.
 await_worker(Dispatch, Ref, Until, Deadline) ->
     receive
-        {pitcrew_end, Ref, Index, Bytes, QueueNs, Answer} -> {done, Index, Bytes, QueueNs, Answer}
+        {pitcrew_end, Ref, OsPid, Bytes, QueueNs, Answer} -> {done, OsPid, Bytes, QueueNs, Answer}
     after pitcrew_deadline:left(Until) -> leave(Dispatch, Ref, Deadline, Until < Deadline)
     end.
 
@@ -69,6 +69,6 @@ leave(Dispatch, Ref, Deadline, OnlyQueued) ->
         queued when OnlyQueued -> checkout_timeout;
         queued -> queue_timeout;
         out -> await(Dispatch, Ref, Deadline);
-        {out, Index} -> {done, Index, 0, 0, timeout};
+        {out, OsPid} -> {done, OsPid, 0, 0, timeout};
         none -> await(Dispatch, Ref, infinity)
     end.

@@ -20,6 +20,10 @@
 %% <li>`tools': names of the Python modules that hold the tools</li>
 %% <li>`preload': names of other modules that are imported before those, so that workers share them (with `start': `spawn' each
 %%   worker imports them)</li>
+%% <li>`allow_eval' (`false'): whether callers may send code, see {@link pitcrew:eval/4}</li>
+%% <li>`allow_import': modules and packages whose functions may be called like tools, `[<<"numpy">>, <<"math">>]' for one: then
+%%   `<<"numpy.linalg:norm">>' is the name of a tool. Each worker imports such a module when it is called for the first time. docs/calls.md says what
+%%   can be reached</li>
 %% <li>`python': path or command of the interpreter; by default the variable PITCREW_PYTHON, or `python3'</li>
 %% <li>`size' (also `pool_size'): number of workers; by default one for each scheduler</li>
 %% <li>`lazy' (`false'): with `true' no worker is started before the first call needs it, and each leaves when it has had nothing to do for
@@ -43,7 +47,7 @@
 %%   as at the deadline, `finish' lets it run to its end, for as long as `timeout' at most, and drops its result</li>
 %% <li>`start_timeout' (30000): until every worker must be ready</li>
 %% <li>`start': `fork' the workers from one process that has imported everything, `spawn' an interpreter for each,
-%%   or `auto': fork unless the imports left threads behind</li>
+%%   or `auto': fork unless the imports left threads behind. docs/forking.md has the rules of forking</li>
 %% <li>`grace' (300): milliseconds that a worker has for an orderly end, after an interrupt or when the pool stops,
 %%   before it is killed</li>
 %% <li>`thread_limits' (1): threads that OpenMP, OpenBLAS, MKL and their like may use in a worker, or `none'</li>

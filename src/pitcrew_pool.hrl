@@ -7,10 +7,9 @@
     dispatch :: pitcrew_nif:dispatch(),
     %% Whether no slot is ever claimed.
     is_pipelined :: boolean(),
-    %% Operating-system pids by slot; a worker's own process writes its before the slot can be claimed.
-    os_pids :: atomics:atomics_ref(),
-    %% The tools that may be run again.
-    idempotent :: #{binary() => []},
+    %% Unknown until a worker has been ready.
+    tools :: unknown | #{binary() => IsIdempotent :: boolean()},
+    permits :: pitcrew_permits:permits(),
     %% Prefix ++ [call, start | stop | exception], made once.
     events :: {[atom(), ...], [atom(), ...], [atom(), ...]},
     max_queue :: non_neg_integer() | infinity,

@@ -18,7 +18,6 @@
     workers :: pid(),
     slots :: pitcrew_nif:slots(),
     dispatch :: pitcrew_nif:dispatch(),
-    os_pids :: atomics:atomics_ref(),
     crew :: pitcrew_crew:crew(),
     channels = #{} :: #{pitcrew_crew:index() => pitcrew_nif:channel()},
     %% What the workers last said of themselves.
@@ -98,7 +97,6 @@ init({Sup, #{start_timeout := Timeout, strategy := Order} = Options}) ->
         workers = pitcrew_pools:member(Sup, workers),
         slots = Slots,
         dispatch = dispatcher(Options, Slots),
-        os_pids = atomics:new(Capacity, [{signed, true}]),
         crew = pitcrew_crew:new(pitcrew_growth:least(Options), pitcrew_growth:most(Options)),
         start_by = pitcrew_deadline:in(Timeout)
     },
@@ -350,7 +348,6 @@ start_worker(Index, #state{crew = Crew, pids = Pids, options = Options} = State)
         sessions => pitcrew_pools:member(State#state.sup, sessions),
         slots => State#state.slots,
         dispatch => State#state.dispatch,
-        os_pids => State#state.os_pids,
         options => Options,
         start_by => start_by(State)
     },
@@ -460,8 +457,8 @@ entry(#state{options = #{telemetry_prefix := Prefix} = Options} = State) ->
         slots = State#state.slots,
         dispatch = State#state.dispatch,
         is_pipelined = maps:get(pipeline, Options) > 1,
-        os_pids = State#state.os_pids,
-        idempotent = idempotent(State#state.tools),
+        tools = by_name(State#state.tools),
+        permits = pitcrew_permits:new(Options),
         events = {Prefix ++ [call, start], Prefix ++ [call, stop], Prefix ++ [call, exception]},
         max_queue = maps:get(max_queue, Options),
         max_frame = maps:get(max_frame, Options),
@@ -469,8 +466,8 @@ entry(#state{options = #{telemetry_prefix := Prefix} = Options} = State) ->
         defaults = pitcrew_options:defaults(Options)
     }.
 
-idempotent(unknown) -> #{};
-idempotent(Tools) -> pitcrew_manifest:idempotent(Tools).
+by_name(unknown) -> unknown;
+by_name(Tools) -> pitcrew_manifest:by_name(Tools).
 
 facts(State) ->
     #{

@@ -4,7 +4,7 @@
 %% caller that reads it a moment too late finds slots that nobody can claim and a server that does not answer.
 -module(pitcrew_pools).
 
--export([new_table/0, put/1, withdraw/2, find/1, worker_pid/2]).
+-export([new_table/0, put/1, withdraw/2, find/1]).
 -export([join/2, member/2, forget/2, put_sessions/2, sessions/1]).
 -export_type([entry/0, role/0]).
 
@@ -81,7 +81,3 @@ find(Name) ->
         %% The application is not running, so no pool is.
         error:badarg -> absent
     end.
-
-%% @doc The operating-system pid of the worker in a slot that the caller has claimed.
--spec worker_pid(entry(), non_neg_integer()) -> pos_integer().
-worker_pid(#pool{os_pids = Pids}, Index) -> atomics:get(Pids, Index + 1).

@@ -24,7 +24,7 @@ zygote(#{python := Python, start := Start, env := Env, cd := Cd} = Options, Inst
         <<"pitcrew">>,
         <<"--start">>,
         atom_to_binary(Start)
-        | modules(Options)
+        | modules(Options) ++ permits(Options)
     ],
     Ours = #{
         <<"PYTHONPATH">> => python_path(Env),
@@ -32,8 +32,12 @@ zygote(#{python := Python, start := Start, env := Env, cd := Cd} = Options, Inst
     },
     {Argv, maps:merge(maps:merge(thread_limits(Options), Env), Ours), folder(Cd)}.
 
-modules(#{preload := Preload, tools := Tools}) ->
-    lists:append([[<<"--preload">>, Module] || Module <- Preload] ++ [[<<"--tools">>, Module] || Module <- Tools]).
+modules(#{preload := Preload, tools := Tools}) -> words(<<"--preload">>, Preload) ++ words(<<"--tools">>, Tools).
+
+permits(#{allow_eval := AllowEval, allow_import := Modules}) ->
+    [<<"--allow-eval">> || AllowEval] ++ words(<<"--allow-import">>, Modules).
+
+words(Option, Values) -> lists:append([[Option, Value] || Value <- Values]).
 
 %% A path is relative to the folder of the VM, not to `cd'. A virtual environment is known by the link to its
 %% interpreter, so links stay. A command without a slash is looked up where Python's own environment says.

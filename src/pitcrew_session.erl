@@ -196,14 +196,14 @@ settle(Tenant, Pool, #session{start = #{manager := Manager}} = Session) ->
             end;
         false ->
             %% All workers are somebody's alone, or none has been started: it may be, for a call.
-            case call(any, Pool, {<<"pitcrew.nothing">>, []}, Session) of
+            case call(any, Pool, {<<"pitcrew:nothing">>, []}, Session) of
                 ok -> absent;
                 {error, _} = Error -> Error
             end
     end.
 
 first_call(Tenant, Pool, #session{start = #{options := #{on_start := nil}}} = Session) ->
-    call({tenant, no(Session), Tenant}, Pool, {<<"pitcrew.nothing">>, []}, Session);
+    call({tenant, no(Session), Tenant}, Pool, {<<"pitcrew:nothing">>, []}, Session);
 first_call(Tenant, Pool, Session) ->
     on_start(Tenant, Pool, Session).
 

@@ -23,7 +23,6 @@
     sessions := pid(),
     slots := pitcrew_nif:slots(),
     dispatch := pitcrew_nif:dispatch(),
-    os_pids := atomics:atomics_ref(),
     options := pitcrew_options:pool(),
     %% Monotonic milliseconds.
     start_by := integer() | infinity
@@ -151,9 +150,7 @@ handshake(#worker{call = Channel, call_ref = Ref} = Worker) ->
 maybe_ready(#worker{os_pid = OsPid, side = Side, tools = Tools} = Worker) when
     is_integer(OsPid), Side =/= undefined, Tools =/= undefined
 ->
-    #worker{call = Channel, start = #{index := Index, os_pids := OsPids, server := Server}} = Worker,
-    %% Before anybody can claim the slot.
-    ok = atomics:put(OsPids, Index + 1, OsPid),
+    #worker{call = Channel, start = #{server := Server}} = Worker,
     case install(Worker) of
         {ok, Installed} ->
             Ready = Installed#worker{ready_at = erlang:monotonic_time()},
@@ -168,9 +165,9 @@ maybe_ready(#worker{os_pid = OsPid, side = Side, tools = Tools} = Worker) when
 maybe_ready(Worker) ->
     {keep_state, Worker}.
 
-install(#worker{call = Channel, start = Start} = Worker) ->
+install(#worker{call = Channel, os_pid = OsPid, start = Start} = Worker) ->
     Reader = pitcrew_reader:start_link(),
-    case install(Channel, Reader, Start) of
+    case install(Channel, OsPid, Reader, Start) of
         ok ->
             ok = pitcrew_reader:open(Reader, Channel),
             {ok, Worker#worker{reader = Reader}};
@@ -178,14 +175,14 @@ install(#worker{call = Channel, start = Start} = Worker) ->
             Error
     end.
 
-install(Channel, Reader, #{options := #{pipeline := 1, max_frame := Max} = Options} = Start) ->
+install(Channel, OsPid, Reader, #{options := #{pipeline := 1, max_frame := Max} = Options} = Start) ->
     #{dispatch := Dispatch, slots := Slots, index := Index} = Start,
-    case pitcrew_nif:lane_attach(Dispatch, Index, Channel, Reader, Max, worn_after(Options)) of
+    case pitcrew_nif:lane_attach(Dispatch, Index, OsPid, Channel, Reader, Max, worn_after(Options)) of
         ok -> pitcrew_nif:slots_install(Slots, Index, Channel);
         {error, _} = Error -> Error
     end;
-install(Channel, Reader, #{dispatch := Dispatch, index := Index, options := #{max_frame := Max} = Options}) ->
-    pitcrew_nif:lane_open(Dispatch, Index, Channel, Reader, Max, worn_after(Options)).
+install(Channel, OsPid, Reader, #{dispatch := Dispatch, index := Index, options := #{max_frame := Max} = Options}) ->
+    pitcrew_nif:lane_open(Dispatch, Index, OsPid, Channel, Reader, Max, worn_after(Options)).
 
 worn_after(#{max_calls := infinity}) -> 0;
 worn_after(#{max_calls := MaxCalls}) -> MaxCalls.

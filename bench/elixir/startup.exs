@@ -1,4 +1,4 @@
-for file <- ~w(stats table), do: Code.require_file("#{file}.exs", __DIR__)
+for file <- ~w(stats table separate), do: Code.require_file("#{file}.exs", __DIR__)
 
 defmodule Bench.Startup do
   @moduledoc """
@@ -6,13 +6,12 @@ defmodule Bench.Startup do
   against N interpreters of their own, started at once. Both sides get the same thread limits.
   """
 
-  alias Bench.{Stats, Table}
+  alias Bench.{Separate, Stats, Table}
 
   @python_dir Path.expand("../python", __DIR__)
-  @workers [1, 4, 16]
+  @workers [1, 4, 16, 64]
   @count 1_000
   @sum div(@count * (@count - 1), 2)
-  @limits ~w(OMP_NUM_THREADS OPENBLAS_NUM_THREADS MKL_NUM_THREADS)
 
   def main(argv) do
     {opts, [], []} = OptionParser.parse(argv, strict: [rounds: :integer])
@@ -25,11 +24,11 @@ defmodule Bench.Startup do
     {spawn(python, 1), pitcrew(python, 1)}
 
     results =
-      for round <- 1..rounds, workers <- @workers do
-        {workers, measure(python, workers, rem(round, 2))}
+      for round <- 1..rounds do
+        Map.new(@workers, fn workers -> {workers, measure(python, workers, rem(round, 2))} end)
       end
 
-    report(Enum.group_by(results, &elem(&1, 0), &elem(&1, 1)), rounds)
+    report(results, rounds)
   end
 
   # Every other round the other side goes first.
@@ -47,34 +46,19 @@ defmodule Bench.Startup do
 
   defp spawn(python, workers) do
     start = now()
-    ports = for _ <- 1..workers, do: open(python)
-    pids = Enum.map(ports, &answer/1)
+    ports = for _ <- 1..workers, do: Separate.open(python)
+    for port <- ports, do: Separate.ask(port, @count)
+
+    pids =
+      for port <- ports do
+        [@sum, pid] = Separate.answer(port)
+        pid
+      end
+
     spawned = now() - start
     ^workers = pids |> Enum.uniq() |> length()
-    Enum.each(ports, &ended/1)
+    Separate.close(ports)
     %{spawn: spawned}
-  end
-
-  defp open(python) do
-    env = for name <- @limits, do: {String.to_charlist(name), '1'}
-    args = [Path.join(@python_dir, "spawn_worker.py")]
-    port = Port.open({:spawn_executable, python}, [:binary, :exit_status, line: 80, args: args, env: env])
-    Port.command(port, "#{@count}\n")
-    port
-  end
-
-  defp answer(port) do
-    receive do
-      {^port, {:data, {:eol, line}}} ->
-        [@sum, pid] = line |> String.split() |> Enum.map(&String.to_integer/1)
-        pid
-    end
-  end
-
-  defp ended(port) do
-    receive do
-      {^port, {:exit_status, 0}} -> :ok
-    end
   end
 
   # ---- A pool
@@ -127,13 +111,15 @@ defmodule Bench.Startup do
     #{rounds} interleaved rounds; median of the rounds [their quartiles].
 
     separate   N interpreters started at once, with the same imports and thread limits
-    pitcrew    a pool of N workers, from its start on: the zygote and its imports included
-    forks      the part of it from the first fork on
-    faster     how many times less than separate; ratio_to_spawn below is the same number
+    workers    the workers of a pool that has imported NumPy, from the first fork on: ms= below
+    over one   how much more than for one worker
+    faster     how many times less than separate: ratio_to_spawn= below
+    pool       the whole pool, from nothing: the zygote and its imports included; from_nothing_ms= below, and so on
     """)
 
     Table.print([
-      ["workers", "separate", "pitcrew", "faster", "forks", "faster"] | Enum.map(@workers, &row(results, &1))
+      ["workers", "separate", "workers", "over one", "faster", "pool", "over one", "faster"]
+      | Enum.map(@workers, &row(results, &1))
     ])
 
     IO.puts("")
@@ -141,33 +127,37 @@ defmodule Bench.Startup do
   end
 
   defp row(results, workers) do
-    rounds = results[workers]
+    spread = fn decimals, fun -> results |> Enum.map(fun) |> Stats.quartiles() |> Table.spread(decimals) end
 
     [
       Integer.to_string(workers),
-      rounds |> spread(&ms(&1.spawn)) |> Table.spread(0),
-      rounds |> spread(&ms(&1.pitcrew)) |> Table.spread(0),
-      rounds |> spread(&(&1.spawn / &1.pitcrew)) |> Table.spread(1),
-      rounds |> spread(&ms(&1.forks)) |> Table.spread(0),
-      rounds |> spread(&(&1.spawn / &1.forks)) |> Table.spread(1)
+      spread.(0, &ms(&1[workers].spawn)),
+      spread.(1, &ms(&1[workers].forks)),
+      spread.(1, &over_one(&1, workers, :forks)),
+      spread.(1, &faster(&1, workers, :forks)),
+      spread.(0, &ms(&1[workers].pitcrew)),
+      spread.(0, &over_one(&1, workers, :pitcrew)),
+      spread.(1, &faster(&1, workers, :pitcrew))
     ]
   end
 
   defp line(results, workers) do
-    rounds = results[workers]
+    middle = fn fun -> results |> Enum.map(fun) |> Stats.median() end
 
     Table.line("startup", Integer.to_string(workers),
-      ms: middle(rounds, &ms(&1.pitcrew)),
-      ratio_to_spawn: middle(rounds, &(&1.spawn / &1.pitcrew)),
-      spawn_ms: middle(rounds, &ms(&1.spawn)),
-      forks_ms: middle(rounds, &ms(&1.forks)),
-      forks_ratio_to_spawn: middle(rounds, &(&1.spawn / &1.forks))
+      ms: middle.(&ms(&1[workers].forks)),
+      over_one_ms: middle.(&over_one(&1, workers, :forks)),
+      ratio_to_spawn: middle.(&faster(&1, workers, :forks)),
+      from_nothing_ms: middle.(&ms(&1[workers].pitcrew)),
+      from_nothing_over_one_ms: middle.(&over_one(&1, workers, :pitcrew)),
+      from_nothing_ratio_to_spawn: middle.(&faster(&1, workers, :pitcrew)),
+      spawn_ms: middle.(&ms(&1[workers].spawn))
     )
   end
 
+  defp over_one(round, workers, which), do: ms(round[workers][which] - round[1][which])
+  defp faster(round, workers, which), do: round[workers].spawn / round[workers][which]
   defp ms(nanoseconds), do: nanoseconds / 1.0e6
-  defp spread(rounds, fun), do: rounds |> Enum.map(fun) |> Stats.quartiles()
-  defp middle(rounds, fun), do: rounds |> Enum.map(fun) |> Stats.median()
 end
 
 Bench.Startup.main(System.argv())

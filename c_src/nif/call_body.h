@@ -1,7 +1,7 @@
 #ifndef PC_NIF_CALL_BODY_H
 #define PC_NIF_CALL_BODY_H
 
-/* What stands behind the id in a call's frame: tool, arguments and meta, in either format. */
+/* What stands behind the id in a call's frame: tool, arguments, meta and deadline, in either format. */
 
 #include "nif/term.h"
 
@@ -9,7 +9,14 @@ struct pc_call_terms {
     ErlNifBinary tool;
     ERL_NIF_TERM args, kwargs, meta;
     struct pc_term_opts opts;
+    int64_t deadline_ns; /* as pc_call_deadline_read has it, here and below */
 };
+
+/*
+ * A deadline of pitcrew_deadline, in milliseconds of the VM's monotonic time or `infinity', as a moment of wire/clock.h or
+ * PC_NO_DEADLINE; false if it is neither. So time that the frame spends in a queue counts.
+ */
+bool pc_call_deadline_read(ErlNifEnv *env, ERL_NIF_TERM term, int64_t *deadline_ns);
 
 /* Tool, args, kwargs, meta and codec_opts() as the native functions get them; false if they are not that. */
 bool pc_call_terms_read(ErlNifEnv *env, const ERL_NIF_TERM terms[5], struct pc_call_terms *call);
@@ -21,6 +28,7 @@ enum pc_status pc_call_body_write(ErlNifEnv *env, struct pc_writer *w, const str
 /* In JSON: texts that pitcrew_json_nif has made. Nothing here knows what they hold. */
 struct pc_call_texts {
     ErlNifBinary tool, args, kwargs;
+    int64_t deadline_ns;
 };
 
 /* Tool, args and kwargs; false if they are not binaries. */

@@ -69,6 +69,7 @@ struct pc_channel {
     /* What it is while it is lent, or the worker pipelined (lane.h), and the process that then reads it. Set once, kept for life. */
     struct pc_lane *lane;
     ErlNifPid reader;
+    ErlNifSInt64 os_pid; /* of the worker, from then on */
 
     /* Set by install, kept for life. */
     struct pc_slots *slots;
@@ -155,7 +156,7 @@ void pc_slots_lend(ErlNifEnv *env, struct pc_slots *slots, struct pc_dispatch *d
 /* Lends this one if it is free. */
 void pc_slots_lend_to(ErlNifEnv *env, struct pc_slots *slots, struct pc_channel *channel);
 /* Takes a free slot off the table: a channel that the caller must release, or NULL. */
-struct pc_channel *pc_slots_take(struct pc_slots *slots, unsigned *index);
+struct pc_channel *pc_slots_take(struct pc_slots *slots);
 bool pc_slots_get(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_slots **slots);
 void pc_slots_release(struct pc_slots *slots);
 

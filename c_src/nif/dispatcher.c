@@ -74,13 +74,18 @@ void pc_job_drop(struct pc_job *job) {
     free_job(job);
 }
 
+/* Of the very worker that has the call: its slot may be another's when the caller asks. */
+static ERL_NIF_TERM make_os_pid(ErlNifEnv *env, const struct pc_lane *lane) {
+    return enif_make_int64(env, ((const struct pc_channel *)lane->channel)->os_pid);
+}
+
 void pc_job_end(ErlNifEnv *env, struct pc_job *job, ERL_NIF_TERM answer) {
     const struct pc_lane *lane = job->call.lane;
     ErlNifEnv *message = job->env;
     int64_t queued = lane == NULL ? 0 : job->call.sent - job->submitted;
     ERL_NIF_TERM fields[] = {am_pitcrew_end,
                              job->ref,
-                             lane == NULL ? am_nil : enif_make_uint(message, lane->index),
+                             lane == NULL ? am_nil : make_os_pid(message, lane),
                              enif_make_uint64(message, job->call.bytes),
                              enif_make_int64(message, queued),
                              answer};
@@ -149,7 +154,7 @@ static bool has_ref(const struct pc_call *call, const void *context) {
 
 /* The worker's process is told of a call that is out: `left`, it may have it stopped, or `finish`. */
 static enum pc_leaving leave(ErlNifEnv *env, struct pc_dispatcher *dispatcher, const ErlNifPid *owner,
-                             pc_call_test is_it, const void *context, bool only_queued, unsigned *index) {
+                             pc_call_test is_it, const void *context, bool only_queued, ERL_NIF_TERM *os_pid) {
     struct pc_call *call;
     struct pc_lane *lane = NULL;
     uint64_t id = 0;
@@ -160,7 +165,7 @@ static enum pc_leaving leave(ErlNifEnv *env, struct pc_dispatcher *dispatcher, c
         pc_job_drop((struct pc_job *)call);
     } else if (lane != NULL) {
         ErlNifEnv *message = enif_alloc_env();
-        *index = lane->index;
+        *os_pid = make_os_pid(env, lane);
         pc_channel_tell_controller(
             env, lane->channel, message,
             enif_make_tuple2(message, goes_on ? am_finish : am_left, enif_make_uint64(message, id)));
@@ -178,12 +183,12 @@ ERL_NIF_TERM nif_leave(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
         return enif_make_badarg(env);
     }
     bool only_queued = enif_is_identical(argv[2], am_true);
-    unsigned index = 0;
-    switch (leave(env, dispatcher, &self, has_ref, &argv[1], only_queued, &index)) {
+    ERL_NIF_TERM os_pid = am_nil;
+    switch (leave(env, dispatcher, &self, has_ref, &argv[1], only_queued, &os_pid)) {
     case PC_LEAVE_QUEUED:
         return am_queued;
     case PC_LEAVE_OUT:
-        return only_queued ? am_out : enif_make_tuple2(env, am_out, enif_make_uint(env, index));
+        return only_queued ? am_out : enif_make_tuple2(env, am_out, os_pid);
     default:
         return am_none;
     }
@@ -197,8 +202,8 @@ static void end_pool(ErlNifEnv *env, struct pc_dispatcher *dispatcher) {
 }
 
 static void end_owner(ErlNifEnv *env, struct pc_dispatcher *dispatcher, const ErlNifPid *pid) {
-    unsigned index = 0;
-    while (leave(env, dispatcher, pid, NULL, NULL, false, &index) != PC_LEAVE_NONE) {}
+    ERL_NIF_TERM os_pid;
+    while (leave(env, dispatcher, pid, NULL, NULL, false, &os_pid) != PC_LEAVE_NONE) {}
     enif_free(pc_dispatch_part(&dispatcher->d, pid->pid));
 }
 

@@ -6,7 +6,7 @@
  * workers a lane. With pipelined workers the channel is the lane's until it is closed. Otherwise it is a slot, which callers claim, and
  * is lent to its lane while calls wait. Whoever waits for a call is sent exactly one message
  *
- *   {pitcrew_end, Ref, Index | nil, BytesOut, QueueNs, Answer}
+ *   {pitcrew_end, Ref, OsPid | nil, BytesOut, QueueNs, Answer}
  *
  * unless it has left before (leave/3 tells). Terms of an answer are made in an env of their own and move to the caller without a copy.
  */

@@ -23,7 +23,7 @@ static ERL_NIF_TERM call_json(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
     struct texts t = {.sending = {.json = true, .write = join}};
     ERL_NIF_TERM answer;
     if (!pc_sending_read(env, argv[0], argv[1], argv[5], argv[6], &t.sending) ||
-        !pc_call_texts_read(env, argv + 2, &t.texts)) {
+        !pc_call_texts_read(env, argv + 2, &t.texts) || !pc_call_deadline_read(env, argv[7], &t.texts.deadline_ns)) {
         return enif_make_badarg(env);
     }
     if (pc_sending_run(env, &t.sending, budget, &answer)) {

@@ -13,12 +13,11 @@ ERL_NIF_TERM nif_claim(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     (void)argc;
     struct pc_slots *slots;
     struct pc_channel *c;
-    unsigned index;
     ErlNifPid self;
     if (!pc_slots_get(env, argv[0], &slots) || enif_self(env, &self) == NULL) {
         return enif_make_badarg(env);
     }
-    while ((c = pc_slots_take(slots, &index)) != NULL) {
+    while ((c = pc_slots_take(slots)) != NULL) {
         if (pc_machine_enter(&c->machine, PC_FREE) == 0) {
             enif_release_resource(c); /* condemned while it lay free; its process takes it off the table */
             continue;
@@ -27,7 +26,7 @@ ERL_NIF_TERM nif_claim(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
         c->finish = c->adopted = false;
         /* The process is alive, since it runs this, and stays alive until it is through. */
         (void)enif_monitor_process(env, c, &self, &c->owner_monitor);
-        ERL_NIF_TERM result = enif_make_tuple3(env, am_ok, enif_make_resource(env, c), enif_make_uint(env, index));
+        ERL_NIF_TERM result = enif_make_tuple3(env, am_ok, enif_make_resource(env, c), enif_make_int64(env, c->os_pid));
         pc_machine_leave(&c->machine, pc_channel_actor(env), PC_CLAIMED, false);
         enif_release_resource(c);
         return result;

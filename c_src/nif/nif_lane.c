@@ -61,16 +61,20 @@ void pc_channel_flush_lane(ErlNifEnv *env, struct pc_channel *c, bool unblock) {
 
 /* ---- Birth and end */
 
-/* Dispatcher, index, channel, reader, max_frame, and after how many calls it is worn; enters the channel in phase control, or *refusal says why not. */
+/*
+ * Dispatcher, index, os_pid, channel, reader, max_frame, and after how many calls it is worn; enters the channel in phase
+ * control, or *refusal says why not.
+ */
 static bool attach(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct pc_channel **channel, ERL_NIF_TERM *refusal) {
     struct pc_dispatcher *dispatcher;
     unsigned index;
+    ErlNifSInt64 os_pid;
     ErlNifUInt64 max_frame, worn_after;
     ErlNifPid reader;
     if (!pc_dispatcher_get(env, argv[0], &dispatcher) || !enif_get_uint(env, argv[1], &index) ||
-        !pc_channel_get(env, argv[2], channel) || !enif_get_local_pid(env, argv[3], &reader) ||
-        !enif_get_uint64(env, argv[4], &max_frame) || max_frame > PC_MAX_FRAME ||
-        !enif_get_uint64(env, argv[5], &worn_after)) {
+        !enif_get_int64(env, argv[2], &os_pid) || !pc_channel_get(env, argv[3], channel) ||
+        !enif_get_local_pid(env, argv[4], &reader) || !enif_get_uint64(env, argv[5], &max_frame) ||
+        max_frame > PC_MAX_FRAME || !enif_get_uint64(env, argv[6], &worn_after)) {
         *refusal = enif_make_badarg(env);
         return false;
     }
@@ -84,6 +88,7 @@ static bool attach(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct pc_channel 
         return false;
     }
     c->reader = reader;
+    c->os_pid = os_pid;
     c->worn_after = worn_after;
     c->stream = c->in.total;
     c->max_frame = (size_t)max_frame;

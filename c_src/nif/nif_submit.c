@@ -1,5 +1,5 @@
 /*
- * submit/9 and submit_json/8: a call's frame is made, and goes to the worker with the least to do or into the queue. A frame that takes
+ * submit/10 and submit_json/9: a call's frame is made, and goes to the worker with the least to do or into the queue. A frame that takes
  * long is made on a dirty scheduler; everything else happens on a normal one, since the dispatcher's lock must not be held by a
  * thread that may have to wait for a processor.
  */
@@ -17,7 +17,7 @@
 enum {
     LOCAL = 2048,   /* bytes of a body that take no memory of their own */
     MOST_HEAD = 24, /* bytes of a frame in front of its body */
-    MOST_ARGS = 9,
+    MOST_ARGS = 10,
 };
 
 struct request {
@@ -197,7 +197,7 @@ static ERL_NIF_TERM end(ErlNifEnv *env, const struct function *f, const ERL_NIF_
 
 /* ---- The functions */
 
-/* A dispatcher, or {Dispatcher, Tenant | Ref}. */
+/* A dispatcher, or {Dispatcher, Tenant | Ref}. A handle of another VM is in the arguments, which cannot be encoded then. */
 static bool read_way(ErlNifEnv *env, ERL_NIF_TERM term, struct request *r) {
     int arity;
     const ERL_NIF_TERM *parts;
@@ -212,38 +212,38 @@ static bool read_way(ErlNifEnv *env, ERL_NIF_TERM term, struct request *r) {
     if (!enif_get_tuple(env, term, &arity, &parts) || arity != 2 || !pc_dispatcher_get(env, parts[0], &r->dispatcher)) {
         return false;
     }
-    if (pc_tenancy_get(env, parts[1], &tenancy) && tenancy->dispatcher == r->dispatcher) {
+    if (pc_tenancy_get(env, parts[1], &tenancy)) {
         struct pc_lane *lane = pc_tenant_lane(&tenancy->tenant);
         r->tenant = &tenancy->tenant;
         r->target = lane == NULL ? NULL : lane->channel;
         r->holds = tenancy;
-        return lane != NULL || tenancy->tenant.exclusive;
+        return lane != NULL || (tenancy->tenant.exclusive && tenancy->dispatcher == r->dispatcher);
     }
     if (pc_ref_get(env, parts[1], &ref)) {
         r->target = pc_ref_channel(ref);
         r->holds = ref;
         return true;
     }
-    return enif_is_ref(env,
-                       parts[1]); /* a handle of another VM: it is in the arguments, which cannot be encoded then */
+    return enif_is_ref(env, parts[1]);
 }
 
-/* What both have: dispatcher and reference in front, max_frame and what the death of the caller does at the end. */
-static bool read_common(ErlNifEnv *env, const ERL_NIF_TERM argv[], int argc, struct request *r) {
+/* What both have: where it goes and reference in front, max_frame, what the death of the caller does, and the deadline at the end. */
+static bool read_common(ErlNifEnv *env, const ERL_NIF_TERM argv[], int argc, struct request *r, int64_t *deadline_ns) {
     r->ref = argv[1];
-    r->finish = enif_is_identical(argv[argc - 1], am_finish);
+    r->finish = enif_is_identical(argv[argc - 2], am_finish);
     return read_way(env, argv[0], r) && enif_is_ref(env, argv[1]) &&
-           enif_get_uint64(env, argv[argc - 2], &r->max_frame) && r->max_frame > MOST_HEAD &&
-           r->max_frame <= PC_MAX_FRAME;
+           enif_get_uint64(env, argv[argc - 3], &r->max_frame) && r->max_frame > MOST_HEAD &&
+           r->max_frame <= PC_MAX_FRAME && pc_call_deadline_read(env, argv[argc - 1], deadline_ns);
 }
 
-enum { PACKED_ARGS = 9, TEXT_ARGS = 8 };
+enum { PACKED_ARGS = 10, TEXT_ARGS = 9 };
 
 static const struct function packed, texts;
 
 static bool read_packed(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct request *r) {
     r->json = false;
-    if (!read_common(env, argv, PACKED_ARGS, r) || !pc_call_terms_read(env, argv + 2, &r->terms)) {
+    if (!read_common(env, argv, PACKED_ARGS, r, &r->terms.deadline_ns) ||
+        !pc_call_terms_read(env, argv + 2, &r->terms)) {
         return false;
     }
     r->opts = r->terms.opts;
@@ -270,8 +270,8 @@ ERL_NIF_TERM nif_submit(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
 
 static bool read_texts(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct request *r) {
     r->json = true;
-    return read_common(env, argv, TEXT_ARGS, r) && pc_call_texts_read(env, argv + 2, &r->texts) &&
-           pc_term_opts_read(env, argv[5], &r->opts);
+    return read_common(env, argv, TEXT_ARGS, r, &r->texts.deadline_ns) &&
+           pc_call_texts_read(env, argv + 2, &r->texts) && pc_term_opts_read(env, argv[5], &r->opts);
 }
 
 static ERL_NIF_TERM texts_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {

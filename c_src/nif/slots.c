@@ -94,15 +94,15 @@ int pc_slots_load(ErlNifEnv *env, ErlNifResourceFlags flags) {
     return slots_type == NULL ? -1 : 0;
 }
 
-struct pc_channel *pc_slots_take(struct pc_slots *s, unsigned *index) {
+struct pc_channel *pc_slots_take(struct pc_slots *s) {
     struct pc_channel *channel = NULL;
     enif_mutex_lock(s->lock);
     if (s->free_count > 0) {
-        *index = *nth_free(s, s->oldest_first ? 0 : s->free_count - 1);
+        unsigned index = *nth_free(s, s->oldest_first ? 0 : s->free_count - 1);
         s->free_count--;
         s->free_from = (s->free_from + s->oldest_first) % s->size;
-        s->is_free[*index] = false;
-        channel = s->channels[*index];
+        s->is_free[index] = false;
+        channel = s->channels[index];
         enif_keep_resource(channel);
     }
     enif_mutex_unlock(s->lock);
@@ -152,12 +152,11 @@ void pc_slots_lend_to(ErlNifEnv *env, struct pc_slots *s, struct pc_channel *cha
 
 void pc_slots_lend(ErlNifEnv *env, struct pc_slots *s, struct pc_dispatch *d) {
     struct pc_channel *channel;
-    unsigned index;
     while (pc_dispatch_reserves(d) && (channel = take_vacant(s)) != NULL) {
         pc_channel_lend(env, channel);
         enif_release_resource(channel);
     }
-    while (pc_dispatch_waits(d) && (channel = pc_slots_take(s, &index)) != NULL) {
+    while (pc_dispatch_waits(d) && (channel = pc_slots_take(s)) != NULL) {
         pc_channel_lend(env, channel);
         enif_release_resource(channel);
     }

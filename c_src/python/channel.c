@@ -183,13 +183,22 @@ PyObject *pc_channel_write_frame(PyObject *module, PyObject *args) {
     (void)module;
     int fd;
     PyObject *frame;
-    if (!PyArg_ParseTuple(args, "iO!:write_frame", &fd, &PyList_Type, &frame)) {
+    if (!PyArg_ParseTuple(args, "iO:write_frame", &fd, &frame)) {
+        return NULL;
+    }
+    if (!PyList_Check(frame) && !PyBytes_Check(frame)) {
+        PyErr_SetString(PyExc_TypeError, "write_frame: a frame is a list, or bytes that encode() has made of one");
         return NULL;
     }
     struct pc_outbox out;
     pc_outbox_init(&out);
     size_t mark = pc_outbox_begin(&out, PC_MAX_FRAME);
-    int put = pc_encode(&out.w, frame, PC_MAX_DEPTH, "frame");
+    int put = 0;
+    if (PyBytes_Check(frame)) {
+        pc_writer_append(&out.w, PyBytes_AS_STRING(frame), (size_t)PyBytes_GET_SIZE(frame));
+    } else {
+        put = pc_encode(&out.w, frame, PC_MAX_DEPTH, "frame");
+    }
     if (put == 0) {
         if (pc_outbox_end(&out, mark) != PC_OK) {
             (void)PyErr_NoMemory();

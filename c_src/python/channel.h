@@ -18,7 +18,7 @@ int pc_channel_wait_room(int fd);
 int pc_channel_flush(struct pc_outbox *out, int fd);
 
 /*
- * Module functions: connect(path, token, role) -> fd; write_frame(fd, frame); read_hello(fd) -> (list | None at end of file, descriptor
+ * Module functions: connect(path, token, role) -> fd; write_frame(fd, frame), which is a list or what encode() has made of one; read_hello(fd) -> (list | None at end of file, descriptor
  * that came with its first byte | -1). More descriptors than one, or with other frames, are closed.
  */
 PyObject *pc_channel_connect(PyObject *module, PyObject *args);

@@ -23,6 +23,7 @@ extern PyObject *pc_Error;         /* pitcrew.Error(Exception) */
 extern PyObject *pc_EncodeError;   /* pitcrew.EncodeError(Error): .path (tuple, outermost first), .reason */
 extern PyObject *pc_DecodeError;   /* pitcrew.DecodeError(Error): the same */
 extern PyObject *pc_ProtocolError; /* pitcrew.ProtocolError(Error): the other end broke docs/protocol.md */
+extern PyObject *pc_Refused;       /* pitcrew.Refused(Error): args are a kind of error and a message; private */
 extern PyObject *pc_Cancelled;     /* pitcrew.Cancelled(BaseException): the VM has cancelled the call that runs */
 
 int pc_errors_init(PyObject *module);

@@ -6,6 +6,7 @@ PyObject *pc_Error;
 PyObject *pc_EncodeError;
 PyObject *pc_DecodeError;
 PyObject *pc_ProtocolError;
+PyObject *pc_Refused;
 PyObject *pc_Cancelled;
 
 static int error_new(PyObject *module, PyObject **slot, const char *name, const char *doc, PyObject *base) {
@@ -26,6 +27,8 @@ int pc_errors_init(PyObject *module) {
                   "Bytes cannot become a Python value. `path` says where, outermost first; `reason` says why.",
                   pc_Error) < 0 ||
         error_new(module, &pc_ProtocolError, "ProtocolError", "The other end broke the protocol.", pc_Error) < 0 ||
+        error_new(module, &pc_Refused, "Refused", "Refused(kind, message): a call that Pitcrew does not do.",
+                  pc_Error) < 0 ||
         error_new(module, &pc_Cancelled, "Cancelled",
                   "Raised inside a tool whose call is being cancelled, wherever it is, so that `finally` and `with` "
                   "clean up.\n\n"

@@ -50,6 +50,36 @@ void pc_fault_take(struct pc_fault *f, const char *kind) {
     Py_DECREF(exception);
 }
 
+/* One of ours: the word must outlive the exception. */
+static const char *known_kind(PyObject *kind) {
+    static const char *const kinds[] = {"not_allowed", "unknown_tool", "bad_arguments"};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (PyUnicode_Check(kind) && PyUnicode_CompareWithASCIIString(kind, kinds[i]) == 0) {
+            return kinds[i];
+        }
+    }
+    return NULL;
+}
+
+void pc_fault_take_refusal(struct pc_fault *f) {
+    PyObject *exception = pc_exception_take();
+    PyObject *args = PyObject_GetAttrString(exception, "args");
+    PyObject *kind, *message;
+    const char *known = NULL;
+    if (args != NULL && PyArg_ParseTuple(args, "OU", &kind, &message)) {
+        known = known_kind(kind);
+    }
+    if (known != NULL) {
+        pc_fault_say(f, known, Py_NewRef(message));
+        Py_DECREF(exception);
+    } else { /* somebody else has made it */
+        PyErr_Clear();
+        pc_exception_restore(exception);
+        pc_fault_take(f, "tool_error");
+    }
+    Py_XDECREF(args);
+}
+
 void pc_fault_say(struct pc_fault *f, const char *kind, PyObject *message) {
     PyErr_Clear();
     *f = (struct pc_fault){.kind = kind, .message = message};

@@ -17,6 +17,9 @@ struct pc_fault {
  */
 void pc_fault_take(struct pc_fault *f, const char *kind);
 
+/* The same of a pc_Refused, which brings its kind and its message. */
+void pc_fault_take_refusal(struct pc_fault *f);
+
 /* A message without an exception. Steals message; NULL (with an exception, which is dropped) gives an empty one. */
 void pc_fault_say(struct pc_fault *f, const char *kind, PyObject *message);
 

@@ -5,6 +5,7 @@
 #include "codec/limits.h"
 #include "converters.h"
 #include "core.h"
+#include "deadline.h"
 #include "logging.h"
 #include "mark.h"
 #include "process.h"
@@ -29,10 +30,15 @@ static PyMethodDef methods[] = {
     {"session_state", pc_session_state, METH_NOARGS, "session_state() -> dict: see pitcrew.session."},
     {"live_sessions", pc_session_count, METH_NOARGS, "live_sessions() -> int: how many keep a state here."},
     {"live_refs", pc_refs_count, METH_NOARGS, "live_refs() -> int: how many objects the VM refers to."},
+    {"deadline", pc_deadline, METH_NOARGS,
+     "deadline() -> float | None\n\n"
+     "Seconds until the caller gives up, 0.0 if it has by now; None if it waits for ever, or this thread runs no "
+     "call.\n"
+     "What the call spent waiting for its turn has been taken off. Most time-outs of Python take it as it is."},
     {"connect", pc_channel_connect, METH_VARARGS, "connect(path, token, role) -> fd: connects and sends `auth`."},
     {"read_hello", pc_channel_read_hello, METH_O,
      "read_hello(fd) -> (list, or None at end of file; descriptor or -1)."},
-    {"write_frame", pc_channel_write_frame, METH_VARARGS, "write_frame(fd, frame)."},
+    {"write_frame", pc_channel_write_frame, METH_VARARGS, "write_frame(fd, frame): a list, or its bytes."},
     {"limit", pc_process_limit, METH_VARARGS, "limit(name, value): see pitcrew.limits."},
     {"log", pc_logging_log, METH_VARARGS,
      "log(level, message, logger, module, function, path, line, time_us) -> bool."},

@@ -6,6 +6,7 @@
 #include "json.h"
 #include "names.h"
 #include "session.h"
+#include "wire/clock.h"
 
 enum { ARGUMENTS = 2 }; /* args and kwargs stand before meta */
 
@@ -17,17 +18,38 @@ void pc_request_init(struct pc_request *q, const struct pc_question *from) {
     q->name = q->tool = q->binary = NULL;
     q->session = 0;
     pc_args_init(&q->args);
+    q->is_unresolved = false;
+    q->deadline_ns = PC_NO_DEADLINE;
 }
 
-/* The tool of q->name, if there is one. */
-static int find_tool(struct pc_request *q, PyObject *tools) {
-    PyObject *entry = PyDict_GetItemWithError(tools, q->name);
+/* A name that no tool has. */
+static int find_other(struct pc_request *q, const struct pc_tools *tools) {
+    if (tools->missing == NULL) {
+        return 0;
+    }
+    PyObject *callable = NULL;
+    int is_unresolved = 0;
+    PyObject *found = PyObject_CallOneArg(tools->missing, q->name);
+    int result =
+        found == NULL || (found != Py_None && !PyArg_ParseTuple(found, "Op", &callable, &is_unresolved)) ? -1 : 0;
+    if (result == 0 && callable != NULL) {
+        q->tool = Py_NewRef(callable);
+        q->is_unresolved = is_unresolved != 0;
+    }
+    Py_XDECREF(found);
+    return result;
+}
+
+/* What q->name stands for, if it does for anything. */
+static int find_tool(struct pc_request *q, const struct pc_tools *tools) {
+    PyObject *entry = PyDict_GetItemWithError(tools->known, q->name);
     if (entry != NULL) {
         PyObject *binary = PyTuple_GET_ITEM(entry, 1);
         q->tool = Py_NewRef(PyTuple_GET_ITEM(entry, 0));
         q->binary = binary == Py_None ? NULL : Py_NewRef(binary);
+        return 0;
     }
-    return PyErr_Occurred() ? -1 : 0;
+    return PyErr_Occurred() ? -1 : find_other(q, tools);
 }
 
 /* A str, or an atom: what Erlang has for a name. */
@@ -43,7 +65,7 @@ static int refuse_tool(void) {
 
 /* ---- MessagePack */
 
-static int read_tool(PyObject *tools, struct pc_decoder *d, struct pc_request *q) {
+static int read_tool(const struct pc_tools *tools, struct pc_decoder *d, struct pc_request *q) {
     struct pc_token t;
     if (pc_decode_token(d, &t) < 0) {
         return -1;
@@ -55,7 +77,7 @@ static int read_tool(PyObject *tools, struct pc_decoder *d, struct pc_request *q
     return q->name == NULL ? -1 : find_tool(q, tools);
 }
 
-/* One pair. Both are for this and later versions to know: what is not is ignored. */
+/* One pair. What this version does not know it ignores. */
 static int read_pair(struct pc_request *q, struct pc_reader *r) {
     struct pc_token key, value;
     const uint8_t *start;
@@ -75,14 +97,14 @@ static int read_pair(struct pc_request *q, struct pc_reader *r) {
     return pc_reader_skip(r) == PC_OK ? 0 : -1;
 }
 
-static int read_meta(struct pc_request *q, struct pc_decoder *d) {
+static int read_meta(struct pc_request *q, struct pc_reader *r) {
     struct pc_token meta;
-    if (pc_reader_left(&d->r) == 0) {
-        return 0; /* an older VM, or a test */
+    if (pc_reader_left(r) == 0) {
+        return 0; /* not all frames are so long */
     }
-    int bad = pc_reader_next(&d->r, &meta) != PC_OK || !(meta.type == PC_NIL || meta.type == PC_MAP);
+    int bad = pc_reader_next(r, &meta) != PC_OK || !(meta.type == PC_NIL || meta.type == PC_MAP);
     for (uint32_t i = 0; !bad && meta.type == PC_MAP && i < meta.len; i++) {
-        bad = read_pair(q, &d->r) < 0;
+        bad = read_pair(q, r) < 0;
     }
     if (bad) {
         PyErr_SetString(pc_ProtocolError, "the meta of a call is neither a map nor nil");
@@ -90,7 +112,15 @@ static int read_meta(struct pc_request *q, struct pc_decoder *d) {
     return bad ? -1 : 0;
 }
 
-int pc_request_read(struct pc_request *q, struct pc_decoder *d, PyObject *tools) {
+/* Behind meta. Not all callers have one, and not all frames are so long. */
+static void read_deadline(struct pc_request *q, struct pc_reader *r) {
+    int64_t at_ns;
+    if (pc_read_int(r, &at_ns) == PC_OK) {
+        q->deadline_ns = at_ns;
+    }
+}
+
+int pc_request_read(struct pc_request *q, struct pc_decoder *d, const struct pc_tools *tools) {
     if (read_tool(tools, d, q) < 0) {
         return -1;
     }
@@ -100,14 +130,26 @@ int pc_request_read(struct pc_request *q, struct pc_decoder *d, PyObject *tools)
     d->opts = &options;
     d->behind = d->r;
     d->behind_count = ARGUMENTS;
-    return pc_args_read(&q->args, d, q->binary) < 0 ? -1 : read_meta(q, d);
+    if (pc_args_read(&q->args, d, q->binary) < 0 || read_meta(q, &d->r) < 0) {
+        return -1;
+    }
+    read_deadline(q, &d->r);
+    return 0;
 }
 
 /* ---- JSON */
 
+static void take_deadline(struct pc_request *q, PyObject *field) {
+    int overflow;
+    if (PyLong_CheckExact(field)) {
+        int64_t at_ns = PyLong_AsLongLongAndOverflow(field, &overflow);
+        q->deadline_ns = overflow == 0 ? at_ns : PC_NO_DEADLINE;
+    }
+}
+
 /* Of [kind, id, tool, args, kwargs, …]. JSON has no bytes, so parameters that are annotated as such get what there is. */
-static int read_fields(struct pc_request *q, PyObject *frame, PyObject *tools) {
-    enum { TOOL = 2, ARGS, KWARGS, LEAST };
+static int read_fields(struct pc_request *q, PyObject *frame, const struct pc_tools *tools) {
+    enum { TOOL = 2, ARGS, KWARGS, LEAST, DEADLINE = 6 };
     if (!PyList_CheckExact(frame) || PyList_GET_SIZE(frame) < LEAST) {
         PyErr_SetString(pc_ProtocolError, "a call in JSON is an array of kind, id, tool, args and kwargs");
         return -1;
@@ -119,10 +161,14 @@ static int read_fields(struct pc_request *q, PyObject *frame, PyObject *tools) {
     if (find_tool(q, tools) < 0) {
         return -1;
     }
+    if (PyList_GET_SIZE(frame) > DEADLINE) {
+        take_deadline(q, PyList_GET_ITEM(frame, DEADLINE));
+    }
     return q->tool == NULL ? 0 : pc_args_take(&q->args, PyList_GET_ITEM(frame, ARGS), PyList_GET_ITEM(frame, KWARGS));
 }
 
-int pc_request_read_json(struct pc_request *q, const uint8_t *payload, size_t n, unsigned max_depth, PyObject *tools) {
+int pc_request_read_json(struct pc_request *q, const uint8_t *payload, size_t n, unsigned max_depth,
+                         const struct pc_tools *tools) {
     enum { FRAME = 1 }; /* its own array is not one of the containers that the limit counts */
     PyObject *frame = pc_json_decode(payload, n, max_depth + FRAME);
     int result = frame == NULL ? -1 : read_fields(q, frame, tools);
@@ -130,13 +176,24 @@ int pc_request_read_json(struct pc_request *q, const uint8_t *payload, size_t n,
     return result;
 }
 
+static PyObject *call_tool(struct pc_request *q) {
+    if (q->is_unresolved) {
+        PyObject *tool = PyObject_CallNoArgs(q->tool);
+        if (tool == NULL) {
+            return NULL;
+        }
+        Py_SETREF(q->tool, tool);
+    }
+    return PyObject_Vectorcall(q->tool, q->args.items, q->args.positional | PY_VECTORCALL_ARGUMENTS_OFFSET,
+                               q->args.kwnames);
+}
+
 PyObject *pc_request_call(struct pc_request *q) {
     PyObject *session = NULL;
     if (q->session != 0 && (session = pc_session_enter(q->session)) == NULL) {
         return NULL;
     }
-    PyObject *result = PyObject_Vectorcall(q->tool, q->args.items, q->args.positional | PY_VECTORCALL_ARGUMENTS_OFFSET,
-                                           q->args.kwnames);
+    PyObject *result = call_tool(q);
     if (session != NULL) {
         pc_session_leave(session);
     }

@@ -129,11 +129,20 @@ static enum pc_next send_cancelled(struct pc_responder *r, const struct pc_quest
     return pc_respond_fault(r, &f, to, python_ns);
 }
 
+enum pc_next pc_respond_refused(struct pc_responder *r, const struct pc_question *to, int64_t python_ns) {
+    struct pc_fault f;
+    pc_fault_take_refusal(&f);
+    return pc_respond_fault(r, &f, to, python_ns);
+}
+
 enum pc_next pc_respond_raised(struct pc_responder *r, const struct pc_question *to, int64_t python_ns) {
     if (PyErr_ExceptionMatches(pc_Cancelled)) {
         return send_cancelled(r, to, python_ns);
     }
     pc_limits_relax();
+    if (PyErr_ExceptionMatches(pc_Refused)) {
+        return pc_respond_refused(r, to, python_ns);
+    }
     PyObject *exception = pc_exception_take();
     const char *kind = kind_of_exception(exception);
     pc_exception_restore(exception);

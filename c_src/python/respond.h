@@ -30,6 +30,9 @@ enum pc_next pc_respond_flush(struct pc_responder *r);
 /* What the tool returned. */
 enum pc_next pc_respond_value(struct pc_responder *r, const struct pc_question *to, int64_t python_ns, PyObject *value);
 
+/* The pc_Refused that is set. */
+enum pc_next pc_respond_refused(struct pc_responder *r, const struct pc_question *to, int64_t python_ns);
+
 /* The exception that is set, which the tool raised. */
 enum pc_next pc_respond_raised(struct pc_responder *r, const struct pc_question *to, int64_t python_ns);
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "channel.h"
+#include "deadline.h"
 #include "guard.h"
 #include "hold.h"
 #include "interrupt.h"
@@ -28,7 +29,7 @@
 #include "wire/kinds.h"
 
 struct server {
-    PyObject *tools;
+    struct pc_tools tools;
     struct pc_spin spin;
     struct pc_responder to;
 };
@@ -36,9 +37,11 @@ struct server {
 /* The call has begun. */
 static enum pc_next run(struct server *s, struct pc_request *q) {
     pc_published_set(q->from.id);
+    pc_deadline_set(q->deadline_ns);
     int64_t start = pc_clock_ns();
     PyObject *result = pc_request_call(q);
     int64_t python_ns = pc_clock_ns() - start;
+    pc_deadline_set(PC_NO_DEADLINE);
     if (pc_respond_forked() < 0) {
         Py_XDECREF(result);
         return PC_RAISED;
@@ -62,6 +65,9 @@ static enum pc_next run(struct server *s, struct pc_request *q) {
 }
 
 static enum pc_next refuse_request(struct server *s, struct pc_request *q) {
+    if (PyErr_ExceptionMatches(pc_Refused)) {
+        return pc_respond_refused(&s->to, &q->from, 0);
+    }
     const char *kind = PyErr_ExceptionMatches(pc_ProtocolError)  ? "protocol_error"
                        : PyErr_ExceptionMatches(PyExc_TypeError) ? "bad_arguments"
                                                                  : "decode_error";
@@ -70,7 +76,7 @@ static enum pc_next refuse_request(struct server *s, struct pc_request *q) {
 
 static enum pc_next refuse_tool(struct server *s, struct pc_request *q) {
     struct pc_fault f;
-    pc_fault_say(&f, "unknown_tool", pc_fault_unknown_tool(q->name, s->tools));
+    pc_fault_say(&f, "unknown_tool", pc_fault_unknown_tool(q->name, s->tools.known));
     return pc_respond_fault(&s->to, &f, &q->from, 0);
 }
 
@@ -168,7 +174,7 @@ static enum pc_next handle_packed(struct server *s, struct pc_decoder *d) {
     }
     struct pc_request q;
     pc_request_init(&q, &from);
-    return handle_call(s, &q, pc_request_read(&q, d, s->tools));
+    return handle_call(s, &q, pc_request_read(&q, d, &s->tools));
 }
 
 static enum pc_next handle_json(struct server *s, const uint8_t *payload, size_t n) {
@@ -182,7 +188,7 @@ static enum pc_next handle_json(struct server *s, const uint8_t *payload, size_t
     }
     struct pc_request q;
     pc_request_init(&q, &from);
-    return handle_call(s, &q, pc_request_read_json(&q, payload, n, s->to.max_depth, s->tools));
+    return handle_call(s, &q, pc_request_read_json(&q, payload, n, s->to.max_depth, &s->tools));
 }
 
 static enum pc_next handle_frame(struct server *s, const uint8_t *payload, size_t n) {
@@ -284,13 +290,14 @@ static int start(int call_fd, int side_fd, int started_fd, unsigned log_credit) 
 PyObject *pc_serve(PyObject *module, PyObject *args, PyObject *kwargs) {
     (void)module;
     static char *names[] = {"call_fd", "side_fd",    "tools",      "max_frame", "max_depth",
-                            "spin_us", "started_fd", "log_credit", NULL};
+                            "spin_us", "started_fd", "log_credit", "missing",   NULL};
     struct server s = {.to = {.max_depth = PC_MAX_DEPTH}};
     int side, started_fd = -1;
     Py_ssize_t max_frame = PC_MAX_FRAME;
     unsigned spin_us = 0, log_credit = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiO!|nIIiI:serve", names, &s.to.fd, &side, &PyDict_Type, &s.tools,
-                                     &max_frame, &s.to.max_depth, &spin_us, &started_fd, &log_credit)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiO!|nIIiIO:serve", names, &s.to.fd, &side, &PyDict_Type,
+                                     &s.tools.known, &max_frame, &s.to.max_depth, &spin_us, &started_fd, &log_credit,
+                                     &s.tools.missing)) {
         return NULL;
     }
     s.to.max_frame = (size_t)max_frame;
@@ -298,14 +305,14 @@ PyObject *pc_serve(PyObject *module, PyObject *args, PyObject *kwargs) {
     if (s.to.max_depth > PC_MAX_DEPTH) {
         s.to.max_depth = PC_MAX_DEPTH;
     }
-    s.tools = PyDict_Copy(s.tools); /* nobody can change what was checked */
-    int started = s.tools != NULL && refuse_start() == 0 && check_tools(s.tools) == 0 &&
+    s.tools.known = PyDict_Copy(s.tools.known); /* nobody can change what was checked */
+    int started = s.tools.known != NULL && refuse_start() == 0 && check_tools(s.tools.known) == 0 &&
                   start(s.to.fd, side, started_fd, log_credit) == 0;
     if (started_fd >= 0) {
         (void)close(started_fd);
     }
     if (!started) {
-        Py_XDECREF(s.tools);
+        Py_XDECREF(s.tools.known);
         return NULL;
     }
     pc_inbox_init(&s.to.in);
@@ -320,6 +327,6 @@ PyObject *pc_serve(PyObject *module, PyObject *args, PyObject *kwargs) {
     }
     pc_inbox_destroy(&s.to.in);
     pc_outbox_destroy(&s.to.out);
-    Py_DECREF(s.tools);
+    Py_DECREF(s.tools.known);
     return result;
 }

@@ -33,12 +33,16 @@ static void collect(void) {
     }
 }
 
+void pc_upkeep_release(void) {
+#ifdef __GLIBC__
+    (void)malloc_trim(0);
+#endif
+}
+
 void pc_upkeep_trim(void) {
     if (pc_vitals_trim_due()) {
         collect();
-#ifdef __GLIBC__
-        (void)malloc_trim(0);
-#endif
+        pc_upkeep_release();
         pc_vitals_trimmed();
     }
 }

@@ -13,4 +13,7 @@ bool pc_upkeep_poke(void);
 /* If it is due: collects garbage and gives free memory back to the system. May take long; runs finalizers; sets no exception. Between two calls. */
 void pc_upkeep_trim(void);
 
+/* Gives free memory back to the system. May take long. */
+void pc_upkeep_release(void);
+
 #endif

@@ -24,6 +24,7 @@
 #include "os/os.h"
 #include "packets.h"
 #include "tell.h"
+#include "upkeep.h"
 
 /* A payload of 64 KiB, and what stands around it in its packet. */
 enum { REQUEST_MOST = 64 * 1024 + 64 };
@@ -253,6 +254,14 @@ static PyObject *decode_payload(const struct fork_request *q) {
     return payload == NULL ? NULL : Py_BuildValue("(kN)", (unsigned long)q->wid, payload);
 }
 
+/* They are ignored now, and one that was held back until here is gone. */
+static void let_interrupts_come(void) {
+    sigset_t interrupt;
+    (void)sigemptyset(&interrupt);
+    (void)sigaddset(&interrupt, SIGINT);
+    (void)pthread_sigmask(SIG_UNBLOCK, &interrupt, NULL);
+}
+
 PyObject *pc_zygote_loop(PyObject *module, PyObject *args) {
     (void)module;
     int link;
@@ -275,6 +284,8 @@ PyObject *pc_zygote_loop(PyObject *module, PyObject *args) {
     if (pc_argv_read(list, &z->argv) == 0) {
         struct fork_request q;
         pc_inherited_take(&z->inherited);
+        let_interrupts_come();
+        pc_upkeep_release(); /* of the imports: what is free here would be so in every worker, and never be used */
         loop(z, &q);
         payload = decode_payload(&q);
     }

@@ -6,7 +6,7 @@
 #include "wire/json_frame.h"
 #include "wire/kinds.h"
 
-enum { PC_CALL_FIELDS = 6 }; /* of the frame's array, kind and id included */
+enum { PC_CALL_FIELDS = 7 }; /* of the frame's array, kind and id included */
 
 static inline void pc_call_head_write(struct pc_writer *w, bool json, uint64_t id) {
     if (json) {

@@ -101,7 +101,7 @@ struct pc_lane {
     bool listed;    /* and those that are not targeted, too */
     bool closed;    /* the descriptor goes back as soon as nobody is at it */
     bool flushing;  /* somebody sends what `sending` holds */
-    bool draining;  /* and will not take any again */
+    bool draining;  /* is over because its worker is to leave */
     bool telling;   /* somebody is to be told when its last call has ended */
     bool blocked;   /* the socket is full: whoever learns that it is not goes on */
     bool silent;    /* nothing more is sent */
@@ -299,7 +299,7 @@ bool pc_lane_is_drained(struct pc_lane *lane);
  */
 size_t pc_lane_retire(struct pc_lane *lane, uint64_t *ids, size_t most);
 
-/* Takes no more calls, and refuses those that are targeted at it. */
+/* Takes no more calls, now or later, and refuses those that are targeted at it. */
 void pc_lane_stop(struct pc_lane *lane);
 
 /* The same if the call `id` is out and none is in front of it; whether it is. Then ending the worker ends no call that comes later. */

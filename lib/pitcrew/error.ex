@@ -15,6 +15,7 @@ defmodule Pitcrew.Error do
   | `:tool_error` | the tool raised; `type` and `traceback` are Python's |
   | `:bad_arguments` | the arguments do not fit the tool's signature |
   | `:unknown_tool` | there is no such tool; the message names close matches |
+  | `:not_allowed` | no tool, and the pool's options `allow_eval` and `allow_import` do not let it be called |
   | `:encode_error`, `:decode_error` | an argument cannot be sent, or cannot become a Python object; `path` says where |
   | `:result_error` | the tool's result cannot be sent; `path` says where |
   | `:too_big` | a frame would be larger than the pool's `max_frame` |

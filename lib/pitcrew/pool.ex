@@ -17,6 +17,10 @@ defmodule Pitcrew.Pool do
     * `:tools` - names of the Python modules to import
     * `:preload` - names of other modules to import before those, so that workers share them (with `start: :spawn` each worker
       imports them)
+    * `:allow_eval` - `true`: callers may send code, see `Pitcrew.eval/4` (default `false`)
+    * `:allow_import` - modules and packages whose functions may be called like tools (default none): with `["numpy", "math"]`,
+      `"numpy.linalg:norm"` and `"math:fsum"` are names of tools. Each worker imports such a module when it is called for the first
+      time, unless `:preload` or a tool module has imported it before. `docs/calls.md` says what can be reached
     * `:python` - path or command of the interpreter, of a virtual environment too (default: the environment variable
       `PITCREW_PYTHON`, else `"python3"`). `mix pitcrew.python` builds Pitcrew's C part for one more interpreter
     * `:size` or `:pool_size` - number of workers (default: schedulers online)
@@ -43,7 +47,7 @@ defmodule Pitcrew.Pool do
     * `:on_caller_exit` - what becomes of a call whose caller dies in the middle: `:cancel` (default) interrupts the tool
       as at the deadline; `:finish` lets it run to its end, for as long as `:timeout` at most, and drops its result
     * `:start` - `:fork` (workers are forked from a process that has imported the tools once), `:spawn` (each imports them
-      itself), or `:auto`: fork unless the imports left threads running (default)
+      itself), or `:auto`: fork unless the imports left threads running (default). `docs/forking.md` has the rules of forking
     * `:grace` - milliseconds that a worker has for an orderly end, after an interrupt or when the pool stops, before it
       is killed (default 300)
     * `:thread_limits` - threads that OpenMP, OpenBLAS and MKL may use in each worker, or `:none` (default 1)

@@ -26,6 +26,7 @@ from ._core import (
     FrozenList,
     ProtocolError,
     Unpacker,
+    deadline,
     packb,
     unpackb,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "Unpacker",
     "Zone",
     "__version__",
+    "deadline",
     "on_worker_start",
     "on_worker_stop",
     "packb",

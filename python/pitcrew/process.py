@@ -18,15 +18,30 @@ def import_modules(modules: list[str]) -> None:
         __import__(name)
 
 
+def note_mark(instance: str, wid: int) -> None:
+    """In a fork, whose own environment says it already: in Python's copy of that, which programs it starts may get."""
+    value = f"{instance}-{wid:08x}"
+    data = getattr(os.environ, "_data", None)
+    if isinstance(data, dict) and MARK.encode() in data:
+        data[MARK.encode()] = value.encode()  # putenv and the way to it would copy 60 KiB in every worker
+    else:
+        os.environ[MARK] = value
+
+
 def ignore_interrupts() -> None:
     """A terminal's interrupt goes to the VM and to all it has started; the zygote ends with its link, not with that."""
     _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
 
 
 def restore_interrupts() -> None:
-    """In a worker, unless the user's modules have decided something else."""
+    """As workers have them, unless the user's modules have decided something else."""
     if _signal.getsignal(_signal.SIGINT) == _signal.SIG_IGN:
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+
+
+def hold_interrupts() -> None:
+    """Until the zygote loops, which ignores them."""
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, [_signal.SIGINT])
 
 
 def prepare_output() -> None:
@@ -45,8 +60,8 @@ def flush_output() -> None:
             pass
 
 
-def forget_inherited_exits() -> None:
-    """In a fork: exit functions of the zygote are for its end, and may remove what all workers use.
+def forget_exits() -> None:
+    """Before the forks: exit functions of the zygote are for its end, and may remove what all workers use.
 
     Libraries register theirs once, for all that comes later; those of the standard library can tell what is whose, and
     stay.

@@ -35,7 +35,7 @@ def ref(value: object) -> Ref:
     return Ref(value)
 
 
-# ---- Tools that every pool has, whose names begin with "pitcrew."
+# ---- Tools that every pool has, whose names begin with "pitcrew:"
 
 
 def call_method(target: object, name: str, /, *args: Any, **kwargs: Any) -> Any:
@@ -63,8 +63,8 @@ def public(target: object, name: str) -> Any:
 
 
 TOOLS: dict[str, Callable[..., Any]] = {
-    "pitcrew.method": call_method,
-    "pitcrew.attribute": get_attribute,
-    "pitcrew.value": get_value,
-    "pitcrew.nothing": nothing,
+    "pitcrew:method": call_method,
+    "pitcrew:attribute": get_attribute,
+    "pitcrew:value": get_value,
+    "pitcrew:nothing": nothing,
 }

@@ -38,6 +38,7 @@ class Tool:
 
 
 tools: dict[str, Tool] = {}
+changes = 0  # to `tools`
 start_hooks: list[Callable[[], Any]] = []
 stop_hooks: list[Callable[[], Any]] = []
 
@@ -70,14 +71,17 @@ else:
 
 
 def register(function: F, name: str | None, idempotent: bool) -> F:
+    global changes
     if not callable(function):
         raise TypeError(f"@tool: a function is needed, not {function!r}; options are given by name: @tool(name=...)")
     if name is None:
         name = getattr(function, "__name__", None)
     if not isinstance(name, str) or name == "":
         raise TypeError(f"@tool: {function!r} has no name of its own; give one: @tool(name=...)")
-    if name.startswith("pitcrew."):
-        raise ValueError(f"@tool: names that begin with 'pitcrew.' are Pitcrew's own, not {name!r}")
+    if name.startswith("pitcrew:"):
+        raise ValueError(
+            f"@tool: names that begin with 'pitcrew:' are Pitcrew's own; give {name!r} another one: @tool(name=...)"
+        )
     if not isinstance(idempotent, bool):
         raise TypeError(f"@tool: idempotent must be True or False, not {idempotent!r}")
     new = Tool(name, function, idempotent)
@@ -87,6 +91,7 @@ def register(function: F, name: str | None, idempotent: bool) -> F:
             f"two tools are named {name!r}: {old.place} and {new.place}; give one another name: @tool(name=...)"
         )
     tools[name] = new
+    changes += 1
     return function
 
 

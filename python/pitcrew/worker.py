@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import __version__, _core, process, records, registry
+from . import __version__, _core, permits, process, records, registry
 from .manifest import manifest, served
 
 TYPE_CHECKING = False
@@ -18,9 +18,8 @@ PAYLOAD = 3
 
 
 def run_forked(wid: int, payload: dict[str, Any]) -> NoReturn:
-    """In a fork of the zygote, which has imported everything."""
-    process.forget_inherited_exits()
-    os.environ[process.MARK] = f"{payload['instance']}-{wid:08x}"
+    """In a fork of the zygote, which has imported what is needed: an import here would copy half a megabyte."""
+    process.note_mark(payload["instance"], wid)
     reseed()
     run(payload, [])
 
@@ -30,11 +29,11 @@ def run_spawned(modules: list[str]) -> NoReturn:
     with os.fdopen(PAYLOAD, "rb") as pipe:
         payload = _core.decode(pipe.read())
     process.prepare_output()
+    process.restore_interrupts()
     run(payload, modules)
 
 
 def run(payload: dict[str, Any], modules: list[str]) -> NoReturn:
-    process.restore_interrupts()
     own = os.getpid()
     path, token = payload["socket"], payload["token"]
     try:
@@ -54,13 +53,12 @@ def run(payload: dict[str, Any], modules: list[str]) -> NoReturn:
             if os.getpid() != own:
                 raise RuntimeError("a process that a start hook forked must end with os._exit")
         tools = prepare()
-        ready = [_core.KIND_READY, 0, description(tools)]
     except BaseException as error:  # also sys.exit in a module or a hook
         if os.getpid() != own:
             process.leave_forked(error)
         refuse(call, error)
     side = _core.connect(path, token, "side")
-    _core.write_frame(call, ready)
+    _core.write_frame(call, tools.ready)
     serve(call, side, tools, hello, started)
 
 
@@ -77,9 +75,9 @@ class Prepared:
     """The tools as the VM is told of them, and as the serve loop looks them up."""
 
     def __init__(self, tools: dict[str, Tool]) -> None:
-        self.tools = dict(tools)
-        self.manifest = manifest(tools)
-        _core.encode(self.manifest)  # what cannot be told is an error now, and of the start
+        self.changes = registry.changes
+        # What cannot be told is an error now, and of the start.
+        self.ready = _core.encode([_core.KIND_READY, 0, description(tools)])
         self.served = served(tools)
 
 
@@ -89,7 +87,7 @@ _prepared: Prepared | None = None
 def prepare() -> Prepared:
     """Made once in the zygote, and again only by a worker whose start hooks have changed the tools."""
     global _prepared
-    if _prepared is None or _prepared.tools != registry.tools:
+    if _prepared is None or _prepared.changes != registry.changes:
         _prepared = Prepared(registry.tools)
     return _prepared
 
@@ -105,13 +103,12 @@ def read_hello(call: int) -> tuple[dict[str, Any], int]:
     return hello, started
 
 
-def description(tools: Prepared) -> dict[str, Any]:
+def description(tools: dict[str, Tool]) -> dict[str, Any]:
     return {
         "protocol": _core.PROTOCOL,
         "python": ".".join(map(str, sys.version_info[:3])),
         "pitcrew": __version__,
-        "pid": os.getpid(),
-        "tools": tools.manifest,
+        "tools": manifest(tools),
     }
 
 
@@ -134,7 +131,7 @@ def serve(call: int, side: int, tools: Prepared, hello: dict[str, Any], started:
     limits = hello["max_frame"], hello["max_depth"], hello.get("spin_us", 0)
     credit = hello.get("log", {}).get("credit", 0)
     try:
-        _core.serve(call, side, tools.served, *limits, started, credit)
+        _core.serve(call, side, tools.served, *limits, started, credit, permits.current.find)
     except BaseException as error:
         if os.getpid() != own:
             process.leave_forked(error)

@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 
-from . import __version__, _core, fault, process
+from . import __version__, _core, fault, permits, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,9 +40,12 @@ def run(start: str, preload: list[str], tools: list[str]) -> NoReturn:
         _core.zygote_loop(LINK, worker_argv(preload, tools))
     from . import worker
 
+    process.forget_exits()
     gc.collect()
     gc.freeze()  # what is here now is shared with every worker: no collection of theirs should touch, and so copy, it
     process.flush_output()
+    process.hold_interrupts()
+    process.restore_interrupts()
     wid, payload = _core.zygote_loop(LINK, None)
     worker.run_forked(wid, payload)
 
@@ -139,6 +142,7 @@ def worker_argv(preload: list[str], tools: list[str]) -> list[str]:
         "--worker",
         *(word for name in preload for word in ("--preload", name)),
         *(word for name in tools for word in ("--tools", name)),
+        *permits.argv(),
     ]
 
 

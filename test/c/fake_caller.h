@@ -232,6 +232,16 @@ static void nif_checkin(struct world *w, struct owner *o, struct channel *c) {
     channel_release(c);
 }
 
+/* Goes on on a dirty scheduler, where it may die meanwhile. */
+static bool nif_enter(struct world *w, struct owner *o, struct channel *c) {
+    if (!begin(w, o)) {
+        return false; /* the channel may be another's by now */
+    }
+    bool inside = pc_machine_enter(&c->m, PC_CLAIMED) != 0;
+    end(o);
+    return inside;
+}
+
 /* Whether the call went to a slot. */
 static bool call_directly(struct world *w, struct owner *o, unsigned number) {
     struct channel *c = nif_claim(w, o);
@@ -239,7 +249,7 @@ static bool call_directly(struct world *w, struct owner *o, unsigned number) {
     if (c == NULL) {
         return false;
     }
-    if (pc_machine_enter(&c->m, PC_CLAIMED) != 0) {
+    if (nif_enter(w, o, c)) {
         went = true;
         use(c);
         c->call_id++;
@@ -256,7 +266,7 @@ static bool call_directly(struct world *w, struct owner *o, unsigned number) {
 
 /* Until the call has ended somehow; false if the process has. */
 static bool await(struct world *w, struct owner *o, struct record *r) {
-    const struct timespec late = deadline();
+    const struct timespec late = deadline(SECONDS);
     int failed = 0;
     pthread_mutex_lock(&o->lock);
     while (!o->dead && r->outcome == WAITS && failed == 0) {

@@ -33,7 +33,8 @@ static void part_go(struct part *p, void *argument) {
 }
 
 static void part_wait(struct part *p) {
-    const struct timespec end = deadline();
+    const struct timespec end =
+        deadline(2 * SECONDS); /* so that whoever waits for something in particular says so first */
     int failed;
     while ((failed = sem_timedwait(&p->done, &end)) != 0 && errno == EINTR) {}
     demand(failed == 0);
@@ -175,7 +176,7 @@ static void attach(struct world *w, unsigned index) {
 }
 
 static void await_drained(struct channel *c) {
-    const struct timespec late = deadline();
+    const struct timespec late = deadline(SECONDS);
     int failed = 0;
     pthread_mutex_lock(&c->lock);
     c->drain = true;
@@ -187,11 +188,20 @@ static void await_drained(struct channel *c) {
     demand(failed == 0);
 }
 
+/* Much may happen meanwhile. */
+static void pause_for(unsigned turns) {
+    for (; turns > 0; turns--) {
+        sched_yield();
+    }
+}
+
 /* The worker is dead: its last words, the verdict, and somebody else in its place. */
 static void replace(struct world *w, struct channel *c) {
     await_drained(c);
     end_lane(c);
+    pause_for(w->seed % 5);
     pc_machine_verdict(&c->m, on_machine);
+    pause_for(w->seed % 3);
     dismiss(w, c->index);
     attach(w, c->index);
 }

@@ -3,6 +3,8 @@
 
 /* What c_src/nif makes of dispatcher, lanes and slots, without a VM: the same duties in the same order. */
 
+#include <sched.h>
+
 #include "codec/reader.h"
 #include "fake_pool.h"
 #include "wire/call_head.h"
@@ -112,6 +114,9 @@ static void lend(struct channel *c) {
     struct world *w = c->world;
     if (pc_machine_enter(&c->m, PC_FREE) == 0) {
         return; /* condemned while it lay free */
+    }
+    for (unsigned i = w->seed / 2 % 3; i > 0; i--) {
+        sched_yield(); /* much may happen meanwhile */
     }
     if (!pc_lane_open(&c->lane, c->call_id, true, now_of(w), on_lane)) {
         pc_machine_leave(&c->m, on_machine, PC_FREE, false);

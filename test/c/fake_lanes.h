@@ -80,7 +80,7 @@ static inline void expect_call(const struct fake_lane *c, uint64_t id, const voi
     assert_true(id < 128);
     read_exactly(c->peer, head, sizeof head);
     assert_int_equal(pc_frame_length(head), 3 + n);
-    assert_int_equal(head[PC_FRAME_HEADER], 0x96);
+    assert_int_equal(head[PC_FRAME_HEADER], 0x97);
     assert_int_equal(head[PC_FRAME_HEADER + 1], PC_KIND_CALL);
     assert_int_equal(head[PC_FRAME_HEADER + 2], id);
     uint8_t *got = malloc(n);

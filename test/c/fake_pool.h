@@ -165,10 +165,10 @@ static void demand_at(bool condition, const char *file, int line) {
     }
 }
 
-static struct timespec deadline(void) {
+static struct timespec deadline(int seconds) {
     struct timespec end;
     (void)clock_gettime(CLOCK_REALTIME, &end);
-    end.tv_sec += SECONDS;
+    end.tv_sec += seconds;
     return end;
 }
 

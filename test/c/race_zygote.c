@@ -59,7 +59,7 @@ static _Noreturn void race_connect(uint32_t wid, const char *path) {
     uint8_t status = 0;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0 || write(fd, &wid, sizeof wid) < 0) {
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0 || send(fd, &wid, sizeof wid, MSG_NOSIGNAL) < 0) {
         _exit(RACE_NO_SOCKET);
     }
     (void)!read(fd, &status, 1);

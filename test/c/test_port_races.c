@@ -72,28 +72,38 @@ static void hang_up(struct life *l, size_t i) {
     l->guest_wid[i] = l->guest_wid[l->guest_count];
 }
 
-/* A worker comes to the socket, before or after the port has told of it. */
 static void accept_guest(struct life *l) {
-    pid_t pid;
-    uid_t uid;
-    gid_t gid;
-    uint32_t wid;
-    int fd = accept4(l->listener, NULL, NULL, SOCK_CLOEXEC);
+    int fd = accept4(l->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) {
         return;
     }
-    if (pc_os_peer(fd, &pid, &uid, &gid) < 0 || recv(fd, &wid, sizeof wid, 0) != sizeof wid) {
-        close(fd); /* it died in between */
-        return;
-    }
-    struct race_worker_seen *w = race_worker_of(&l->m, wid);
-    race_check(&l->m, w->peer == 0 && uid == geteuid() && (!w->was_there || w->pid == pid));
-    w->peer = pid;
     if (l->guest_count == GUESTS) {
         hang_up(l, draw(l, GUESTS));
     }
-    l->guest_wid[l->guest_count] = wid;
+    l->guest_wid[l->guest_count] = 0;
     l->guests[l->guest_count++] = fd;
+}
+
+/* Whoever has said who it is, before or after the port has told of it. Those that are stopped in between never may. */
+static void greet_guests(struct life *l) {
+    for (size_t i = l->guest_count; i-- > 0;) {
+        pid_t pid;
+        uid_t uid;
+        gid_t gid;
+        uint32_t wid;
+        if (l->guest_wid[i] != 0) {
+            continue;
+        }
+        ssize_t n = recv(l->guests[i], &wid, sizeof wid, 0);
+        if (n == sizeof wid && pc_os_peer(l->guests[i], &pid, &uid, &gid) == 0) {
+            struct race_worker_seen *w = race_worker_of(&l->m, wid);
+            race_check(&l->m, w->peer == 0 && uid == geteuid() && (!w->was_there || w->pid == pid));
+            w->peer = pid;
+            l->guest_wid[i] = wid;
+        } else if (n >= 0 || errno != EAGAIN) {
+            hang_up(l, i); /* a stranger, or it has died */
+        }
+    }
 }
 
 /* Takes what is there; waits for it so long at most. */
@@ -108,6 +118,7 @@ static bool listen_to_port(struct life *l, int ms) {
     if ((p[1].revents & POLLIN) != 0) {
         accept_guest(l);
     }
+    greet_guests(l);
     return (p[0].revents & ~POLLIN) == 0;
 }
 
@@ -245,7 +256,7 @@ static void answer_guest(struct life *l) {
         return;
     }
     size_t i = draw(l, (unsigned)l->guest_count);
-    if (draw(l, 2) == 0) {
+    if (l->guest_wid[i] != 0 && draw(l, 2) == 0) {
         l->m.worker[l->guest_wid[i]].told_leave = true;
         (void)!send(l->guests[i], &leave, 1, MSG_NOSIGNAL);
     }

@@ -364,6 +364,25 @@ static void lent_and_given_back(void **state) {
     leave(r);
 }
 
+/* Whoever wants to lend the channel of a worker that is dead comes too late. */
+static void not_lent_after_the_end(void **state) {
+    (void)state;
+    struct room *r = enter();
+    struct pc_lane *lane = &r->l.lane;
+    uint64_t last_id;
+    assert_true(pc_lane_pin(lane, at));
+    assert_true(pc_lane_return(lane, at, &last_id));
+    submit(r, 0, 10, true);
+    pc_lane_stop(lane);
+    assert_null(pc_lane_take_after(lane, 0));
+    assert_false(pc_lane_open(lane, last_id, true, 0, at));
+    assert_int_equal(r->calls[0].state, PC_CALL_QUEUED);
+    free(pc_dispatch_end(&r->d)->body.data);
+    close(lane->fd);
+    r->l.closed = 1;
+    leave(r);
+}
+
 /* ---- Memory */
 
 static void no_memory_for_a_dispatcher(void **state) {
@@ -482,6 +501,7 @@ int main(void) {
         cmocka_unit_test(other_frames),
         cmocka_unit_test(closed_when_the_last_one_goes),
         cmocka_unit_test(lent_and_given_back),
+        cmocka_unit_test(not_lent_after_the_end),
         cmocka_unit_test(no_memory_for_a_dispatcher),
         cmocka_unit_test(no_memory_for_a_call_that_goes_out),
         cmocka_unit_test(no_memory_for_the_queue),

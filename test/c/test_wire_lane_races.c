@@ -95,7 +95,7 @@ static bool is_whole(struct world *w) {
 
 /* All calls have ended, and what is missing comes back by itself. */
 static void settle(struct world *w) {
-    const struct timespec late = deadline();
+    const struct timespec late = deadline(SECONDS);
     int failed = 0;
     pthread_mutex_lock(&w->lock);
     while (failed == 0 && !(atomic_load(&w->jobs) == 0 && w->head == w->tail && !w->busy && is_whole(w))) {

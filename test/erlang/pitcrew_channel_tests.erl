@@ -109,7 +109,7 @@ leak_of_the_killed_test() ->
     {Pid, Ref} = spawn_monitor(fun() ->
         S = #{slots := Slots} = setup(),
         {ok, Channel, 0} = pitcrew_nif:claim(Slots),
-        {ok, _} = pitcrew_nif:call(Channel, make_ref(), <<"t">>, [], nil, nil, ?OPTS, 1000, 0),
+        {ok, _} = pitcrew_nif:call(Channel, make_ref(), <<"t">>, [], nil, nil, ?OPTS, 1000, 0, infinity),
         Self ! {ready, maps:get(dir, S)},
         receive never -> ok end
     end),
@@ -151,9 +151,9 @@ claim(Slots) ->
     {ok, Channel, 0} = pitcrew_nif:claim(Slots),
     Channel.
 
-call(Channel, Ref, Args) -> pitcrew_nif:call(Channel, Ref, <<"tool">>, Args, nil, nil, ?OPTS, 1 bsl 30, 0).
+call(Channel, Ref, Args) -> pitcrew_nif:call(Channel, Ref, <<"tool">>, Args, nil, nil, ?OPTS, 1 bsl 30, 0, infinity).
 
-call_polling(Channel, Ref, SpinNs) -> pitcrew_nif:call(Channel, Ref, <<"tool">>, [], nil, nil, ?OPTS, 1 bsl 30, SpinNs).
+call_polling(Channel, Ref, SpinNs) -> pitcrew_nif:call(Channel, Ref, <<"tool">>, [], nil, nil, ?OPTS, 1 bsl 30, SpinNs, infinity).
 
 %% The first call on a channel has the id 1, so its answer can be there before it.
 answer_ahead(Worker) -> worker_send(Worker, [?REPLY, 1, 0, <<"ahead">>]).
@@ -198,7 +198,7 @@ a_call_goes_round(#{slots := Slots, worker := Worker}) ->
     ?assertEqual(busy, pitcrew_nif:claim(Slots)),
     Ref = make_ref(),
     {ok, Bytes} = call(Channel, Ref, [1, <<"two">>, {3, atom}]),
-    [?CALL, Id, <<"tool">>, [1, <<"two">>, {3, atom}], nil, nil] = worker_recv(Worker),
+    [?CALL, Id, <<"tool">>, [1, <<"two">>, {3, atom}], nil, nil, nil] = worker_recv(Worker),
     ?assert(Bytes > 10),
     worker_send(Worker, [?REPLY, Id, 1234, #{<<"a">> => [1.5]}]),
     ?assertMatch({reply, 1234, _, #{<<"a">> := [1.5]}}, await(Channel, Ref)),
@@ -220,7 +220,7 @@ an_unencodable_argument_keeps_the_slot(#{slots := Slots}) ->
     {error, #{kind := encode_error, path := Path}} = call(Channel, make_ref(), [1, #{<<"x">> => [<<255>>]}]),
     ?assertEqual([args, 1, <<"x">>, 0], Path),
     {error, #{kind := too_big}} =
-        pitcrew_nif:call(Channel, make_ref(), <<"t">>, [binary:copy(<<"x">>, 1000)], nil, nil, ?OPTS, 100, 0),
+        pitcrew_nif:call(Channel, make_ref(), <<"t">>, [binary:copy(<<"x">>, 1000)], nil, nil, ?OPTS, 100, 0, infinity),
     ?assertEqual(ok, pitcrew_nif:checkin(Channel)),
     Channel = claim(Slots),
     ok = pitcrew_nif:checkin(Channel).
@@ -231,7 +231,7 @@ a_large_argument_is_let_go(#{slots := Slots, worker := Worker}) ->
     Large = binary:copy(<<"x">>, 40_000),
     ?assertEqual(1, references(Large)),
     {error, #{kind := too_big}} =
-        pitcrew_nif:call(Channel, make_ref(), <<"t">>, [Large, Large], nil, nil, ?OPTS, 60_000, 0),
+        pitcrew_nif:call(Channel, make_ref(), <<"t">>, [Large, Large], nil, nil, ?OPTS, 60_000, 0, infinity),
     ?assertEqual(1, references(Large)),
     {ok, _} = call(Channel, make_ref(), [Large]),
     ?assertEqual(1, references(Large)),

@@ -19,7 +19,7 @@ a_fault_of_python_keeps_type_message_and_traceback_test() ->
 faults_have_only_kinds_that_are_documented_test() ->
     Kinds = [maps:get(kind, pitcrew_error:from_fault(#{<<"kind">> => Kind})) || Kind <- wire_kinds()],
     ?assertEqual(
-        [tool_error, cancelled, bad_arguments, unknown_tool, decode_error, result_error, too_big] ++
+        [tool_error, cancelled, bad_arguments, unknown_tool, not_allowed, decode_error, result_error, too_big] ++
             [protocol_error, protocol_error, protocol_error],
         Kinds
     ),
@@ -32,6 +32,7 @@ wire_kinds() ->
         <<"cancelled">>,
         <<"bad_arguments">>,
         <<"unknown_tool">>,
+        <<"not_allowed">>,
         <<"decode_error">>,
         <<"result_error">>,
         <<"too_big">>,

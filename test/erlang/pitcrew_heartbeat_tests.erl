@@ -110,7 +110,7 @@ a_silent_worker_is_not_killed_quickly_test_() ->
 tell(Event, Measurements, Metadata, Pid) -> Pid ! {Event, Measurements, Metadata}.
 
 heavy(Options, Fun) ->
-    test(fun() ->
+    pitcrew_test:unless_sanitized(test(fun() ->
         pool(maps:merge(#{max_rss => ?MAX}, Options), fun(Pool, Listener, Port) ->
             Events = [[pitcrew_test, worker, What] || What <- [trim, recycle]],
             ok = pitcrew_telemetry:attach_many(?MODULE, Events, fun ?MODULE:tell/4, self()),
@@ -118,7 +118,7 @@ heavy(Options, Fun) ->
             after pitcrew_telemetry:detach(?MODULE)
             end
         end)
-    end).
+    end)).
 
 event(What) ->
     receive {[pitcrew_test, worker, What], Measurements, Metadata} -> {Measurements, Metadata}

@@ -275,7 +275,7 @@ open_room(Kind, Base) ->
 open_lane(lent, #{channel := Channel, reader := Reader} = Room) ->
     Slots = pitcrew_nif:slots_new(1, lifo, self()),
     Dispatch = pitcrew_nif:dispatch_new(1, Slots, lifo, self(), ?MODULE),
-    ok = pitcrew_nif:lane_attach(Dispatch, 0, Channel, Reader, ?MAX_FRAME, 0),
+    ok = pitcrew_nif:lane_attach(Dispatch, 0, 1, Channel, Reader, ?MAX_FRAME, 0),
     ok = pitcrew_nif:slots_install(Slots, 0, Channel),
     Room#{dispatch => Dispatch, slots => Slots};
 open_lane(published, #{channel := Channel, worker := Worker} = Room) ->
@@ -284,7 +284,7 @@ open_lane(published, #{channel := Channel, worker := Worker} = Room) ->
     open_lane(pipelined, Room);
 open_lane(pipelined, #{channel := Channel, reader := Reader} = Room) ->
     Dispatch = pitcrew_nif:dispatch_new(4, none, lifo, self(), ?MODULE),
-    ok = pitcrew_nif:lane_open(Dispatch, 0, Channel, Reader, ?MAX_FRAME, 0),
+    ok = pitcrew_nif:lane_open(Dispatch, 0, 1, Channel, Reader, ?MAX_FRAME, 0),
     Room#{dispatch => Dispatch}.
 
 close_room(#{path := Path, listener := Listener, worker := Worker, channel := Channel, reader := Reader} = Room) ->

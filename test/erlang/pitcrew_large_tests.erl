@@ -63,7 +63,7 @@ worker_writes_first_test_() ->
             Peer ! go,
             ?assertMatch({reply, 0, _, <<"both">>}, pitcrew_channel_tests:await(Channel, Ref)),
             receive {Peer, Called, Refused} -> ok end,
-            ?assertMatch([3, 1, <<"tool">>, [Large], nil, nil], Called),
+            ?assertMatch([3, 1, <<"tool">>, [Large], nil, nil, nil], Called),
             ?assertMatch([5, 7, 0, #{<<"kind">> := <<"unknown_kind">>}], Refused),
             ok = pitcrew_nif:checkin(Channel),
             pitcrew_channel_tests:nothing_in_the_mailbox()

@@ -1,7 +1,7 @@
 %% What docs/lifecycle.md promises, row by row: which test proves it. Tests that belong to no one part of the system are here as well.
 %%
 %% Whoever adds a row to the page adds it here, with its tests, and the other way round. Rows of the design that come with their
-%% features: a worker that is stopped or silent, a call that is stuck in a thread, a worker over `max_rss'.
+%% features: a call that is stuck in a thread.
 -module(pitcrew_lifecycle_tests).
 -include_lib("eunit/include/eunit.hrl").
 -import(pitcrew_test, [with_meeting/2, whole/1, os_pids/1, meet/1, answer/2]).
@@ -27,6 +27,12 @@ rows() ->
             {pitcrew_pool_fault_tests, a_worker_that_leaves_says_its_status_test_},
             {pitcrew_lives_tests, a_pool_whose_workers_fail_says_so_and_recovers_test_}
         ]},
+        {<<"a worker is stopped (SIGSTOP)">>, [
+            {pitcrew_heartbeat_tests, a_stopped_worker_is_killed_and_its_caller_told_test_},
+            {pitcrew_heartbeat_tests, an_idle_worker_that_is_stopped_is_replaced_test_},
+            {pitcrew_heartbeat_tests, a_gil_that_is_held_in_c_is_shown_test_},
+            {pitcrew_heartbeat_tests, a_silent_worker_is_not_killed_quickly_test_}
+        ]},
         {<<"the zygote, the port or the guard dies">>, [
             {pitcrew_heal_tests, killed_test_}, {pitcrew_port_death_tests, death_test_}
         ]},
@@ -43,9 +49,11 @@ rows() ->
             {pitcrew_vm_death_tests, forking_test_},
             {pitcrew_vm_death_tests, running_away_test_}
         ]},
-        {<<"a worker is over `max_calls` or `max_age`">>, [
+        {<<"a worker is over `max_calls`, `max_age` or `max_rss`">>, [
             {pitcrew_lives_tests, worn_workers_are_replaced_and_no_call_fails_test_},
-            {pitcrew_lives_tests, workers_get_old_test_}
+            {pitcrew_lives_tests, workers_get_old_test_},
+            {pitcrew_heartbeat_tests, a_worker_that_has_too_much_after_a_trim_is_replaced_test_},
+            {pitcrew_heartbeat_tests, garbage_is_collected_first_test_}
         ]},
         {<<"Python prints, or writes garbage to its output">>, [
             {pitcrew_pool_tests, python_is_logged_line_by_line_test_},

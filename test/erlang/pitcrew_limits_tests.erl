@@ -1,7 +1,7 @@
 %% What a worker is allowed: rlimits, nice, threads of numeric libraries; and modules that are imported beforehand.
 -module(pitcrew_limits_tests).
 -include_lib("eunit/include/eunit.hrl").
--import(pitcrew_test, [with_pool/2, gated/1, quietly/1, os_pids/1, until/1]).
+-import(pitcrew_test, [with_pool/2, gated/1, quietly/1, unless_sanitized/1]).
 
 -define(MIB, 1048576).
 
@@ -12,7 +12,7 @@ each_start(Fun) -> [{atom_to_list(Start), test(fun() -> Fun(Start) end)} || Star
 pool(Options, Fun) -> with_pool(maps:merge(#{size => 1, tools => ["limit_tools"]}, Options), Fun).
 
 limits_are_set_before_anything_of_the_users_runs_test_() ->
-    each_start(fun(Start) ->
+    unless_sanitized(each_start(fun(Start) ->
         Nice = nice(),
         Limits = [{address_space, 4096 * ?MIB}, {cpu, 1000}, {files, 100}],
         pool(#{start => Start, rlimits => Limits, nice => 3}, fun(Pool) ->
@@ -22,7 +22,7 @@ limits_are_set_before_anything_of_the_users_runs_test_() ->
             ?assertEqual({4096 * ?MIB, 1000, 100, Expected}, {Space, Cpu, Files, Got}),
             ?assertEqual(#{<<"files">> => 100, <<"nice">> => Expected}, AtStart)
         end)
-    end).
+    end)).
 
 %% The VM's own: field 19 of stat, the 17th behind the name.
 nice() ->
@@ -41,7 +41,7 @@ without_options_there_are_no_limits_test_() ->
 %% One large piece, many small ones that the traceback holds, and a result that is too much on its way out: each is an error that
 %% says so, and its worker goes on.
 memory_that_runs_out_is_an_error_test_() ->
-    each_start(fun(Start) ->
+    unless_sanitized(each_start(fun(Start) ->
         pool(#{start => Start, rlimits => #{address_space => 256 * ?MIB}}, fun(Pool) ->
             {ok, Pid} = pitcrew:call(Pool, pid),
             Large = pitcrew:call(Pool, take, [1024 * ?MIB]),
@@ -52,7 +52,7 @@ memory_that_runs_out_is_an_error_test_() ->
             ?assertEqual({ok, 10 * ?MIB}, pitcrew:call(Pool, take, [10 * ?MIB])),
             ?assertEqual({ok, Pid}, pitcrew:call(Pool, pid))
         end)
-    end).
+    end)).
 
 files_that_run_out_are_an_error_test_() ->
     each_start(fun(Start) ->

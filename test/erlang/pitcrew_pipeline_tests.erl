@@ -446,6 +446,20 @@ worker_dies_test_() ->
      || {How, Reason} <- [{"kill", {signal, sigkill}}, {"exit", {status, 17}}, {"crash", {signal, sigsegv}}]
     ].
 
+%% Also to a caller who looks only when another worker has taken its place.
+the_worker_that_died_is_named_test_() ->
+    test(fun() ->
+        with_tools(#{}, fun(Pool, #{listener := Listener, port := Port}) ->
+            {Pid, _} = Dies = call(Pool, meet_and_die, [0, Port, <<"exit">>], #{}),
+            {Socket, OsPid} = meet(Listener),
+            true = erlang:suspend_process(Pid),
+            answer(Socket, "x"),
+            ?assertEqual(ok, until(fun() -> case os_pids(Pool) of [Next] when is_integer(Next), Next =/= OsPid -> ok; Other -> Other end end)),
+            true = erlang:resume_process(Pid),
+            ?assertMatch({error, #{kind := worker_exit, worker := OsPid}}, await(Dies))
+        end)
+    end).
+
 %% The others go to a worker that is there.
 another_takes_over_test_() ->
     test(fun() ->
@@ -713,10 +727,10 @@ telemetry_test_() ->
     test(fun() ->
         with_tools(#{pipeline => 2, retry => 1}, fun(Pool, #{listener := Listener, port := Port}) ->
             watching(fun() ->
-                ?assertEqual({ok, <<"abc">>}, pitcrew:call(Pool, echo, [<<"abc">>])),
+                ?assertEqual({ok, <<"abc">>}, pitcrew:call(Pool, echo, [<<"abc">>], #{timeout => infinity})),
                 {Idle, #{worker := OsPid, result := ok}} = told(stop, <<"echo">>),
-                %% [3, 1, "echo", ["abc"], nil, nil] and [4, 1, nanoseconds, "abc"], each with its length in front.
-                ?assertMatch(#{queue := 0, bytes_out := 19, retries := 0}, Idle),
+                %% [3, 1, "echo", ["abc"], nil, nil, nil] and [4, 1, nanoseconds, "abc"], each with its length in front.
+                ?assertMatch(#{queue := 0, bytes_out := 20, retries := 0}, Idle),
                 #{python := Python, bytes_in := In, duration := Duration} = Idle,
                 ?assert(Python > 0 andalso Python < Duration),
                 ?assert(In > 11 andalso In =< 20),

@@ -186,7 +186,7 @@ caller(Controller) ->
 
 exchange(Controller, Channel, Args, Then) ->
     Ref = make_ref(),
-    case pitcrew_nif:call(Channel, Ref, <<"tool">>, Args, nil, nil, ?OPTS, 1 bsl 30, 0) of
+    case pitcrew_nif:call(Channel, Ref, <<"tool">>, Args, nil, nil, ?OPTS, 1 bsl 30, 0, infinity) of
         {Progress, _} when Progress =:= ok; Progress =:= pending ->
             Controller ! {self(), called},
             conclude(Channel, Ref, Then);

@@ -99,6 +99,18 @@ the_fun_s_result_and_exception_test_() ->
         end)
     end).
 
+code_and_functions_of_modules_run_in_a_session_test_() ->
+    both(fun(Options) ->
+        with_pool(Options#{allow_eval => true, allow_import => ["os"]}, fun(Pool) ->
+            {ok, _} = pitcrew:session(Pool, fun(S) ->
+                {ok, nil} = pitcrew:eval(S, "from pitcrew import session\nsession.state['x'] = x", #{x => 7}),
+                ?assertEqual({ok, 7}, pitcrew:call(S, recall, [<<"x">>])),
+                ?assertEqual(pitcrew:call(S, pid), pitcrew:call(S, <<"os:getpid">>))
+            end),
+            nothing_kept(Pool)
+        end)
+    end).
+
 %% ---- Names, and how long they live
 
 named_sessions_test_() ->

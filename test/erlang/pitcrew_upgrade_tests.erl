@@ -91,7 +91,7 @@ waiting_call() ->
     ok = pitcrew_nif:slots_install(Slots, 0, Channel),
     {ok, Channel, 0} = pitcrew_nif:claim(Slots),
     Ref = make_ref(),
-    {ok, _} = pitcrew_nif:call(Channel, Ref, <<"tool">>, [1], nil, nil, #{}, 1000, 0),
+    {ok, _} = pitcrew_nif:call(Channel, Ref, <<"tool">>, [1], nil, nil, #{}, 1000, 0, infinity),
     Reply = fun() ->
         {ok, Frame} = gen_tcp:recv(Worker, 0),
         {ok, [3, Id | _]} = pitcrew_nif:decode(Frame, #{}),

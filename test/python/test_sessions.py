@@ -123,8 +123,8 @@ def test_references_go_back_as_the_objects(worker):
     assert pitcrew.unpackb(first.data)[:2] == [1, 0]
     assert call(worker, "total", [ref(1, 0), ref(1, 0)], {"more": ref(1, 0)}) == 15
     assert call(worker, "is_same", [[[ref(1, 0), ref(1, 0)]]]) == [True]
-    assert call(worker, "pitcrew.method", [ref(1, 0), "add"], {"k": 2}) == 7
-    assert call(worker, "pitcrew.attribute", [ref(1, 0), "n"]) == 7
+    assert call(worker, "pitcrew:method", [ref(1, 0), "add"], {"k": 2}) == 7
+    assert call(worker, "pitcrew:attribute", [ref(1, 0), "n"]) == 7
     many = call(worker, "counters", [3])
     id_ = worker.last_id
     assert [pitcrew.unpackb(each["counter"].data)[:2] for each in many] == [[id_, i] for i in range(3)]
@@ -133,7 +133,7 @@ def test_references_go_back_as_the_objects(worker):
 
 def test_any_result_may_stay(worker):
     call(worker, "add", [[1], [2]], meta={"ref": True})
-    assert call(worker, "pitcrew.value", [ref(1, 0)]) == [1, 2]
+    assert call(worker, "pitcrew:value", [ref(1, 0)]) == [1, 2]
     call(worker, "counter", [1], meta={"ref": True})
     assert call(worker, "total", [ref(3, 0)]) == 1
     assert kept(worker) == [0, 2]
@@ -207,7 +207,7 @@ def test_outside_of_a_tool_s_result():
 
 def test_names_that_are_pitcrew_s_own():
     with pytest.raises(ValueError, match="Pitcrew's own"):
-        pitcrew.tool(name="pitcrew.method")(len)
+        pitcrew.tool(name="pitcrew:method")(len)
 
 
 def test_a_session_that_nobody_has():

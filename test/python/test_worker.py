@@ -558,6 +558,18 @@ def test_serve_refuses_what_is_no_table_of_tools():
                 _core.serve(here.fileno(), there.fileno(), tools)
 
 
+def test_a_frame_is_written_from_a_list_or_from_its_bytes():
+    here, there = socket.socketpair()
+    with here, there:
+        for frame in ([1, 0, {"a": [1]}], []):
+            for form in (frame, _core.encode(frame)):
+                _core.write_frame(here.fileno(), form)
+                assert recv_frame(there) == frame
+        for wrong in ("text", (1, 0), None, bytearray(b"\x90")):
+            with pytest.raises(TypeError):
+                _core.write_frame(here.fileno(), wrong)
+
+
 # ---- What a ping may ask for
 
 IN_C, MEMORY, TRIM = 1, 2, 4
