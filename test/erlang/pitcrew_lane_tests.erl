@@ -315,7 +315,7 @@ calls(#{worker := Worker} = Room, N) ->
 
 %% With a lent slot every call is queued at first.
 submit(#{dispatch := Dispatch}, Ref, Args) ->
-    pitcrew_nif:submit(Dispatch, Ref, <<"tool">>, Args, nil, nil, ?OPTS, 1 bsl 30, cancel).
+    pitcrew_nif:submit(Dispatch, Ref, <<"tool">>, Args, nil, nil, ?OPTS, 1 bsl 30, cancel, infinity).
 
 ending(Ref) ->
     receive {pitcrew_end, Ref, _, _, _, Answer} -> Answer after 5000 -> error(no_answer) end.
