@@ -13,7 +13,7 @@
 #include "nif/send.h"
 #include "wire/clock.h"
 
-enum { MOST_DEPTH = 1024, MOST_MOVED = 256 };
+enum { MOST_MOVED = 256 };
 
 static ErlNifResourceType *dispatcher_type;
 
@@ -237,24 +237,25 @@ int pc_dispatcher_load(ErlNifEnv *env, ErlNifResourceFlags flags) {
 
 ERL_NIF_TERM nif_dispatch_new(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     (void)argc;
-    unsigned depth;
+    unsigned depth, width;
     ErlNifPid pool;
     struct pc_slots *slots = NULL;
-    if (!enif_get_uint(env, argv[0], &depth) || depth == 0 || depth > MOST_DEPTH ||
-        !(enif_is_identical(argv[1], am_none) || pc_slots_get(env, argv[1], &slots)) || !enif_is_atom(env, argv[2]) ||
-        !enif_get_local_pid(env, argv[3], &pool) || !enif_is_atom(env, argv[4])) {
+    if (!enif_get_uint(env, argv[0], &depth) || depth == 0 || depth > PC_MOST_DEPTH ||
+        !enif_get_uint(env, argv[1], &width) || width == 0 || width > depth ||
+        !(enif_is_identical(argv[2], am_none) || pc_slots_get(env, argv[2], &slots)) || !enif_is_atom(env, argv[3]) ||
+        !enif_get_local_pid(env, argv[4], &pool) || !enif_is_atom(env, argv[5])) {
         return enif_make_badarg(env);
     }
     struct pc_dispatcher *dispatcher = enif_alloc_resource(dispatcher_type, sizeof *dispatcher);
     atomic_fetch_add(&pc_nif_state(env)->dispatchers, 1);
     dispatcher->pool = pool;
     dispatcher->slots = slots;
-    dispatcher->name = argv[4];
+    dispatcher->name = argv[5];
     if (slots != NULL) {
         enif_keep_resource(slots);
     }
     ERL_NIF_TERM term = 0;
-    if (pc_dispatch_init(&dispatcher->d, depth, enif_is_identical(argv[2], am_fifo)) &&
+    if (pc_dispatch_init(&dispatcher->d, depth, width, enif_is_identical(argv[3], am_fifo)) &&
         enif_monitor_process(env, dispatcher, &pool, &dispatcher->pool_monitor) == 0) {
         term = enif_make_resource(env, dispatcher);
     }

@@ -17,6 +17,8 @@
 #include "nif/term.h"
 #include "wire/dispatch.h"
 
+enum { PC_MOST_DEPTH = 1024 }; /* calls in a lane */
+
 struct pc_dispatcher {
     struct pc_dispatch d;
     struct pc_slots *slots; /* whose channels are lent; or NULL where workers are pipelined */

@@ -234,12 +234,14 @@ ERL_NIF_TERM nif_channel_info(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
             flags = enif_make_list_cell(env, enif_make_atom(env, flag_names[i]), flags);
         }
     }
-    struct pc_lane_counts n = {.calls = c->calls, .bytes_out = c->out.total};
+    struct pc_lane_counts n = {.calls = c->calls,
+                               .bytes_out = c->out.total,
+                               .last_started = c->started == NULL ? UINT64_MAX : pc_started_id(c->started)};
     if (c->lane != NULL) {
         pc_lane_count(c->lane, &n);
     }
     ERL_NIF_TERM keys[] = {am_phase,   am_flags, am_bytes_in, am_bytes_out, am_calls,
-                           am_call_id, am_load,  am_first,    am_refs};
+                           am_call_id, am_load,  am_first,    am_refs,      am_running};
     ERL_NIF_TERM values[] = {phase,
                              flags,
                              enif_make_uint64(env, c->in.total),
@@ -248,7 +250,8 @@ ERL_NIF_TERM nif_channel_info(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
                              enif_make_uint64(env, c->call_id),
                              enif_make_uint(env, n.load),
                              enif_make_uint64(env, n.first),
-                             enif_make_uint64(env, atomic_load(&c->refs))};
+                             enif_make_uint64(env, atomic_load(&c->refs)),
+                             enif_make_uint(env, n.started)};
     ERL_NIF_TERM map;
     (void)enif_make_map_from_arrays(env, keys, values, sizeof keys / sizeof keys[0], &map);
     return map;

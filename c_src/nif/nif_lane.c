@@ -223,6 +223,43 @@ ERL_NIF_TERM nif_lane_retire(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]
     return list;
 }
 
+/* A call that nobody waits for has not ended although it was told to. */
+ERL_NIF_TERM nif_lane_give_up(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_channel *c;
+    ErlNifUInt64 id;
+    unsigned others;
+    if (!controlled_lane(env, argv[0], &c) || !enif_get_uint64(env, argv[1], &id)) {
+        return enif_make_badarg(env);
+    }
+    if (c->started != NULL && id > pc_started_id(c->started)) {
+        struct pc_lane_counts n = {.load = 0};
+        pc_lane_count(c->lane, &n);
+        return n.first == 0 || n.first > id ? am_none : am_unstarted;
+    }
+    if (!pc_lane_give_up(c->lane, id, &others)) {
+        return am_none;
+    }
+    return enif_make_tuple2(env, am_stuck, enif_make_uint(env, others));
+}
+
+/* Calls that the worker has not started, as far as one can see. */
+ERL_NIF_TERM nif_lane_unstarted(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_channel *c;
+    uint64_t ids[PC_MOST_DEPTH];
+    if (!controlled_lane(env, argv[0], &c)) {
+        return enif_make_badarg(env);
+    }
+    uint64_t started = c->started == NULL ? 0 : pc_started_id(c->started);
+    size_t n = pc_lane_list_after(c->lane, started, ids, PC_MOST_DEPTH);
+    ERL_NIF_TERM list = enif_make_list(env, 0);
+    while (n > 0) {
+        list = enif_make_list_cell(env, enif_make_uint64(env, ids[--n]), list);
+    }
+    return list;
+}
+
 ERL_NIF_TERM nif_lane_stop(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     (void)argc;
     struct pc_channel *c;

@@ -80,7 +80,7 @@ static ErlNifFunc functions[] = {
     {"call_json", 8, watched_nif_call_json, NORMAL},
     {"reply", 3, watched_nif_reply, NORMAL},
     /* The same for pipelined workers. Their dispatcher's lock is held for a few instructions, or for copying a small frame. */
-    {"dispatch_new", 5, nif_dispatch_new, NORMAL},
+    {"dispatch_new", 6, nif_dispatch_new, NORMAL},
     {"dispatch_info", 1, nif_dispatch_info, NORMAL},
     {"dispatch_limit", 2, nif_dispatch_limit, NORMAL},
     {"dispatch_watch", 1, nif_dispatch_watch, NORMAL},
@@ -95,6 +95,8 @@ static ErlNifFunc functions[] = {
     {"lane_flush", 1, nif_lane_flush, NORMAL},
     {"lane_drop", 2, nif_lane_drop, NORMAL},
     {"lane_stop", 2, nif_lane_stop, NORMAL},
+    {"lane_give_up", 2, nif_lane_give_up, NORMAL},
+    {"lane_unstarted", 1, nif_lane_unstarted, NORMAL},
     {"lane_shutdown", 1, nif_lane_shutdown, NORMAL},
     {"lane_retire", 1, nif_lane_retire, NORMAL},
     {"lane_rest", 1, nif_lane_rest, NORMAL},

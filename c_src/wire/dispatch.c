@@ -15,7 +15,7 @@
 
 enum {
     MOST_COPIED = 64 * 1024, /* larger frames are sent from where they are */
-    ENOUGH = 2,              /* measured: with 1 workers run dry, with more they are sent calls one by one */
+    ENOUGH = 1, /* beside those that run. Measured: with 0 workers run dry, with more they are sent calls one by one */
 };
 
 enum watch { WATCH_OFF, WATCH_ON, WATCH_SEEN };
@@ -31,9 +31,10 @@ static void init_lock(pthread_mutex_t *lock) {
     (void)pthread_mutexattr_destroy(&attr);
 }
 
-bool pc_dispatch_init(struct pc_dispatch *d, unsigned depth, bool oldest_first) {
+bool pc_dispatch_init(struct pc_dispatch *d, unsigned depth, unsigned width, bool oldest_first) {
     memset(d, 0, sizeof *d);
     d->depth = depth;
+    d->width = width;
     d->least = depth;
     d->most_queued = SIZE_MAX;
     d->oldest_first = oldest_first;
@@ -190,7 +191,7 @@ static void unqueue_call(struct pc_dispatch *d, struct pc_call *call) {
 
 /* Nobody finds it any more, by its owner or its tenant. */
 static void let_go(struct pc_call *call) {
-    if (call->state != PC_CALL_LEFT) {
+    if (call->state != PC_CALL_LEFT && call->state != PC_CALL_STUCK) {
         remove_owner(call);
     }
     if (call->tenant != NULL) {
@@ -247,8 +248,8 @@ static void set_load(struct pc_dispatch *d, struct pc_lane *lane, unsigned load)
     }
     d->out += load;
     d->out -= lane->load;
-    d->loaded += load >= 2;
-    d->loaded -= lane->load >= 2;
+    d->loaded += load > d->width;
+    d->loaded -= lane->load > d->width;
     lane->load = load;
     if (lane->listed) {
         list_lane(d, lane);
@@ -408,7 +409,7 @@ static enum pc_submitted submit(struct pc_dispatch *d, struct pc_call *call, str
         return PC_SUBMIT_GONE;
     }
     *lane = room_for(d, call);
-    if (call->target == NULL && (*lane == NULL || (*lane)->load > 0) && d->watch == WATCH_ON) {
+    if (call->target == NULL && (*lane == NULL || (*lane)->load >= d->width) && d->watch == WATCH_ON) {
         d->watch = WATCH_SEEN;
     }
     if (*lane == NULL) {
@@ -418,7 +419,7 @@ static enum pc_submitted submit(struct pc_dispatch *d, struct pc_call *call, str
         return PC_SUBMIT_NO_MEMORY;
     }
     send_out(*lane, call, now);
-    if ((*lane)->load >= (*lane)->ready + ENOUGH) {
+    if ((*lane)->load >= (*lane)->ready + d->width + ENOUGH) {
         return PC_SUBMIT_READY;
     }
     pc_lane_enter(*lane, at);
@@ -469,6 +470,10 @@ static void take_off(struct pc_lane *lane, struct pc_call *call) {
     unlink_call(&lane->first, &lane->last, call);
     set_load(lane->dispatch, lane, lane->load - 1);
     let_go(call);
+    if (call->state == PC_CALL_STUCK) { /* it has ended after all */
+        call->state = PC_CALL_LEFT;
+        lane->stuck--;
+    }
 }
 
 static struct pc_call *find(const struct pc_lane *lane, uint64_t id) {
@@ -499,7 +504,7 @@ struct pc_call *pc_lane_take(struct pc_lane *lane, uint64_t id, enum pc_format f
         call = NULL;
     }
     if (call != NULL) {
-        *left = call->state == PC_CALL_LEFT;
+        *left = call->state != PC_CALL_OUT;
         if (call == lane->first) {
             lane->since = now;
         }
@@ -523,6 +528,34 @@ uint64_t pc_lane_silence(struct pc_lane *lane) {
     uint64_t id = call == NULL ? 0 : call->id;
     (void)pthread_mutex_unlock(&lane->dispatch->lock);
     return id;
+}
+
+bool pc_lane_give_up(struct pc_lane *lane, uint64_t id, unsigned *others) {
+    (void)pthread_mutex_lock(&lane->dispatch->lock);
+    struct pc_call *call = find(lane, id);
+    bool stuck = call != NULL && call->state != PC_CALL_OUT;
+    if (stuck) {
+        pc_lane_close_door(lane);
+        lane->stuck += call->state == PC_CALL_LEFT;
+        call->state = PC_CALL_STUCK;
+        *others = lane->load - lane->stuck;
+        lane->draining = true;
+        lane->telling = *others > 0;
+    }
+    (void)pthread_mutex_unlock(&lane->dispatch->lock);
+    return stuck;
+}
+
+size_t pc_lane_list_after(struct pc_lane *lane, uint64_t id, uint64_t *ids, size_t most) {
+    size_t n = 0;
+    (void)pthread_mutex_lock(&lane->dispatch->lock);
+    for (const struct pc_call *call = lane->first; call != NULL && n < most; call = call->next) {
+        if (call->id > id) {
+            ids[n++] = call->id;
+        }
+    }
+    (void)pthread_mutex_unlock(&lane->dispatch->lock);
+    return n;
 }
 
 struct pc_call *pc_lane_take_after(struct pc_lane *lane, uint64_t id) {
@@ -628,9 +661,10 @@ bool pc_dispatch_uneven(struct pc_dispatch *d, int64_t since, struct pc_misplace
     (void)pthread_mutex_lock(&d->lock);
     size_t room = (size_t)idle_lanes(d) * d->depth;
     bool uneven = false;
-    for (unsigned load = d->depth; room > 0 && d->loaded > 0 && load >= 2; load--) {
+    for (unsigned load = d->depth; room > 0 && d->loaded > 0 && load > d->width; load--) {
         for (const struct pc_lane *lane = d->by_load[load]; lane != NULL; lane = lane->next) {
-            for (const struct pc_call *call = lane->last; call != lane->first; call = call->prev) {
+            unsigned behind = load - d->width;
+            for (const struct pc_call *call = lane->last; behind > 0; call = call->prev, behind--) {
                 if (call->target != NULL || room == 0 || *n == most) {
                     continue;
                 }

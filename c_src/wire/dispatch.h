@@ -3,7 +3,7 @@
 
 /*
  * Calls for which no slot was claimed (docs/protocol.md, section 3): which one is in which worker, and which ones wait. A *lane* is the way
- * to one worker: it holds at most `depth` calls, and its worker answers them in the order in which they were sent. Calls that find no
+ * to one worker: it holds at most `depth` calls, and its worker starts them in the order in which they were sent, `width` of them at once. Calls that find no
  * room stand in one queue, first come first served, with their frames ready, and go out as room comes free. A lane has its channel all the
  * time, where workers are pipelined, or is lent it while calls wait.
  *
@@ -16,6 +16,7 @@
  */
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -25,6 +26,7 @@ enum pc_call_state {
     PC_CALL_QUEUED, /* waits for room */
     PC_CALL_OUT,    /* its frame is in a worker, or on the way */
     PC_CALL_LEFT,   /* the same, but nobody waits for the answer any more */
+    PC_CALL_STUCK,  /* the same, and it has not ended although it was told to: its lane is about to be given up */
     PC_CALL_OVER,   /* in no list; belongs to whoever took it off */
 };
 
@@ -105,6 +107,7 @@ struct pc_lane {
     bool telling;   /* somebody is to be told when its last call has ended */
     bool blocked;   /* the socket is full: whoever learns that it is not goes on */
     bool silent;    /* nothing more is sent */
+    unsigned stuck; /* calls that are STUCK */
     unsigned users; /* threads at the descriptor */
     unsigned load;  /* calls that are out */
     unsigned ready; /* of those whose frames nobody sends yet */
@@ -131,10 +134,11 @@ enum { PC_OWNER_BUCKETS = 1024, PC_MOST_OWNERS = 8192 };
 struct pc_dispatch {
     pthread_mutex_t lock;
     unsigned depth;
+    unsigned width;
     bool over;
     bool balancing;
     unsigned lanes;
-    unsigned loaded; /* lanes that hold two calls or more */
+    unsigned loaded; /* lanes that hold more calls than run at once */
     unsigned least;  /* no open lane has a smaller load */
     size_t out;      /* calls in lanes */
     size_t most_queued;
@@ -150,8 +154,8 @@ struct pc_dispatch {
     unsigned hand; /* the bucket in which to look for somebody to forget */
 };
 
-/* False when out of memory. */
-bool pc_dispatch_init(struct pc_dispatch *d, unsigned depth, bool oldest_first);
+/* `width` is at most `depth`. False when out of memory. */
+bool pc_dispatch_init(struct pc_dispatch *d, unsigned depth, unsigned width, bool oldest_first);
 /* No lane is left, and nobody waits. */
 void pc_dispatch_destroy(struct pc_dispatch *d);
 
@@ -159,7 +163,7 @@ void pc_dispatch_destroy(struct pc_dispatch *d);
 void pc_dispatch_limit(struct pc_dispatch *d, size_t most_queued);
 
 /*
- * Somebody wants to know when a call finds no worker that has nothing to do: pc_dispatch_wants says true once, and pc_dispatch_watch begins
+ * Somebody wants to know when a call finds no worker that could run it at once: pc_dispatch_wants says true once, and pc_dispatch_watch begins
  * anew.
  */
 void pc_dispatch_watch(struct pc_dispatch *d);
@@ -267,7 +271,9 @@ struct pc_call *pc_lane_take(struct pc_lane *lane, uint64_t id, enum pc_format f
                              bool *known);
 
 struct pc_lane_counts {
-    unsigned load;  /* calls that are out */
+    unsigned load;    /* calls that are out */
+    unsigned started; /* of those, with ids up to `last_started`, which is set before */
+    uint64_t last_started;
     uint64_t first; /* the id of the first of them; or 0 */
     uint64_t calls; /* in all */
     uint64_t bytes_out;
@@ -311,6 +317,15 @@ bool pc_lane_stop_at(struct pc_lane *lane, uint64_t id);
  */
 uint64_t pc_lane_silence(struct pc_lane *lane);
 
+/*
+ * The call `id`, for which nobody waits, does not end: the lane drains, as after pc_lane_drain, and for pc_lane_is_drained it counts as
+ * ended. False if it is not out, or somebody waits for it. *others: how many are out besides such calls, now.
+ */
+bool pc_lane_give_up(struct pc_lane *lane, uint64_t id, unsigned *others);
+
+/* The ids of calls that are out, above `id`, at most `most`, the smallest first; how many. */
+size_t pc_lane_list_after(struct pc_lane *lane, uint64_t id, uint64_t *ids, size_t most);
+
 /* Every call with a greater id, linked by `next`, is the caller's. */
 struct pc_call *pc_lane_take_after(struct pc_lane *lane, uint64_t id);
 
@@ -321,7 +336,7 @@ struct pc_call *pc_lane_take_own(struct pc_lane *lane);
 bool pc_lane_close(struct pc_lane *lane, struct pc_lane_actor at);
 
 /*
- * Whether calls wait behind one in a lane while another lane has nothing to do: true at most once until pc_dispatch_uneven has said that
+ * Whether calls wait behind those that run in a lane while another lane has nothing to do: true at most once until pc_dispatch_uneven has said that
  * it is not so.
  */
 bool pc_dispatch_is_uneven(struct pc_dispatch *d);
@@ -333,7 +348,7 @@ struct pc_misplaced {
 };
 
 /*
- * Those that wait behind one which has run since before `since`, as many as idle lanes can take and `most` allows. False: nothing is uneven any more.
+ * Those that wait behind others the first of which has run since before `since`, as many as idle lanes can take and `most` allows. False: nothing is uneven any more.
  */
 bool pc_dispatch_uneven(struct pc_dispatch *d, int64_t since, struct pc_misplaced *list, size_t most, size_t *n);
 

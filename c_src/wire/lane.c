@@ -111,7 +111,8 @@ size_t pc_lane_retire(struct pc_lane *lane, uint64_t *ids, size_t most) {
     if (lane->listed) {
         pc_lane_unlist(lane);
     }
-    for (const struct pc_call *call = lane->last; call != lane->first && n < most; call = call->prev) {
+    const struct pc_call *call = lane->last;
+    for (unsigned run = lane->dispatch->width, load = lane->load; load > run && n < most; call = call->prev, load--) {
         if (call->target == NULL) {
             ids[n++] = call->id;
         }
@@ -145,7 +146,7 @@ bool pc_lane_is_draining(struct pc_lane *lane) {
 
 bool pc_lane_is_drained(struct pc_lane *lane) {
     lock(lane);
-    bool drained = lane->telling && lane->load == 0;
+    bool drained = lane->telling && lane->load == lane->stuck;
     lane->telling = lane->telling && !drained;
     unlock(lane);
     return drained;
@@ -192,6 +193,9 @@ void pc_lane_count(struct pc_lane *lane, struct pc_lane_counts *n) {
     lock(lane);
     n->load += lane->load;
     n->first = lane->first == NULL ? 0 : lane->first->id;
+    for (const struct pc_call *call = lane->first; call != NULL && call->id <= n->last_started; call = call->next) {
+        n->started++;
+    }
     n->calls += lane->calls;
     n->bytes_out += lane->bytes_out;
     unlock(lane);

@@ -35,7 +35,7 @@ static int tear_down(void **state) {
 /* A room of so many lanes. */
 static struct room *enter(void **state, unsigned depth, unsigned lanes) {
     struct room *r = *state;
-    assert_true(pc_dispatch_init(&r->d, depth, false));
+    assert_true(pc_dispatch_init(&r->d, depth, 1, false));
     assert_null(pc_dispatch_meet(&r->d, &r->me));
     assert_null(pc_dispatch_meet(&r->d, &r->other));
     for (unsigned i = 0; i < lanes; i++) {
@@ -520,7 +520,7 @@ static void lanes_take_turns_or_the_latest_goes_first(void **state) {
     for (int fair = 0; fair < 2; fair++) {
         struct room *r = enter(state, 2, 0);
         pc_dispatch_destroy(&r->d);
-        assert_true(pc_dispatch_init(&r->d, 2, fair == 1));
+        assert_true(pc_dispatch_init(&r->d, 2, 1, fair == 1));
         assert_null(pc_dispatch_meet(&r->d, &r->me));
         assert_null(pc_dispatch_meet(&r->d, &r->other));
         for (unsigned i = 0; i < LANES; i++) {
@@ -579,6 +579,121 @@ static void a_lane_without_its_channel_is_never_lent_it_again(void **state) {
     leave(r, 1);
 }
 
+/* ---- Many calls at once */
+
+/* A room whose workers run `width` calls at once. */
+static struct room *enter_wide(void **state, unsigned depth, unsigned width, unsigned lanes) {
+    struct room *r = *state;
+    assert_true(pc_dispatch_init(&r->d, depth, width, false));
+    assert_null(pc_dispatch_meet(&r->d, &r->me));
+    assert_null(pc_dispatch_meet(&r->d, &r->other));
+    for (unsigned i = 0; i < lanes; i++) {
+        fake_lane_open(&r->lanes[i], &r->d, i);
+    }
+    return r;
+}
+
+/* What runs, and one more, is sent at once. */
+static void a_wide_worker_is_sent_what_it_can_run(void **state) {
+    struct room *r = enter_wide(state, 8, 4, 1);
+    for (uint8_t i = 0; i < 7; i++) {
+        enum pc_submitted how = try_submit(r, ME, i, 0);
+        assert_int_equal(how, i < 5 ? PC_SUBMIT_OUT : PC_SUBMIT_READY);
+        if (how == PC_SUBMIT_OUT) {
+            assert_int_equal(pc_lane_flush(r->lane, false), PC_IO_DONE);
+            pc_lane_unpin(r->lane, at);
+        }
+    }
+    static const uint8_t order[] = {4, 6, 5, 3, 0, 2, 1}; /* the first answer lets the others go out */
+    for (size_t i = 0; i < sizeof order; i++) {
+        answer(r, order[i], 0);
+    }
+    expect_counts(r, 1, 1, 0, 0);
+    leave(r, 1);
+}
+
+/* Only those behind the ones that run are misplaced. */
+static void calls_behind_those_that_run(void **state) {
+    struct room *r = enter_wide(state, 5, 3, 1);
+    struct pc_misplaced list[CALLS];
+    size_t n;
+    for (uint8_t i = 0; i < 3; i++) {
+        send_call(r, i, 100);
+    }
+    fake_lane_open(&r->lanes[1], &r->d, 1);
+    assert_false(pc_dispatch_is_uneven(&r->d)); /* three run */
+    for (uint8_t i = 3; i < 8; i++) {
+        send_call(r, i, 100); /* until both hold four */
+    }
+    const struct pc_lane *busy = r->calls[0].lane;
+    for (uint8_t i = 0; i < 8; i++) {
+        if (r->calls[i].lane != busy) {
+            answer(r, i, 200);
+        }
+    }
+    assert_true(pc_dispatch_is_uneven(&r->d));
+    assert_true(pc_dispatch_uneven(&r->d, 100, list, CALLS, &n));
+    assert_int_equal(n, 1);
+    assert_int_equal(list[0].index, busy->index);
+    assert_int_equal(list[0].id, 4);
+    answer(r, 1, 300);
+    assert_false(pc_dispatch_uneven(&r->d, 1000, list, CALLS, &n)); /* now three are there */
+    for (uint8_t i = 0; i < 8; i++) {
+        if (r->calls[i].state == PC_CALL_OUT) {
+            answer(r, i, 400);
+        }
+    }
+    leave(r, 2);
+}
+
+static void take_left(struct room *r, uint8_t i) {
+    bool left, known;
+    assert_ptr_equal(pc_lane_take(&r->lanes[0].lane, r->calls[i].id, PC_MESSAGEPACK, 0, &left, &known), &r->calls[i]);
+    assert_true(left && known);
+}
+
+/* Its lane drains, without waiting for the call that does not end. */
+static void a_call_that_is_stuck(void **state) {
+    struct room *r = enter_wide(state, 4, 3, 1);
+    struct pc_lane *lane = &r->lanes[0].lane;
+    unsigned others = 99;
+    for (uint8_t i = 0; i < 4; i++) {
+        send_call(r, i, 0);
+    }
+    assert_false(pc_lane_give_up(lane, 1, &others)); /* somebody waits for it */
+    assert_false(pc_lane_give_up(lane, 9, &others));
+    for (uint8_t i = 0; i < 2; i++) {
+        assert_int_equal(leave_call(r, i, false), PC_LEAVE_OUT);
+    }
+    assert_true(pc_lane_give_up(lane, 1, &others));
+    assert_int_equal(others, 3);
+    assert_true(pc_lane_give_up(lane, 1, &others)); /* still */
+    assert_int_equal(others, 3);
+    queue_call(r, 4);
+    uint64_t ids[CALLS];
+    assert_int_equal(pc_lane_list_after(lane, 2, ids, CALLS), 2);
+    assert_int_equal(ids[0], 3);
+    assert_int_equal(ids[1], 4);
+    assert_int_equal(pc_lane_list_after(lane, 0, ids, 1), 1);
+    struct pc_lane_counts n = {.last_started = 3};
+    pc_lane_count(lane, &n);
+    assert_int_equal(n.load, 4);
+    assert_int_equal(n.started, 3);
+    assert_true(pc_lane_give_up(lane, 2, &others));
+    assert_int_equal(others, 2);
+    answer(r, 2, 0);
+    take_left(r, 1); /* it ends after all */
+    assert_false(pc_lane_is_drained(lane));
+    answer(r, 3, 0);
+    assert_true(pc_lane_is_drained(lane)); /* but for the first */
+    assert_false(pc_lane_is_drained(lane));
+    assert_ptr_equal(pc_lane_take_after(lane, 0), &r->calls[0]);
+    assert_int_equal(r->calls[0].state, PC_CALL_LEFT);
+    fake_lane_open(&r->lanes[1], &r->d, 1);
+    answer(r, 4, 0);
+    leave(r, 2);
+}
+
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -595,6 +710,9 @@ int main(void) {
         TEST(strangers_and_the_forgotten),
         TEST(calls_behind_a_long_one),
         TEST(the_age_begins_anew_with_each_call),
+        TEST(a_wide_worker_is_sent_what_it_can_run),
+        TEST(calls_behind_those_that_run),
+        TEST(a_call_that_is_stuck),
         TEST(so_many_wait_and_no_more),
         TEST(one_busy_moment_is_told_once),
         TEST(lanes_take_turns_or_the_latest_goes_first),

@@ -44,7 +44,7 @@ static struct room *enter(void) {
     struct room *r = calloc(1, sizeof *r);
     assert_non_null(r);
     r->me.key = ME;
-    assert_true(pc_dispatch_init(&r->d, DEPTH, false));
+    assert_true(pc_dispatch_init(&r->d, DEPTH, 1, false));
     assert_null(pc_dispatch_meet(&r->d, &r->me));
     fake_lane_open(&r->l, &r->d, 0);
     return r;
@@ -389,7 +389,7 @@ static void no_memory_for_a_dispatcher(void **state) {
     (void)state;
     struct pc_dispatch d;
     allocations = 0;
-    assert_false(pc_dispatch_init(&d, DEPTH, false));
+    assert_false(pc_dispatch_init(&d, DEPTH, 1, false));
     allocations = INT_MAX;
 }
 

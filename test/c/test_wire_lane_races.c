@@ -49,7 +49,7 @@ static void play_killer(struct part *p) {
 static void prepare(struct world *w, unsigned seed) {
     *w = (struct world){.seed = seed, .lends = seed % 2 == 0, .end_at = -1};
     w->depth = w->lends ? 1 : DEPTH;
-    assert_true(pc_dispatch_init(&w->d, w->depth, seed % 4 < 2));
+    assert_true(pc_dispatch_init(&w->d, w->depth, 1 + seed / 4 % w->depth, seed % 4 < 2));
     pthread_mutex_init(&w->table_lock, NULL);
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->changed, NULL);

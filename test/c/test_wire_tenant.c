@@ -24,7 +24,7 @@ static struct room *enter(unsigned depth, unsigned lanes) {
     struct room *r = calloc(1, sizeof *r);
     assert_non_null(r);
     r->me.key = ME;
-    assert_true(pc_dispatch_init(&r->d, depth, false));
+    assert_true(pc_dispatch_init(&r->d, depth, 1, false));
     assert_null(pc_dispatch_meet(&r->d, &r->me));
     for (unsigned i = 0; i < lanes; i++) {
         fake_lane_open(&r->lanes[i], &r->d, i);

@@ -233,7 +233,7 @@ static void *call(void *argument) {
 
 static void race(unsigned depth) {
     pthread_t workers[LANES];
-    demand(pc_dispatch_init(&d, depth, false));
+    demand(pc_dispatch_init(&d, depth, 1, false));
     demand(sem_init(&stops, 0, 0) == 0);
     for (unsigned i = 0; i < LANES; i++) {
         fake_lane_init(&lanes[i], &d, i);
