@@ -2,6 +2,7 @@
 
 #include "interrupt.h"
 
+#include "driver.h"
 #include "guard.h"
 #include "turn.h"
 #include "upkeep.h"
@@ -17,7 +18,14 @@ static PyObject *on_signal(PyObject *self, PyObject *args) {
         }
         return Py_NewRef(Py_None);
     }
-    PyErr_SetString(pc_Cancelled, "the call was cancelled");
+    int told = pc_driver_interrupt_run();
+    if (told != 0) {
+        return told < 0 ? NULL : Py_NewRef(Py_None);
+    }
+    PyObject *class = pc_driver_cancelled();
+    if (class != NULL) {
+        PyErr_SetString(class, "the call was cancelled");
+    }
     return NULL;
 }
 

@@ -31,6 +31,10 @@ static struct {
     [PC_LAZY_NUMPY_ARRAY] = {"numpy", "ndarray", NULL, NULL},
     [PC_LAZY_ARROW_TABLE] = {"pyarrow", "Table", NULL, NULL},
     [PC_LAZY_ARROW_BATCH] = {"pyarrow", "RecordBatch", NULL, NULL},
+    [PC_LAZY_LOOP] = {"pitcrew.aio", "loop", NULL, NULL},
+    [PC_LAZY_CANCELLED] = {"pitcrew.aio", "Cancelled", NULL, NULL},
+    [PC_LAZY_CANCELLED_ERROR] = {"pitcrew.aio", "CancelledError", NULL, NULL},
+    [PC_LAZY_START_HAND] = {"pitcrew.hands", "start", NULL, NULL},
 };
 
 static PyObject *keep(enum pc_lazy which, PyObject *module) {

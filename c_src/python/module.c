@@ -6,6 +6,7 @@
 #include "converters.h"
 #include "core.h"
 #include "deadline.h"
+#include "driver.h"
 #include "logging.h"
 #include "mark.h"
 #include "process.h"
@@ -43,7 +44,7 @@ static PyMethodDef methods[] = {
     {"log", pc_logging_log, METH_VARARGS,
      "log(level, message, logger, module, function, path, line, time_us) -> bool."},
     {"serve", (PyCFunction)(void (*)(void))pc_serve, METH_VARARGS | METH_KEYWORDS,
-     "serve(call_fd, side_fd, tools, max_frame=…, max_depth=…) -> 'eof' | 'shutdown'."},
+     "serve(call_fd, side_fd, tools, max_frame=…, max_depth=…, …) -> 'eof' | 'shutdown'."},
     {"zygote_loop", pc_zygote_loop, METH_VARARGS, "zygote_loop(link_fd, argv) -> (wid, payload), in each worker."},
     {NULL, NULL, 0, NULL},
 };
@@ -75,7 +76,8 @@ PyMODINIT_FUNC PyInit__core(void) {
     }
     (void)pc_mark_find(); /* as early as possible; who needs it looks at the result */
     if (pc_errors_init(module) < 0 || pc_types_init(module) < 0 || pc_text_init() < 0 || pc_unpacker_init(module) < 0 ||
-        add_kinds(module) < 0 || PyModule_AddStringConstant(module, "__version__", PC_VERSION) < 0 ||
+        pc_driver_init() < 0 || pc_deadline_init() < 0 || add_kinds(module) < 0 ||
+        PyModule_AddStringConstant(module, "__version__", PC_VERSION) < 0 ||
         PyModule_AddIntConstant(module, "PROTOCOL", PC_PROTOCOL_VERSION) < 0 ||
         PyModule_AddIntConstant(module, "MAX_DEPTH", PC_MAX_DEPTH) < 0 ||
         PyModule_AddIntConstant(module, "MAX_FRAME", PC_MAX_FRAME) < 0) {

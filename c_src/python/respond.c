@@ -55,10 +55,22 @@ static enum pc_next send_now(struct pc_responder *r) {
     return written < 0 ? PC_RAISED : written == 0 ? PC_END_OF_FILE : PC_GO_ON;
 }
 
+/* Where many calls run at once. */
+static enum pc_next pour(struct pc_responder *r) {
+    int flow = pc_outflow_put(r->flow, &r->out);
+    if (flow == PC_FLOW_WAITS && r->may_wait) {
+        flow = pc_outflow_wait(r->flow);
+    }
+    return flow < 0 ? PC_RAISED : flow == PC_FLOW_GONE ? PC_END_OF_FILE : PC_GO_ON;
+}
+
 /* The frame that is in the outbox. */
 static enum pc_next answer(struct pc_responder *r, int64_t python_ns) {
     if (pc_respond_forked() < 0) {
         return PC_RAISED;
+    }
+    if (r->flow != NULL) {
+        return pour(r);
     }
     bool any = pc_hold_any();
     r->held_ns = any ? r->held_ns + python_ns : python_ns;

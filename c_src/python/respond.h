@@ -8,6 +8,7 @@
 
 #include "core.h"
 #include "fault.h"
+#include "outflow.h"
 
 /* What the serve loop does next. PC_RAISED: an exception is set, and the loop ends with it. */
 enum pc_next { PC_GO_ON, PC_SHUTDOWN, PC_END_OF_FILE, PC_RAISED };
@@ -19,6 +20,9 @@ struct pc_responder {
     struct pc_inbox in;
     struct pc_outbox out;
     int64_t held_ns; /* how long tools have run since the oldest answer that is held, its own included */
+    /* Where many calls run at once, nothing is held: answers go out through this, or NULL. With `may_wait`, not before they are sent. */
+    struct pc_outflow *flow;
+    bool may_wait;
 };
 
 /* -1 in a process that a tool forked, which has come back to us instead of ending. */

@@ -241,7 +241,7 @@ static const char *hint_for(const struct pc_encoder *e, PyObject *value, const c
         return ": this version of Pitcrew has no streams; send a list";
     }
     if (PyCoro_CheckExact(value)) {
-        return ": this version of Pitcrew does not run coroutines; use asyncio.run in the tool";
+        return ": a coroutine is run only where it is all that the tool returns; await it in the tool";
     }
     if (e->opts->plain) {
         return ": MessagePack has no form for it; default= can make one, and types=\"pitcrew\" has more types";

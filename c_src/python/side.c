@@ -45,11 +45,9 @@ static void write_pong(struct pc_outbox *out, uint64_t id, uint64_t asks) {
 }
 
 static void write_cancelled(struct pc_outbox *out, uint64_t id, enum pc_turn_state state) {
-    static const char *const words[] = {[PC_TURN_UNSTARTED] = "unstarted",
-                                        [PC_TURN_STARTED] = "started",
-                                        [PC_TURN_RUNNING] = "running",
-                                        [PC_TURN_ENDED] = "ended",
-                                        [PC_TURN_FULL] = "full"};
+    static const char *const words[] = {
+        [PC_TURN_UNSTARTED] = "unstarted", [PC_TURN_STARTED] = "started", [PC_TURN_RUNNING] = "running",
+        [PC_TURN_ENDED] = "ended",         [PC_TURN_FULL] = "full",       [PC_TURN_HELD] = "held"};
     size_t mark = pc_outbox_begin(out, MAX_FRAME);
     pc_write_array(&out->w, 3);
     pc_write_int(&out->w, PC_KIND_CANCELLED);

@@ -3,6 +3,9 @@
  * anything to attend to; the side thread takes the lock, asks for attention, and then reads `running`. So, all four being
  * sequentially consistent, at least one sees the other, and the loop, if it does, waits for the lock and obeys the table. Every signal
  * is sent with the lock held while its call runs, and the loop does not leave a call past that.
+ *
+ * Where many calls run they stand in a table, which is the lock's; `running` is then the one, if any, whose code the loop's thread
+ * is in.
  */
 
 #include "turn.h"
@@ -22,6 +25,15 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t waiting[PC_TURN_MOST_WAITING]; /* cancelled before their turn; in no order */
 static size_t waiting_count;
 
+static bool many;
+static struct {
+    uint64_t id;
+    bool wanted;   /* it is to be interrupted, and the attendant has not come yet */
+    bool signaled; /* the signal sees to that: nothing is left to do for the attendant but to come */
+} begun[PC_TURN_MOST];
+static size_t begun_count;
+static void (*wake_attendant)(void);
+
 static bool can_signal;
 static pthread_t loop;
 static int patience_ms; /* the side thread's; 0: nothing was asked for */
@@ -32,9 +44,17 @@ void pc_turn_open(bool signals) {
     atomic_store(&interrupt, 0);
     atomic_store(&attention, false);
     waiting_count = 0;
+    begun_count = 0;
     patience_ms = 0;
     can_signal = signals;
+    many = false;
     loop = pthread_self();
+}
+
+void pc_turn_open_many(bool signals, void (*wake)(void)) {
+    pc_turn_open(signals);
+    many = true;
+    wake_attendant = wake;
 }
 
 static void enter(void) {
@@ -103,6 +123,71 @@ bool pc_turn_interrupted(void) {
     return id != 0 && id == atomic_load(&running);
 }
 
+/* ---- Many calls */
+
+/* begun_count if it is not there. */
+static size_t find_begun(uint64_t id) {
+    size_t i = 0;
+    while (i < begun_count && begun[i].id != id) {
+        i++;
+    }
+    return i;
+}
+
+bool pc_turn_join(uint64_t id) {
+    enter();
+    bool joins = !take_waiting(id);
+    if (joins) {
+        begun[begun_count].id = id;
+        begun[begun_count].signaled = false;
+        begun[begun_count++].wanted = false;
+    }
+    atomic_store(&last, id);
+    leave();
+    return joins;
+}
+
+void pc_turn_leave(uint64_t id) {
+    enter();
+    size_t i = find_begun(id);
+    if (i < begun_count) {
+        begun_count--;
+        for (; i < begun_count; i++) {
+            begun[i] = begun[i + 1]; /* the oldest stays in front */
+        }
+    }
+    leave();
+}
+
+size_t pc_turn_take_interrupts(uint64_t *ids) {
+    size_t n = 0;
+    enter();
+    for (size_t i = 0; i < begun_count; i++) {
+        if (begun[i].wanted) {
+            begun[i].wanted = false;
+            ids[n] = begun[i].id;
+            n += !begun[i].signaled;
+        }
+    }
+    leave();
+    return n;
+}
+
+uint64_t pc_turn_step(uint64_t id) {
+    uint64_t before = atomic_exchange(&running, id);
+    if (atomic_load(&attention)) { /* a signal that was meant for the step before has been sent then */
+        enter();
+        leave();
+    }
+    return before;
+}
+
+bool pc_turn_missed(uint64_t id) {
+    uint64_t expected = id;
+    return atomic_load_explicit(&interrupt, memory_order_relaxed) == id &&
+           atomic_compare_exchange_strong(&interrupt, &expected, 0);
+}
+
 /* ---- The side thread */
 
 static void send_signal(void) {
@@ -111,10 +196,21 @@ static void send_signal(void) {
     }
 }
 
+void pc_turn_signal(uint64_t id) {
+    enter();
+    if (id == atomic_load(&running)) {
+        atomic_store(&interrupt, id);
+        send_signal();
+    }
+    leave();
+}
+
 uint64_t pc_turn_running(void) {
     (void)pthread_mutex_lock(&lock);
     uint64_t id = atomic_load(&running);
-    if (waits(id)) { /* it is about to find that it may not */
+    if (many) {
+        id = begun_count == 0 ? 0 : begun[0].id;
+    } else if (waits(id)) { /* it is about to find that it may not */
         id = 0;
     }
     (void)pthread_mutex_unlock(&lock);
@@ -125,7 +221,12 @@ static enum pc_turn_state decide(uint64_t id) {
     if (waits(id)) {
         return PC_TURN_UNSTARTED;
     }
-    if (id != 0 && id == atomic_load(&running)) { /* before `last`, which is written after it */
+    if (many) {
+        size_t i = find_begun(id);
+        if (i < begun_count) {
+            return begun[i].wanted ? PC_TURN_HELD : PC_TURN_STARTED;
+        }
+    } else if (id != 0 && id == atomic_load(&running)) { /* before `last`, which is written after it */
         return PC_TURN_STARTED;
     }
     if (id <= atomic_load(&last)) {
@@ -138,16 +239,29 @@ static enum pc_turn_state decide(uint64_t id) {
     return PC_TURN_UNSTARTED;
 }
 
+static void interrupt_running(uint64_t id) {
+    atomic_store(&interrupt, id);
+    patience_ms = can_signal ? FIRST_MS : 0;
+    send_signal();
+}
+
 enum pc_turn_state pc_turn_cancel(uint64_t id, bool interrupts) {
     enter();
     enum pc_turn_state state = decide(id);
-    if (state == PC_TURN_STARTED && !interrupts) {
+    if ((state == PC_TURN_STARTED || state == PC_TURN_HELD) && !interrupts) {
         state = PC_TURN_RUNNING;
     }
     if (state == PC_TURN_STARTED) {
-        atomic_store(&interrupt, id);
-        patience_ms = can_signal ? FIRST_MS : 0;
-        send_signal();
+        bool signaled = id == atomic_load(&running);
+        if (signaled) {
+            interrupt_running(id);
+        }
+        if (many) {
+            size_t i = find_begun(id);
+            begun[i].wanted = true;
+            begun[i].signaled = signaled;
+            wake_attendant();
+        }
     }
     leave();
     return state;
@@ -155,7 +269,9 @@ enum pc_turn_state pc_turn_cancel(uint64_t id, bool interrupts) {
 
 void pc_turn_nudge(void) {
     enter();
-    if (atomic_load(&running) == 0) {
+    if (many) {
+        wake_attendant();
+    } else if (atomic_load(&running) == 0) {
         send_signal();
     }
     leave();

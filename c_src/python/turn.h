@@ -11,6 +11,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /*
@@ -27,6 +28,7 @@ enum pc_turn_state {
     PC_TURN_RUNNING,   /* it runs, and goes on */
     PC_TURN_ENDED,     /* it had begun, or a later one had, and does not run any more */
     PC_TURN_FULL,      /* it had not begun, but so many wait already: nothing was changed */
+    PC_TURN_HELD, /* it runs, and nobody has come to raise the interrupt of before: something holds the GIL. Only with many */
 };
 
 /* ---- The serve loop */
@@ -45,10 +47,33 @@ bool pc_turn_interrupted(void);
 
 /* Whether no call runs. */
 bool pc_turn_idle(void);
+/* ---- The same where many calls run at once. Whoever calls these holds the GIL, so none of them comes between another's steps. */
+
+enum { PC_TURN_MOST = 1024 }; /* calls that run */
+
+/*
+ * `wake` is called by the side thread when pc_turn_take_interrupts has something new. The thread that opens is the only one
+ * that can be interrupted by the signal, during pc_turn_step.
+ */
+void pc_turn_open_many(bool signals, void (*wake)(void));
+
+/* Begins, as pc_turn_begin; and ends: whoever interrupts it afterwards is told so. */
+bool pc_turn_join(uint64_t id);
+void pc_turn_leave(uint64_t id);
+
+/* Calls that the caller must interrupt, at most PC_TURN_MOST; they are told once. Not those that the signal was sent for. */
+size_t pc_turn_take_interrupts(uint64_t *ids);
+
+/* The thread that opened goes on with one of the calls, until pc_turn_step is called with what this returns. */
+uint64_t pc_turn_step(uint64_t id);
+/* Whether an interrupt was on its way to that step and will not come any more, the thread having left the call. */
+bool pc_turn_missed(uint64_t id);
+/* Sends the signal if the step goes on. */
+void pc_turn_signal(uint64_t id);
 
 /* ---- The side thread */
 
-/* The call that runs, or 0. */
+/* The call that runs, of many the oldest; or 0. */
 uint64_t pc_turn_running(void);
 
 /* Cancels; a call that runs only if it is to be interrupted. */
@@ -56,7 +81,7 @@ enum pc_turn_state pc_turn_cancel(uint64_t id, bool interrupts);
 
 /*
  * Has the serve loop look up from its wait for the next call, if it waits: it handles a signal that means nothing. A call that runs, or
- * begins just now, is not disturbed. It may come to nothing.
+ * begins just now, is not disturbed. It may come to nothing. With many calls the attendant is woken instead.
  */
 void pc_turn_nudge(void);
 

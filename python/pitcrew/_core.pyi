@@ -128,6 +128,7 @@ def serve(
     started_fd: int = -1,
     log_credit: int = 0,
     missing: Callable[[str], tuple[Callable[..., Any], bool] | None] = ...,
+    concurrency: int = 1,
 ) -> Literal["eof", "shutdown"]: ...
 @overload
 def zygote_loop(link_fd: int, argv: None, /) -> tuple[int, dict[str, Any]]: ...

@@ -107,12 +107,18 @@ def register_type(type: type, *, encode: Callable[[Any], object]) -> None:
 
 
 def on_worker_start(hook: Hook) -> Hook:
-    """Has each worker call `hook()` before its first call; if it raises, the worker does not start."""
+    """Has each worker call `hook()` before its first call; if it raises, the worker does not start.
+
+    It may be `async def`.
+    """
     return _add_hook(start_hooks, hook, "on_worker_start")
 
 
 def on_worker_stop(hook: Hook) -> Hook:
-    """Has each worker call `hook()` before an orderly exit; a worker that is killed has no time for it."""
+    """Has each worker call `hook()` before an orderly exit; a worker that is killed has no time for it.
+
+    It may be `async def`.
+    """
     return _add_hook(stop_hooks, hook, "on_worker_stop")
 
 

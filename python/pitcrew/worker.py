@@ -6,10 +6,11 @@ import os
 import sys
 
 from . import __version__, _core, permits, process, records, registry
-from .manifest import manifest, served
+from .manifest import kind, manifest, served
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
     from .registry import Tool
@@ -49,7 +50,7 @@ def run(payload: dict[str, Any], modules: list[str]) -> NoReturn:
         if log is not None:
             records.install(log["level"])
         for hook in registry.start_hooks:
-            hook()
+            run_hook(hook)
             if os.getpid() != own:
                 raise RuntimeError("a process that a start hook forked must end with os._exit")
         tools = prepare()
@@ -78,6 +79,8 @@ class Prepared:
         self.changes = registry.changes
         # What cannot be told is an error now, and of the start.
         self.ready = _core.encode([_core.KIND_READY, 0, description(tools)])
+        if any(kind(tool.function) == "coroutine" for tool in tools.values()):
+            from . import aio  # noqa: F401 # here, where workers that are forked share it
         self.served = served(tools)
 
 
@@ -131,7 +134,8 @@ def serve(call: int, side: int, tools: Prepared, hello: dict[str, Any], started:
     limits = hello["max_frame"], hello["max_depth"], hello.get("spin_us", 0)
     credit = hello.get("log", {}).get("credit", 0)
     try:
-        _core.serve(call, side, tools.served, *limits, started, credit, permits.current.find)
+        concurrency = hello.get("concurrency", 1)
+        _core.serve(call, side, tools.served, *limits, started, credit, permits.current.find, concurrency)
     except BaseException as error:
         if os.getpid() != own:
             process.leave_forked(error)
@@ -147,13 +151,22 @@ def serve(call: int, side: int, tools: Prepared, hello: dict[str, Any], started:
 def stop(own: int) -> None:
     for hook in registry.stop_hooks:
         try:
-            hook()
+            run_hook(hook)
             if os.getpid() != own:
                 raise RuntimeError("a process that a stop hook forked must end with os._exit")
         except BaseException as error:  # the others still run
             if os.getpid() != own:
                 process.leave_forked(error)
             print_error(error)
+
+
+def run_hook(hook: Callable[[], Any]) -> None:
+    """One that is `async def` runs on the loop that tools run on later."""
+    result = hook()
+    if hasattr(result, "__await__"):
+        from . import aio
+
+        aio.run(result)
 
 
 def print_error(error: BaseException) -> None:

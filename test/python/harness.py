@@ -250,10 +250,10 @@ class Zygote:
         self.link.send(_core.encode(["fork", wid, _core.encode(payload)]))
         return token
 
-    def worker(self, wid: int = 1, fds: Sequence[int] = (), size: int = 0) -> Worker:
+    def worker(self, wid: int = 1, fds: Sequence[int] = (), size: int = 0, **hello: Any) -> Worker:
         token = self.request(wid, size=size)
         self.expect("forked", wid)
-        self.workers.append(Worker(self.listener, token, fds=fds))
+        self.workers.append(Worker(self.listener, token, {**HELLO, **hello}, fds))
         return self.workers[-1]
 
     def pidfd(self, wid: int) -> int:

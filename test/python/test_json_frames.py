@@ -268,8 +268,9 @@ def test_errors_that_are_hard_to_tell(worker):
     works(worker)
 
 
-def test_a_coroutine_is_closed_without_a_warning(tools, worker):
-    assert fault(worker, "later")["kind"] == "result_error"
+def test_a_coroutine_runs_to_its_end(worker):
+    send_text(worker, '[3,12,"later",[],null]')
+    assert json.loads(answer_text(worker))[3] == 1
     works(worker)
 
 

@@ -221,10 +221,9 @@ def test_a_result_that_cannot_be_encoded_names_the_path(worker):
     assert worker.call("add", 1) == 2
 
 
-@pytest.mark.parametrize(("tool", "word"), [("numbers", "generator"), ("later", "coroutine")])
-def test_streams_and_coroutines_are_not_in_this_version(worker, tool, word):
-    fault = worker.fault(tool)
-    assert fault["kind"] == "result_error" and word in fault["message"] and "this version" in fault["message"]
+def test_streams_are_not_in_this_version(worker):
+    fault = worker.fault("numbers")
+    assert fault["kind"] == "result_error" and "generator" in fault["message"] and "this version" in fault["message"]
 
 
 def test_arguments_that_cannot_be_decoded_name_the_path(worker):
@@ -529,9 +528,10 @@ def test_calls_of_every_kind_leak_no_memory(worker):
         for n in range(rounds):
             worker.call("echo", {"k": [n, (1.5, "é" * 50, 2**70)], (n, "t"): b"x" * 100})
             worker.call("shape", *range(20), **{f"key_{n % 300}_{i}": i for i in range(20)})
-            for tool, args in [("fail", ["x" * 200]), ("add", []), ("nope", []), ("unencodable", []), ("later", [])]:
+            for tool, args in [("fail", ["x" * 200]), ("add", []), ("nope", []), ("unencodable", [])]:
                 with pytest.raises(Failed):
                     worker.call(tool, *args)
+            assert worker.call("later") == 1
 
     def resident():
         return int(worker.call("status", "VmRSS").split()[0])

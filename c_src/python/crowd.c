@@ -1,0 +1,284 @@
+/* Births and ends of calls. A call is linked, and begun for turn.h, from here until its answer is made; `running` counts it until that has been sent. */
+
+#include "crowd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "channel.h"
+#include "published.h"
+#include "session.h"
+#include "turn.h"
+#include "wire/clock.h"
+
+enum { SHARE = 1024 * 1024 }; /* bytes of input in one go, so that the loop gets its turn */
+
+/* ---- Lists */
+
+void pc_call_push(struct pc_call_queue *q, struct pc_call *call) {
+    call->next_ready = NULL;
+    if (q->last != NULL) {
+        q->last->next_ready = call;
+    } else {
+        q->first = call;
+    }
+    q->last = call;
+}
+
+struct pc_call *pc_call_pop(struct pc_call_queue *q) {
+    struct pc_call *call = q->first;
+    if (call != NULL) {
+        q->first = call->next_ready;
+        q->last = q->first == NULL ? NULL : q->last;
+    }
+    return call;
+}
+
+static void link_call(struct pc_crowd *c, struct pc_call *call) {
+    call->prev = c->latest;
+    call->next = NULL;
+    *(c->latest != NULL ? &c->latest->next : &c->oldest) = call;
+    c->latest = call;
+}
+
+static void unlink_call(struct pc_crowd *c, struct pc_call *call) {
+    *(call->prev != NULL ? &call->prev->next : &c->oldest) = call->next;
+    *(call->next != NULL ? &call->next->prev : &c->latest) = call->prev;
+}
+
+/* ---- The end of a call, and of all */
+
+void pc_crowd_ring(struct pc_crowd *c) {
+    if (!c->rung && !c->closed) {
+        c->rung = true;
+        ssize_t put;
+        do {
+            put = write(c->bell[1], "", 1);
+        } while (put < 0 && errno == EINTR);
+    }
+}
+
+void pc_crowd_end(struct pc_crowd *c, enum pc_next next) {
+    PyObject *exception = pc_exception_take();
+    if (c->next == PC_GO_ON) {
+        c->next = next;
+        c->failure = next == PC_RAISED ? exception : NULL;
+        exception = next == PC_RAISED ? NULL : exception;
+        pc_crowd_ring(c);
+    }
+    Py_XDECREF(exception);
+}
+
+void pc_crowd_leave_fork(void) {
+    if (pc_respond_forked() == 0) {
+        return;
+    }
+    PyObject *exception = pc_exception_take();
+    PyObject *process = PyImport_ImportModule("pitcrew.process");
+    if (process != NULL) {
+        (void)PyObject_CallMethod(process, "leave_forked", "O", exception);
+    }
+    _exit(1);
+}
+
+static void free_call(struct pc_call *call) {
+    pc_request_clear(&call->q);
+    Py_XDECREF(call->coroutine);
+    Py_XDECREF(call->driver);
+    PyMem_Free(call);
+}
+
+void pc_crowd_end_call(struct pc_call *call, struct pc_responder *to, PyObject *result) {
+    struct pc_crowd *c = call->crowd;
+    int64_t python_ns = pc_clock_ns() - call->start;
+    pc_crowd_leave_fork();
+    unlink_call(c, call);
+    if (!c->closed) {
+        pc_turn_leave(call->q.from.id); /* from here on nothing is interrupted */
+    }
+    enum pc_next next = PC_GO_ON;
+    if (c->closed) {
+        PyErr_Clear();
+    } else if (result == NULL) {
+        next = pc_respond_raised(to, &call->q.from, python_ns);
+    } else {
+        next = pc_respond_value(to, &call->q.from, python_ns, result);
+    }
+    if (next != PC_GO_ON) {
+        pc_crowd_end(c, next);
+    }
+    Py_XDECREF(result);
+    if (call->session_over && pc_session_drop(call->q.session) < 0) {
+        PyErr_Clear();
+    }
+    free_call(call);
+    c->running--;
+    if (to == &c->s.to) {
+        pc_crowd_settle(c);
+    } else if (c->paused) {
+        pc_crowd_ring(c);
+    }
+    pc_crowd_release(c);
+}
+
+/* ---- The beginning of a call */
+
+/* Whether calling it only makes a coroutine, and runs nothing. */
+static bool is_coroutine_function(PyObject *tool) {
+    PyObject *function = PyMethod_Check(tool) ? PyMethod_GET_FUNCTION(tool) : tool;
+    return PyFunction_Check(function) &&
+           (((PyCodeObject *)PyFunction_GET_CODE(function))->co_flags & CO_COROUTINE) != 0;
+}
+
+static void begin_coroutine(struct pc_call *call) {
+    call->start = pc_clock_ns();
+    PyObject *result = pc_request_call(&call->q);
+    if (result == NULL) {
+        pc_crowd_end_call(call, &call->crowd->s.to, NULL);
+        return;
+    }
+    call->coroutine = result;
+    pc_crowd_start_coroutine(call);
+}
+
+static enum pc_next on_call(struct pc_server *s, struct pc_request *q, int read) {
+    struct pc_crowd *c = (struct pc_crowd *)s;
+    struct pc_call *call = (struct pc_call *)q;
+    c->spare = NULL;
+    pc_inbox_consume(&s->to.in);
+    enum pc_next next = PC_GO_ON;
+    if (!pc_turn_join(q->from.id)) {
+        PyErr_Clear();
+        free_call(call);
+    } else if (read < 0 || q->tool == NULL) {
+        pc_turn_leave(q->from.id);
+        next = pc_server_refuse(s, q, read);
+        free_call(call);
+    } else {
+        pc_published_set(q->from.id);
+        c->running++;
+        c->refs++;
+        link_call(c, call);
+        if (!q->is_unresolved && is_coroutine_function(q->tool)) {
+            begin_coroutine(call);
+        } else {
+            pc_hands_give(c, call);
+        }
+    }
+    return next;
+}
+
+/* What they keep from now on goes when they end. */
+static void on_session_over(struct pc_server *s, uint64_t id) {
+    struct pc_crowd *c = (struct pc_crowd *)s;
+    for (struct pc_call *call = c->oldest; call != NULL; call = call->next) {
+        call->session_over = call->session_over || call->q.session == id;
+    }
+}
+
+static bool prepare_spare(struct pc_crowd *c) {
+    if (c->spare == NULL) {
+        c->spare = PyMem_Calloc(1, sizeof *c->spare);
+        if (c->spare == NULL) {
+            (void)PyErr_NoMemory();
+            return false;
+        }
+        c->spare->crowd = c;
+    }
+    return true;
+}
+
+void pc_crowd_read(struct pc_crowd *c) {
+    struct pc_inbox *in = &c->s.to.in;
+    enum pc_next next = PC_GO_ON;
+    enum pc_io io = PC_IO_DONE;
+    const uint64_t first = in->total;
+    c->paused = false;
+    while (next == PC_GO_ON && c->next == PC_GO_ON && c->running < c->most) {
+        const uint8_t *payload;
+        size_t n;
+        size_t used = (size_t)(in->total - first);
+        io = pc_inbox_read(in, c->s.to.fd, c->s.to.max_frame, used < SHARE ? SHARE - used : 0, &payload, &n);
+        if (io != PC_IO_DONE) {
+            break;
+        }
+        next = prepare_spare(c) ? pc_server_frame(&c->s, &c->spare->q, payload, n) : PC_RAISED;
+    }
+    c->paused = c->running >= c->most;
+    if (io == PC_IO_BAD) {
+        PyErr_SetString(pc_ProtocolError, "a frame is larger than the limit, or than the memory there is");
+        next = PC_RAISED;
+    } else if (io == PC_IO_EOF) {
+        next = PC_END_OF_FILE;
+    }
+    if (next != PC_GO_ON) {
+        pc_crowd_end(c, next);
+    }
+}
+
+/* ---- The crowd */
+
+struct pc_crowd *pc_crowd_new(const struct pc_server *s, unsigned most) {
+    struct pc_crowd *c = PyMem_Calloc(1, sizeof *c);
+    if (c == NULL) {
+        (void)PyErr_NoMemory();
+        return NULL;
+    }
+    c->s = *s;
+    c->s.on_call = on_call;
+    c->s.on_session_over = on_session_over;
+    c->s.to.flow = &c->flow;
+    c->most = most < PC_TURN_MOST ? most : PC_TURN_MOST;
+    c->refs = 1;
+    pc_outflow_init(&c->flow, s->to.fd);
+    c->context = PyContext_CopyCurrent();
+    if (c->context != NULL && pipe2(c->bell, O_CLOEXEC | O_NONBLOCK) == 0) {
+        return c;
+    }
+    if (c->context != NULL) {
+        (void)PyErr_SetFromErrno(PyExc_OSError);
+    }
+    Py_XDECREF(c->context);
+    PyMem_Free(c);
+    return NULL;
+}
+
+enum pc_next pc_crowd_serve(struct pc_crowd *c) {
+    while (c->next == PC_GO_ON) {
+        pc_crowd_turn(c);
+    }
+    if (c->failure != NULL) {
+        pc_exception_restore(c->failure);
+        c->failure = NULL;
+    }
+    return c->next;
+}
+
+void pc_crowd_close(struct pc_crowd *c) {
+    PyObject *exception = pc_exception_take();
+    c->closed = true;
+    pc_hands_dismiss(c);
+    pc_crowd_leave_loop(c);
+    pc_outflow_destroy(&c->flow);
+    (void)close(c->bell[0]);
+    (void)close(c->bell[1]);
+    if (exception != NULL) {
+        pc_exception_restore(exception);
+    }
+}
+
+void pc_crowd_release(struct pc_crowd *c) {
+    if (--c->refs > 0) {
+        return;
+    }
+    if (c->spare != NULL) {
+        PyMem_Free(c->spare);
+    }
+    pc_inbox_destroy(&c->s.to.in);
+    pc_outbox_destroy(&c->s.to.out);
+    Py_XDECREF(c->s.tools.known);
+    Py_XDECREF(c->context);
+    Py_XDECREF(c->failure);
+    PyMem_Free(c);
+}

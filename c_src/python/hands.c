@@ -1,0 +1,163 @@
+/*
+ * Threads that run calls one after another, each waiting on a semaphore of its own without the GIL. An interrupt can come only while `thread` names
+ * this one, and what has not been raised by then is taken back, all without letting go of the GIL: it never meets another call.
+ */
+
+#include <errno.h>
+#include <semaphore.h>
+
+#include "crowd.h"
+#include "deadline.h"
+#include "lazy.h"
+#include "wire/clock.h"
+
+struct pc_hand {
+    struct pc_crowd *crowd;
+    struct pc_hand *next_idle;
+    struct pc_responder to;
+    sem_t wake;
+};
+
+/* ---- In the thread */
+
+static PyObject *call_tool(struct pc_crowd *c, struct pc_call *call) {
+    PyObject *context = PyContext_Copy(c->context);
+    if (context == NULL || PyContext_Enter(context) < 0) {
+        Py_XDECREF(context);
+        return NULL;
+    }
+    call->start = pc_clock_ns();
+    call->thread = PyThread_get_thread_ident();
+    PyObject *result = NULL;
+    if (call->interrupts > 0) { /* before we have come to it */
+        PyErr_SetString(pc_Cancelled, "the call was cancelled");
+    } else {
+        pc_deadline_set(call->q.deadline_ns);
+        result = pc_request_call(&call->q);
+        pc_deadline_set(PC_NO_DEADLINE);
+    }
+    if (call->interrupts > 0) {
+        (void)PyThreadState_SetAsyncExc(call->thread, NULL);
+    }
+    call->thread = 0;
+    (void)PyContext_Exit(context);
+    Py_DECREF(context);
+    return result;
+}
+
+static void run(struct pc_hand *hand, struct pc_call *call) {
+    struct pc_crowd *c = hand->crowd;
+    call->start = pc_clock_ns();
+    PyObject *result = call_tool(c, call);
+    pc_crowd_leave_fork();
+    if (result != NULL && PyCoro_CheckExact(result) && !c->closed) {
+        call->coroutine = result;
+        pc_call_push(&c->handed, call);
+        pc_crowd_ring(c);
+    } else {
+        pc_crowd_end_call(call, &hand->to, result);
+    }
+}
+
+static void rest(struct pc_hand *hand) {
+    hand->next_idle = hand->crowd->idle;
+    hand->crowd->idle = hand;
+    int waited;
+    Py_BEGIN_ALLOW_THREADS do { waited = sem_wait(&hand->wake); }
+    while (waited < 0 && errno == EINTR)
+        ;
+    Py_END_ALLOW_THREADS
+}
+
+static PyObject *work(PyObject *capsule, PyObject *unused) {
+    (void)unused;
+    struct pc_hand *hand = PyCapsule_GetPointer(capsule, NULL);
+    while (!hand->crowd->closed) {
+        struct pc_call *call = pc_call_pop(&hand->crowd->ready);
+        if (call == NULL) {
+            rest(hand);
+        } else {
+            run(hand, call);
+        }
+    }
+    return Py_NewRef(Py_None);
+}
+
+/* ---- On the main thread */
+
+static struct pc_hand *new_hand(struct pc_crowd *c) {
+    struct pc_hand *hand = PyMem_Calloc(1, sizeof *hand);
+    if (hand == NULL) {
+        (void)PyErr_NoMemory();
+        return NULL;
+    }
+    hand->crowd = c;
+    hand->to = (struct pc_responder){.fd = c->s.to.fd,
+                                     .max_frame = c->s.to.max_frame,
+                                     .max_depth = c->s.to.max_depth,
+                                     .flow = &c->flow,
+                                     .may_wait = true};
+    pc_outbox_init(&hand->to.out);
+    (void)sem_init(&hand->wake, 0, 0);
+    c->refs++;
+    c->hands++;
+    return hand;
+}
+
+/* The thread has gone, or never was. */
+static void free_hand(PyObject *capsule) {
+    struct pc_hand *hand = PyCapsule_GetPointer(capsule, NULL);
+    hand->crowd->hands--;
+    pc_outbox_destroy(&hand->to.out);
+    (void)sem_destroy(&hand->wake);
+    pc_crowd_release(hand->crowd);
+    PyMem_Free(hand);
+}
+
+/* What the thread runs owns the hand. NULL with an exception. */
+static PyObject *new_work(struct pc_crowd *c) {
+    static PyMethodDef definition = {"work", work, METH_NOARGS, NULL};
+    struct pc_hand *hand = new_hand(c);
+    PyObject *capsule = hand == NULL ? NULL : PyCapsule_New(hand, NULL, free_hand);
+    PyObject *function = capsule == NULL ? NULL : PyCFunction_New(&definition, capsule);
+    Py_XDECREF(capsule);
+    return function;
+}
+
+/* Where no thread can be started, those that there are do it all. */
+static void hire(struct pc_crowd *c) {
+    PyObject *start = pc_lazy_get(PC_LAZY_START_HAND);
+    PyObject *function = start == NULL ? NULL : new_work(c);
+    PyObject *done = function == NULL ? NULL : PyObject_CallFunction(start, "OI", function, c->hands);
+    Py_XDECREF(function);
+    Py_XDECREF(done);
+    if (done == NULL && c->hands == 0) {
+        struct pc_call *call = pc_call_pop(&c->ready);
+        call->start = pc_clock_ns();
+        pc_crowd_end_call(call, &c->s.to, NULL);
+    }
+    PyErr_Clear();
+}
+
+void pc_hands_give(struct pc_crowd *c, struct pc_call *call) {
+    struct pc_hand *hand = c->idle;
+    pc_call_push(&c->ready, call);
+    if (hand != NULL) {
+        c->idle = hand->next_idle;
+        (void)sem_post(&hand->wake);
+    } else if (c->hands < c->most) {
+        hire(c);
+    }
+}
+
+void pc_hands_dismiss(struct pc_crowd *c) {
+    while (c->idle != NULL) {
+        struct pc_hand *hand = c->idle;
+        c->idle = hand->next_idle;
+        (void)sem_post(&hand->wake);
+    }
+    struct pc_call *call;
+    while ((call = pc_call_pop(&c->ready)) != NULL) {
+        pc_crowd_end_call(call, &c->s.to, NULL);
+    }
+}

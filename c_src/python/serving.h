@@ -1,0 +1,27 @@
+#ifndef PC_PYTHON_SERVING_H
+#define PC_PYTHON_SERVING_H
+
+/* What the serve loop (serve.c) and its twin for many calls at once (crowd.c) share: frames, and calls that are refused. */
+
+#include "core.h"
+#include "request.h"
+#include "respond.h"
+#include "wire/spin.h"
+
+struct pc_server {
+    struct pc_tools tools;
+    struct pc_spin spin;
+    struct pc_responder to;
+    /* A call that has been read, into the request that pc_server_frame was given; `read` is what came of that. */
+    enum pc_next (*on_call)(struct pc_server *s, struct pc_request *q, int read);
+    /* What a session has kept was dropped, although calls of it may run still; or NULL, where none can. */
+    void (*on_session_over)(struct pc_server *s, uint64_t id);
+};
+
+/* A whole frame, which is consumed. `q` is written for a call only. */
+enum pc_next pc_server_frame(struct pc_server *s, struct pc_request *q, const uint8_t *payload, size_t n);
+
+/* The answer to a call that could not be read, or has no tool. */
+enum pc_next pc_server_refuse(struct pc_server *s, struct pc_request *q, int read);
+
+#endif
