@@ -198,7 +198,7 @@ defmodule Pitcrew do
       :cancelled
 
   In Python the exception `pitcrew.Cancelled` is raised in the tool, so that its `finally` blocks run; a tool that goes
-  on is killed after the pool's `:grace`. Its worker is replaced, unless it holds many calls (`:pipeline`). A call that
+  on is killed after the pool's `:grace`. Its worker is replaced, unless it holds many calls (`:pipeline`, `:concurrency`). A call that
   has ended is left alone, and its result may still be awaited.
   """
   @spec cancel(async()) :: :ok

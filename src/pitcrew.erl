@@ -165,7 +165,7 @@ await(Call, Timeout) -> pitcrew_async:await(Call, Timeout).
 %%
 %% Returns at once. In Python the exception `pitcrew.Cancelled' is raised in the tool, so that its `finally' blocks run;
 %% a tool that goes on is killed after the pool's `grace'. Its worker is replaced, unless it holds many calls
-%% (`pipeline'). A call that has ended is left alone, and its result may still be awaited.
+%% (`pipeline', `concurrency'). A call that has ended is left alone, and its result may still be awaited.
 -spec cancel(async()) -> ok.
 cancel(Call) -> pitcrew_async:cancel(Call).
 
@@ -253,8 +253,8 @@ bytes(Data) when is_binary(Data) -> #{'__struct__' => 'Elixir.Pitcrew.Bytes', da
 -spec tools(pool()) -> [map()].
 tools(Pool) -> ask(Pool, tools).
 
-%% @doc The state of a pool: `name', `size', `free', `queued', `start' (`fork' or `spawn'), `zygote', `guard' and `port' (operating-system
-%% pids), `workers' (maps with `id', `os_pid', `state', `calls', `rss', `silent_ms', `running_ms', `in_c_ms'). A worker is `idle', `busy', or `ending', which is
+%% @doc The state of a pool: `name', `size', `concurrency', `free', `queued', `start' (`fork' or `spawn'), `zygote', `guard' and `port' (operating-system
+%% pids), `workers' (maps with `id', `os_pid', `state', `calls' in all, `running', `rss', `silent_ms', `running_ms', `in_c_ms'). A worker is `idle', `busy', or `ending', which is
 %% interrupted or dying; until there is one, the state is that of its slot: `starting', `empty', or `resting' before the
 %% next try.
 %%

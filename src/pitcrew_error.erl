@@ -161,6 +161,8 @@ exit_text(silent) ->
     "answered no heartbeat for a long time, although nobody had stopped it: it was killed";
 exit_text({status, Status}) when is_integer(Status) ->
     ["exited with status ", integer_to_list(Status)];
+exit_text(sibling_stuck) ->
+    ["was killed because another call in it held the GIL and did not end,"];
 exit_text(Other) ->
     ["went away (", io_lib:format("~tp", [Other]), ")"].
 

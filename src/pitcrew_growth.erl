@@ -2,7 +2,7 @@
 %% seen at a moment, in monotonic milliseconds.
 -module(pitcrew_growth).
 
--export([least/1, most/1, grow/3, nobody/0, shrink/5, forget/2]).
+-export([least/1, most/1, grow/3, shrink/5]).
 -export_type([idle/0, use/0]).
 
 %% What a worker was doing: how many calls it has had, and whether one is there.
@@ -22,28 +22,20 @@ most(#{size := Size, max_overflow := Overflow}) -> Size + Overflow.
 
 %% @doc Whether there should be more workers: those that are being started already are counted first. `wait': calls wait, but only just.
 -spec grow(map(), pitcrew_crew:crew(), pitcrew_options:pool()) -> enough | wait | {grow, pos_integer()}.
-grow(#{queued := Queued, waited_ns := Waited} = Load, Crew, #{pipeline := Depth} = Options) ->
+grow(#{queued := Queued, waited_ns := Waited} = Load, Crew, #{pipeline := Depth, concurrency := Width} = Options) ->
     Ready = pitcrew_crew:count(ready, Crew),
     Coming = pitcrew_crew:present(Crew) - Ready,
     Room = most(Options) - pitcrew_crew:wanted(Crew),
-    Need = min(Room, max((Queued + Depth - 1) div Depth, behind(Load)) - Coming),
+    Need = min(Room, max((Queued + Depth - 1) div Depth, behind(Load, Width)) - Coming),
     if
         Need =< 0 -> enough;
         Queued > 0, Waited < ?WAITED_NS, Ready > 0 -> wait;
         true -> {grow, Need}
     end.
 
-%% Calls that stand in a worker behind another one, while no worker is without.
-behind(#{free := 0, lanes := Lanes, out := Out}) when Out > Lanes -> 1;
-behind(_) -> 0.
-
-%% @doc Nobody was seen yet.
--spec nobody() -> idle().
-nobody() -> #{}.
-
-%% @doc A worker is gone.
--spec forget(pitcrew_crew:index(), idle()) -> idle().
-forget(Index, Idle) -> maps:remove(Index, Idle).
+%% Calls that stand in a worker behind those that it runs, while no worker is without.
+behind(#{free := 0, lanes := Lanes, out := Out}, Width) when Out > Lanes * Width -> 1;
+behind(_, _) -> 0.
 
 %% @doc The workers that have had nothing to do for the pool's `idle_timeout' and are not needed, those first that have been so for longest.
 -spec shrink([{pitcrew_crew:index(), use()}], integer(), idle(), pitcrew_crew:crew(), pitcrew_options:pool()) ->

@@ -9,7 +9,10 @@
 -spec fields(pitcrew_options:pool()) -> #{binary() => term()}.
 fields(#{max_frame := Max, spin_us := Spin} = Options) ->
     Fields = #{<<"protocol">> => ?PROTOCOL, <<"max_frame">> => Max, <<"max_depth">> => ?MAX_DEPTH, <<"spin_us">> => Spin},
-    log(Options, limits(Options, Fields)).
+    log(Options, limits(Options, concurrency(Options, Fields))).
+
+concurrency(#{concurrency := 1}, Fields) -> Fields;
+concurrency(#{concurrency := Concurrency}, Fields) -> Fields#{<<"concurrency">> => Concurrency}.
 
 limits(#{rlimits := Limits, nice := Nice}, Fields) ->
     Given = maps:from_list([{atom_to_binary(Name), Value} || {Name, Value} <- maps:to_list(Limits)]),

@@ -7,9 +7,10 @@
 -export([channel_give/2, channel_hello/2, channel_send/2, channel_recv/2, channel_flush/2, channel_close/1, channel_info/1]).
 -export([slots_new/3, slots_install/3, slots_remove/2, slots_info/1, drain/1]).
 -export([claim/1, call/10, call_json/8, reply/3, checkin/1, abandon/2, verdict/2]).
--export([dispatch_new/5, dispatch_info/1, dispatch_limit/2, dispatch_watch/1, dispatch_uneven/2, submit/10, submit_json/9, leave/3]).
+-export([dispatch_new/6, dispatch_info/1, dispatch_limit/2, dispatch_watch/1, dispatch_uneven/2, submit/10, submit_json/9, leave/3]).
 -export([lane_attach/7, lane_open/7, lane_deliver/2, lane_recover/1, lane_flush/1, lane_drop/2, lane_stop/2, lane_shutdown/1]).
 -export([lane_retire/1, lane_rest/1, lane_forget/1, tenant_new/3, tenant_share/2, tenant_info/1, tenant_end/2]).
+-export([lane_give_up/2, lane_unstarted/1]).
 -export([finish/1, adopt/2]).
 -export([live/0, longest_stay/1]).
 -on_load(load/0).
@@ -124,7 +125,7 @@ channel_close(_Channel) -> erlang:nif_error(not_loaded).
 %% them, or 0.
 -spec channel_info(channel()) ->
     #{phase := atom(), flags := [atom()], bytes_in := integer(), bytes_out := integer(), calls := integer(),
-      call_id := non_neg_integer(), load := integer(), first := non_neg_integer(), refs := non_neg_integer()}.
+      call_id := non_neg_integer(), load := integer(), first := non_neg_integer(), refs := non_neg_integer(), running := integer()}.
 channel_info(_Channel) -> erlang:nif_error(not_loaded).
 
 %% Slots: a fixed table, indices 0..Size-1, that ends with the process Pool. Of the free ones the one is taken that became so last, or first.
@@ -201,10 +202,10 @@ finish(_Channel) -> erlang:nif_error(not_loaded).
 adopt(_Channel, _Ref) -> erlang:nif_error(not_loaded).
 
 %% Calls that no caller has claimed a slot for (docs/protocol.md, section 3): of pipelined workers, whose channels are lanes that hold at most
-%% Depth calls, and those that wait for a slot. `none' instead of slots where workers are pipelined; of those with as little to do a call goes to
-%% the one that has had so last, or first.
--spec dispatch_new(Depth :: 1..1024, slots() | none, lifo | fifo, Pool :: pid(), Name :: atom()) -> dispatch().
-dispatch_new(_Depth, _Slots, _Order, _Pool, _Name) -> erlang:nif_error(not_loaded).
+%% Depth calls, Width of which run at once, and those that wait for a slot. `none' instead of slots where workers are pipelined; of those
+%% with as little to do a call goes to the one that has had so last, or first.
+-spec dispatch_new(Depth :: 1..1024, Width :: 1..1024, slots() | none, lifo | fifo, Pool :: pid(), Name :: atom()) -> dispatch().
+dispatch_new(_Depth, _Width, _Slots, _Order, _Pool, _Name) -> erlang:nif_error(not_loaded).
 %% `free': lanes without a call; `out', `queued': calls; `waited_ns': for how long the first of those has been.
 -spec dispatch_info(dispatch()) ->
     #{lanes := integer(), free := integer(), out := integer(), queued := integer(), waited_ns := integer()}.
@@ -212,7 +213,7 @@ dispatch_info(_Dispatch) -> erlang:nif_error(not_loaded).
 %% How many calls may wait; any further one is refused with `full'.
 -spec dispatch_limit(dispatch(), non_neg_integer() | infinity) -> ok.
 dispatch_limit(_Dispatch, _Most) -> erlang:nif_error(not_loaded).
-%% The pool wants one {pitcrew_dispatch, wanted}, at the next call that finds no worker with nothing to do.
+%% The pool wants one {pitcrew_dispatch, wanted}, at the next call that finds no worker that could run it at once.
 -spec dispatch_watch(dispatch()) -> ok.
 dispatch_watch(_Dispatch) -> erlang:nif_error(not_loaded).
 %% Calls that wait behind one which has run for AgeNs, while other workers have nothing to do. Asked for by the pool after the message
@@ -268,6 +269,13 @@ lane_drop(_Channel, _Id) -> erlang:nif_error(not_loaded).
 %% Whether that call is out, and the first one: then the lane takes no more, so ending the worker ends no call that comes later.
 -spec lane_stop(channel(), Id :: pos_integer()) -> boolean().
 lane_stop(_Channel, _Id) -> erlang:nif_error(not_loaded).
+%% A call that nobody waits for has not ended although it was told to: the lane drains, as after drain/1, and such calls count as
+%% ended. `unstarted': it waits in the worker. `none': it has ended.
+-spec lane_give_up(channel(), Id :: pos_integer()) -> {stuck, Others :: non_neg_integer()} | unstarted | none.
+lane_give_up(_Channel, _Id) -> erlang:nif_error(not_loaded).
+%% Calls that are out and that the worker has not said it has started.
+-spec lane_unstarted(channel()) -> [Id :: pos_integer()].
+lane_unstarted(_Channel) -> erlang:nif_error(not_loaded).
 -spec lane_shutdown(channel()) -> ok | busy.
 lane_shutdown(_Channel) -> erlang:nif_error(not_loaded).
 

@@ -47,7 +47,8 @@
     max_frame := pos_integer(),
     spin_us := non_neg_integer(),
     pipeline := pos_integer(),
-    pipeline_age := pos_integer()
+    pipeline_age := pos_integer(),
+    concurrency := pos_integer()
 }.
 -type call() :: #{
     timeout := timeout(),
@@ -117,7 +118,8 @@ pool_table() ->
         {max_frame, {integer, 1024, 1 bsl 30}, {value, 1 bsl 30}},
         {spin_us, {integer, 0, 200}, {value, 0}},
         {pipeline, {integer, 1, 1024}, {value, 1}},
-        {pipeline_age, {integer, 1, 60_000}, {value, 1}}
+        {pipeline_age, {integer, 1, 60_000}, {value, 1}},
+        {concurrency, {integer, 1, 1024}, {value, 1}}
     ].
 
 %% A worker needs some descriptors for itself, and Python some memory to start.
@@ -157,9 +159,10 @@ names(call) -> [Name || {Name, _, _} <- call_table()].
 -spec pool(map() | [{atom(), term()}]) -> {ok, pool()} | error().
 pool(Options) ->
     valid(fun() ->
-        Complete = complete(Options, pool_table()),
+        #{pipeline := Pipeline, concurrency := Concurrency} = Complete = complete(Options, pool_table()),
         _ = agree(defaults(Complete)),
-        fit(Complete)
+        %% What runs at once is in the worker, too.
+        fit(Complete#{pipeline := max(Pipeline, Concurrency)})
     end).
 
 %% @doc Checks options against a table and fills in the defaults.

@@ -24,7 +24,7 @@
 -define(MANY, 3).
 
 -spec info(facts()) -> map().
-info(#{options := #{name := Name, size := Size}, python := Python, crew := Crew} = Facts) ->
+info(#{options := #{name := Name, size := Size, concurrency := Concurrency}, python := Python, crew := Crew} = Facts) ->
     Known =
         case Python of
             down -> #{start => nil, zygote => nil, guard => nil, port => nil};
@@ -33,6 +33,7 @@ info(#{options := #{name := Name, size := Size}, python := Python, crew := Crew}
     (maps:merge(Known, load(Facts)))#{
         name => Name,
         size => Size,
+        concurrency => Concurrency,
         workers => [worker(Worker, Facts) || Worker <- pitcrew_crew:list(Crew)]
     }.
 
@@ -87,10 +88,14 @@ worker(#{id := Index, state := State} = Worker, #{channels := Channels, vitals :
     case Channels of
         #{Index := Channel} ->
             #{calls := Calls} = Info = pitcrew_nif:channel_info(Channel),
-            Known#{state := state(State, Info), calls => Calls};
+            Known#{state := state(State, Info), calls => Calls, running => running(Info)};
         #{} ->
-            Known#{calls => 0}
+            Known#{calls => 0, running => 0}
     end.
+
+running(#{phase := pipelined, running := Running}) -> Running;
+running(#{phase := Phase}) when Phase =:= writing; Phase =:= waiting; Phase =:= reading -> 1;
+running(#{}) -> 0.
 
 %% @doc What a worker is doing, for pitcrew_growth.
 -spec use(map()) -> pitcrew_growth:use().

@@ -37,7 +37,7 @@
     failure = none :: none | pitcrew_error:t(),
     status = ok :: pitcrew_pool_info:status(),
     %% Since when each worker has had nothing to do, as far as it was looked at.
-    idle = pitcrew_growth:nobody() :: pitcrew_growth:idle(),
+    idle = #{} :: pitcrew_growth:idle(),
     tools = unknown :: unknown | [pitcrew_manifest:tool()],
     %% Who wants to know the tools of a pool that has not had a worker yet.
     curious = [] :: [gen_server:from()]
@@ -102,8 +102,10 @@ init({Sup, #{start_timeout := Timeout, strategy := Order} = Options}) ->
     },
     {ok, limit(State), {continue, subscribe}}.
 
-dispatcher(#{pipeline := 1, strategy := Order, name := Name}, Slots) -> pitcrew_nif:dispatch_new(1, Slots, Order, self(), Name);
-dispatcher(#{pipeline := Depth, strategy := Order, name := Name}, _) -> pitcrew_nif:dispatch_new(Depth, none, Order, self(), Name).
+dispatcher(#{pipeline := 1, strategy := Order, name := Name}, Slots) ->
+    pitcrew_nif:dispatch_new(1, 1, Slots, Order, self(), Name);
+dispatcher(#{pipeline := Depth, concurrency := Width, strategy := Order, name := Name}, _) ->
+    pitcrew_nif:dispatch_new(Depth, Width, none, Order, self(), Name).
 
 handle_continue(subscribe, State) ->
     ok = pitcrew_keeper:subscribe(State#state.keeper),
@@ -378,7 +380,7 @@ worker({stopped, Reason, Calls}, Pid, State) ->
     Emptied = State#state{
         crew = Crew,
         channels = maps:remove(Index, State#state.channels),
-        idle = pitcrew_growth:forget(Index, State#state.idle),
+        idle = maps:remove(Index, State#state.idle),
         vitals = maps:remove(Index, State#state.vitals),
         pids = Pids
     },

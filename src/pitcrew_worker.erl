@@ -52,12 +52,14 @@
     recycled = false :: boolean(),
     %% Why it is to end when its calls have ended, once the pool has said so.
     leaving = no :: no | {once_vacated | once_unreferred, retirement()} | retirement(),
+    %% Calls that did not end although they were told to.
+    stuck = #{} :: #{pos_integer() => []},
     heart :: pitcrew_heart:heart(),
     %% What the server was told of it last.
     vitals = none :: none | pitcrew_heart:vitals(),
     records :: pitcrew_records:records(),
     %% Why it is killed, where the exit report would not say so.
-    fault = none :: none | stopped | silent,
+    fault = none :: none | stopped | silent | sibling_stuck,
     failure = none :: none | pitcrew_error:t()
 }).
 
@@ -199,6 +201,9 @@ ready(info, {pitcrew_channel, Channel, worn}, #worker{call = Channel} = Worker) 
     {keep_state, recycle(max_calls, Worker)};
 ready(info, {pitcrew_pool, {retire, stop}}, #worker{leaving = Leaving} = Worker) when Leaving =:= no; is_tuple(Leaving) ->
     leave(stop, Worker);
+%% It drains already.
+ready(info, {pitcrew_pool, {retire, Why}}, #worker{leaving = no, stuck = Stuck} = Worker) when Stuck =/= #{} ->
+    {keep_state, Worker#worker{leaving = Why}};
 %% Others take over, but not for sessions and for objects that are referred to: it stays for those, for a while.
 ready(info, {pitcrew_pool, {retire, Why}}, #worker{leaving = no, start = #{options := Options}} = Worker) ->
     tell_sessions(leaving, Worker),
@@ -208,6 +213,8 @@ ready(info, {pitcrew_sessions, vacated}, #worker{leaving = {once_vacated, Why}} 
 ready({timeout, linger}, over, #worker{leaving = {_, Why}} = Worker) ->
     tell_sessions({stopped, recycled}, Worker),
     leave(Why, Worker);
+ready(info, {pitcrew_channel, Channel, drained}, #worker{call = Channel, stuck = Stuck} = Worker) when Stuck =/= #{} ->
+    only_stuck(Worker);
 ready(info, {pitcrew_channel, Channel, drained}, #worker{call = Channel, leaving = Why} = Worker) when is_atom(Why), Why =/= no ->
     depart(Worker);
 %% A caller gave up or died in the middle of a call.
@@ -257,6 +264,23 @@ ready(info, {pitcrew_cancelled, Id, <<"unstarted">>}, #worker{call = Channel, st
     {keep_state_and_data, [{{timeout, {left, Id}}, cancel}]};
 %% One that was interrupted, or is about to be answered, has the grace to end. If it does, the worker goes on with the others. One that
 %% waits still could not be cancelled: the worker has no room for more such calls, or says nothing.
+ready({timeout, {left, Id}}, too_late, #worker{call = Channel, start = #{options := #{concurrency := Many, grace := Grace}}} = Worker) when
+    Many > 1
+->
+    case pitcrew_nif:lane_give_up(Channel, Id) of
+        {stuck, 0} -> kill(Worker);
+        {stuck, _} -> stuck(Id, Worker);
+        unstarted -> cancel(Id, max(Grace, ?AGAIN_MS), Worker);
+        none -> keep_state_and_data
+    end;
+%% The worker is asked, by another interrupt, whether anything else can go on in it. A GIL that was held for all that time is held for ever.
+ready({timeout, {held, Id}}, ask, #worker{side = Side} = Worker) ->
+    _ = pitcrew_nif:channel_send(Side, [?CANCEL, Id]),
+    {keep_state_and_data, [ask_later(Id, Worker)]};
+ready(info, {pitcrew_cancelled, Id, <<"held">>}, #worker{stuck = Stuck} = Worker) when is_map_key(Id, Stuck) ->
+    kill(Worker#worker{fault = sibling_stuck});
+ready(info, {pitcrew_cancelled, Id, <<"ended">>}, #worker{stuck = Stuck}) when is_map_key(Id, Stuck) ->
+    {keep_state_and_data, [{{timeout, {held, Id}}, cancel}]};
 ready({timeout, {left, Id}}, too_late, #worker{call = Channel, start = #{options := #{grace := Grace}}} = Worker) ->
     case pitcrew_nif:lane_stop(Channel, Id) of
         true ->
@@ -344,6 +368,28 @@ heard_of_memory(cannot_measure, Worker) ->
 cancel(Id, Grace, #worker{side = Side}) ->
     _ = pitcrew_nif:channel_send(Side, [?CANCEL, Id]),
     {keep_state_and_data, [{{timeout, {left, Id}}, Grace, too_late}]}.
+
+%% A call does not end, and others run beside it: the worker takes no more, its place is filled at once, and it goes when the others have ended. What
+%% waits in it goes elsewhere.
+stuck(Id, #worker{call = Channel, side = Side, stuck = Stuck} = Worker) ->
+    _ = [pitcrew_nif:channel_send(Side, [?CANCEL, Other, false]) || Other <- pitcrew_nif:lane_unstarted(Channel)],
+    %% Calls that can go nowhere else end.
+    _ = pitcrew_nif:drain(Channel),
+    tell_sessions({stopped, stuck}, Worker),
+    Known = (recycle(stuck, Worker))#worker{stuck = Stuck#{Id => []}},
+    {keep_state, Known, [{{timeout, {held, Id}}, ask_after(Known), ask}]}.
+
+%% The first time when the interrupt was sent long enough ago, for a GIL may be held for a moment.
+ask_after(#worker{start = #{options := #{grace := Grace}}}) -> max(0, ?AGAIN_MS - Grace).
+
+ask_later(Id, #worker{start = #{options := #{grace := Grace}}}) -> {{timeout, {held, Id}}, max(Grace, ?AGAIN_MS), ask}.
+
+%% Those that were stuck may have ended after all.
+only_stuck(#worker{call = Channel} = Worker) ->
+    case pitcrew_nif:channel_info(Channel) of
+        #{load := 0} -> depart(Worker);
+        #{} -> kill(Worker)
+    end.
 
 %% Does what there is to do now for the adopted call: sends the rest of it, reads what there is of its answer. When the
 %% channel breaks, the machine says `lost'.

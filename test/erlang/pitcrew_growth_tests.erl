@@ -1,7 +1,7 @@
 -module(pitcrew_growth_tests).
 -include_lib("eunit/include/eunit.hrl").
 
-options(More) -> maps:merge(#{size => 2, max_overflow => 3, lazy => false, pipeline => 1, idle_timeout => 1000}, More).
+options(More) -> maps:merge(#{size => 2, max_overflow => 3, lazy => false, pipeline => 1, concurrency => 1, idle_timeout => 1000}, More).
 
 load(More) -> maps:merge(#{queued => 0, waited_ns => 0, free => 0, lanes => 2, out => 2}, More).
 
@@ -38,6 +38,10 @@ calls_that_have_waited_bring_workers_test() ->
     ?assertEqual({grow, 2}, grow(#{queued => 2, waited_ns => 1}, 0, 0, #{lazy => true})).
 
 pipelined_workers_hold_calls_that_wait_test() ->
+    %% Two run in each worker.
+    Wide = #{pipeline => 16, concurrency => 2},
+    ?assertEqual(enough, grow(#{free => 0, lanes => 2, out => 4}, 2, 0, Wide)),
+    ?assertEqual({grow, 1}, grow(#{free => 0, lanes => 2, out => 5}, 2, 0, Wide)),
     Deep = #{pipeline => 16},
     ?assertEqual({grow, 1}, grow(#{out => 3}, 2, 0, Deep)),
     ?assertEqual(enough, grow(#{out => 2}, 2, 0, Deep)),
@@ -48,7 +52,7 @@ idle_workers_leave_the_longest_idle_first_test() ->
     Options = options(#{}),
     Crew = crew(4, 0, Options),
     Look = fun(Uses, Now, Before) -> pitcrew_growth:shrink(lists:enumerate(0, Uses), Now, Before, Crew, Options) end,
-    {[], I0} = Look([{1, idle}, {1, idle}, {1, idle}, {1, busy}], 0, pitcrew_growth:nobody()),
+    {[], I0} = Look([{1, idle}, {1, idle}, {1, idle}, {1, busy}], 0, #{}),
     {[], I1} = Look([{1, idle}, {2, idle}, {1, idle}, {1, busy}], 500, I0),
     {[0, 2], I2} = Look([{1, idle}, {2, idle}, {1, idle}, {1, busy}], 1000, I1),
     %% Two are too many, not three.
@@ -58,5 +62,5 @@ idle_workers_leave_the_longest_idle_first_test() ->
 
 nobody_leaves_who_is_wanted_test() ->
     Options = options(#{}),
-    {Nobody, _} = pitcrew_growth:shrink([{0, {0, idle}}, {1, {0, idle}}], 9999, pitcrew_growth:nobody(), crew(2, 0, Options), Options),
+    {Nobody, _} = pitcrew_growth:shrink([{0, {0, idle}}, {1, {0, idle}}], 9999, #{}, crew(2, 0, Options), Options),
     ?assertEqual([], Nobody).

@@ -274,7 +274,7 @@ open_room(Kind, Base) ->
 
 open_lane(lent, #{channel := Channel, reader := Reader} = Room) ->
     Slots = pitcrew_nif:slots_new(1, lifo, self()),
-    Dispatch = pitcrew_nif:dispatch_new(1, Slots, lifo, self(), ?MODULE),
+    Dispatch = pitcrew_nif:dispatch_new(1, 1, Slots, lifo, self(), ?MODULE),
     ok = pitcrew_nif:lane_attach(Dispatch, 0, 1, Channel, Reader, ?MAX_FRAME, 0),
     ok = pitcrew_nif:slots_install(Slots, 0, Channel),
     Room#{dispatch => Dispatch, slots => Slots};
@@ -283,7 +283,7 @@ open_lane(published, #{channel := Channel, worker := Worker} = Room) ->
     [1, 0, _] = worker_recv(Worker),
     open_lane(pipelined, Room);
 open_lane(pipelined, #{channel := Channel, reader := Reader} = Room) ->
-    Dispatch = pitcrew_nif:dispatch_new(4, none, lifo, self(), ?MODULE),
+    Dispatch = pitcrew_nif:dispatch_new(4, 1, none, lifo, self(), ?MODULE),
     ok = pitcrew_nif:lane_open(Dispatch, 0, 1, Channel, Reader, ?MAX_FRAME, 0),
     Room#{dispatch => Dispatch}.
 

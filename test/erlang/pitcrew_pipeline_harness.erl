@@ -59,7 +59,8 @@ load(Pool) ->
 %% @doc ok when every worker is there and has nothing to do.
 idle(Pool) ->
     case {pitcrew:info(Pool), load(Pool)} of
-        {#{size := Size, free := Size, queued := 0, workers := Workers} = Info, #{lanes := Size, out := 0}} ->
+        %% Lanes that are only lent have gone by now.
+        {#{size := Size, free := Size, queued := 0, workers := Workers} = Info, #{lanes := Lanes, out := 0}} when Lanes =:= Size; Lanes =:= 0 ->
             case [W || #{state := idle} = W <- Workers] of
                 Workers -> ok;
                 _ -> Info
