@@ -148,7 +148,7 @@ session_table() ->
         {checkout_timeout, timeout, {value, pool}}
     ].
 
-aliases() -> #{pool_size => size}.
+aliases() -> #{pool_size => size, connection_pool_size => concurrency}.
 
 %% @doc The names of the options of a pool or of a call.
 -spec names(pool | call) -> [atom()].

@@ -73,7 +73,7 @@
 %%   there; docs/performance.md says for whom</li>
 %% <li>`pipeline' (1): how many calls a worker may hold at once, at most 1024. It runs one at a time, or as `concurrency' says; the others wait inside it, so that it never
 %%   waits for the VM. When a worker dies, only the call that it had started is lost; the others are sent to another worker</li>
-%% <li>`concurrency' (1): how many calls a worker runs at once, at most 1024: `async def' tools on an event loop, others in threads. With 1 they run on
+%% <li>`concurrency' (1; also `connection_pool_size'): how many calls a worker runs at once, at most 1024: `async def' tools on an event loop, others in threads. With 1 they run on
 %%   the main thread. `pipeline' is at least this much. See docs/concurrency.md</li>
 %% <li>`pipeline_age' (1): milliseconds after which calls that wait behind a running one move to a worker that has nothing to do</li>
 %% </ul>

@@ -80,7 +80,7 @@ defmodule Pitcrew.Pool do
     * `:pipeline` - how many calls a worker may hold at once, 1 to 1 024 (default 1). It runs one at a time; with more than one the
       others wait inside it, so that it never waits for the VM: several times the calls a second for many callers and quick tools.
       When a worker dies, only the call that it had started is lost; the others are sent to another worker
-    * `:concurrency` - how many calls a worker runs at once, 1 to 1 024 (default 1): `async def` tools on an event loop, others
+    * `:concurrency` or `:connection_pool_size` - how many calls a worker runs at once, 1 to 1 024 (default 1): `async def` tools on an event loop, others
       in threads; with 1 they run on the main thread. `:pipeline` is at least this much. See `docs/concurrency.md`
     * `:pipeline_age` - milliseconds after which calls that wait behind a running one move to a worker that has nothing to do
       (default 1)
