@@ -52,8 +52,8 @@
     recycled = false :: boolean(),
     %% Why it is to end when its calls have ended, once the pool has said so.
     leaving = no :: no | {once_vacated | once_unreferred, retirement()} | retirement(),
-    %% Calls that did not end although they were told to.
-    stuck = #{} :: #{pos_integer() => []},
+    %% Calls that did not end although they were told to, and how often in a row the GIL was found to be held since.
+    stuck = #{} :: #{pos_integer() => non_neg_integer()},
     heart :: pitcrew_heart:heart(),
     %% What the server was told of it last.
     vitals = none :: none | pitcrew_heart:vitals(),
@@ -273,12 +273,18 @@ ready({timeout, {left, Id}}, too_late, #worker{call = Channel, start = #{options
         unstarted -> cancel(Id, max(Grace, ?AGAIN_MS), Worker);
         none -> keep_state_and_data
     end;
-%% The worker is asked, by another interrupt, whether anything else can go on in it. A GIL that was held for all that time is held for ever.
+%% The worker is asked, by another interrupt, whether anything else can go on in it. A GIL that is held at two such questions is held for ever; once
+%% may only mean that the machine is busy, and whoever takes the GIL has not had its turn.
 ready({timeout, {held, Id}}, ask, #worker{side = Side} = Worker) ->
     _ = pitcrew_nif:channel_send(Side, [?CANCEL, Id]),
     {keep_state_and_data, [ask_later(Id, Worker)]};
 ready(info, {pitcrew_cancelled, Id, <<"held">>}, #worker{stuck = Stuck} = Worker) when is_map_key(Id, Stuck) ->
-    kill(Worker#worker{fault = sibling_stuck});
+    case Stuck of
+        #{Id := 0} -> {keep_state, Worker#worker{stuck = Stuck#{Id := 1}}};
+        #{} -> kill(Worker#worker{fault = sibling_stuck})
+    end;
+ready(info, {pitcrew_cancelled, Id, <<"started">>}, #worker{stuck = Stuck} = Worker) when is_map_key(Id, Stuck) ->
+    {keep_state, Worker#worker{stuck = Stuck#{Id := 0}}};
 ready(info, {pitcrew_cancelled, Id, <<"ended">>}, #worker{stuck = Stuck}) when is_map_key(Id, Stuck) ->
     {keep_state_and_data, [{{timeout, {held, Id}}, cancel}]};
 ready({timeout, {left, Id}}, too_late, #worker{call = Channel, start = #{options := #{grace := Grace}}} = Worker) ->
@@ -376,7 +382,7 @@ stuck(Id, #worker{call = Channel, side = Side, stuck = Stuck} = Worker) ->
     %% Calls that can go nowhere else end.
     _ = pitcrew_nif:drain(Channel),
     tell_sessions({stopped, stuck}, Worker),
-    Known = (recycle(stuck, Worker))#worker{stuck = Stuck#{Id => []}},
+    Known = (recycle(stuck, Worker))#worker{stuck = Stuck#{Id => 0}},
     {keep_state, Known, [{{timeout, {held, Id}}, ask_after(Known), ask}]}.
 
 %% The first time when the interrupt was sent long enough ago, for a GIL may be held for a moment.
