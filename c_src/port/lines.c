@@ -85,7 +85,7 @@ static void ring_forget(struct pc_ring *ring, const struct pc_line *line) {
 }
 
 void pc_ring_drop(struct pc_ring *ring) {
-    struct pc_line line;
+    struct pc_line line = {0};
     pc_ring_peek(ring, &line);
     ring_forget(ring, &line);
     ring->dropped_lines++;

@@ -10,7 +10,7 @@
 
 test(Fun) -> {timeout, 120, Fun}.
 
-killed_test_() -> [{atom_to_list(Part), test(fun() -> heals(Part, kill, ?SECOND) end)} || Part <- [zygote, port, guard, server, workers, keeper]].
+killed_test_() -> [{atom_to_list(Part), test(fun() -> heals(Part, kill, ?SECOND) end)} || Part <- [zygote, port, guard, server, workers, sessions, keeper]].
 
 %% A stopped port is seen by its guard, which gives it a second.
 stopped_port_test_() -> test(fun() -> heals(port, stop, 2 * ?SECOND) end).
@@ -61,7 +61,7 @@ heal(Pool, Listener, Part, Signal) ->
     %% Whoever only waited has lost nothing, unless nobody is left who knows of it.
     ?assertMatch({true, _}, case answer(Waiting) of
         {ok, 3} = Answer -> {true, Answer};
-        {error, #{kind := pool_down}} = Answer -> {lists:member(Part, [server, workers, keeper]), Answer};
+        {error, #{kind := pool_down}} = Answer -> {lists:member(Part, [server, workers, sessions, keeper]), Answer};
         Answer -> {false, Answer}
     end),
     ?assertEqual(Sup, whereis(Pool)),

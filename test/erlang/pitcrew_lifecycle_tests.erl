@@ -1,7 +1,6 @@
 %% What docs/lifecycle.md promises, row by row: which test proves it. Tests that belong to no one part of the system are here as well.
 %%
-%% Whoever adds a row to the page adds it here, with its tests, and the other way round. Rows of the design that come with their
-%% features: a call that is stuck in a thread.
+%% Whoever adds a row to the page adds it here, with its tests, and the other way round.
 -module(pitcrew_lifecycle_tests).
 -include_lib("eunit/include/eunit.hrl").
 -import(pitcrew_test, [with_meeting/2, whole/1, os_pids/1, meet/1, answer/2]).
@@ -15,6 +14,12 @@ rows() ->
             {pitcrew_interrupt_tests, a_tool_that_goes_on_is_killed_test_},
             {pitcrew_fault_tests, a_timeout_in_c_ends_the_worker_and_what_it_started_test_},
             {pitcrew_pool_fault_tests, a_timeout_kills_the_worker_and_replaces_it_test_}
+        ]},
+        {<<"a call's deadline passes in a worker that runs many (`concurrency`)">>, [
+            {pitcrew_concurrency_tests, at_the_deadline_test_},
+            {pitcrew_concurrency_tests, stuck_test_},
+            {pitcrew_concurrency_tests, stuck_for_a_while_test_},
+            {pitcrew_concurrency_tests, held_gil_test_}
         ]},
         {<<"a caller dies">>, [
             {?MODULE, five_hundred_callers_are_killed_in_mid_call_test_},
@@ -42,7 +47,19 @@ rows() ->
             {pitcrew_heal_tests, a_stopped_guard_hinders_nobody_test_},
             {pitcrew_port_death_tests, death_test_}
         ]},
-        {<<"a process of the pool in the VM dies">>, [{pitcrew_heal_tests, killed_test_}]},
+        {<<"the worker of a session, or of an object that is referred to, dies">>, [
+            {pitcrew_session_tests, its_worker_dies_and_it_says_so_test_},
+            {pitcrew_session_tests, or_begins_again_test_},
+            {pitcrew_ref_tests, its_worker_is_gone_test_},
+            {pitcrew_ref_tests, its_worker_dies_in_between_test_}
+        ]},
+        {<<"a session's owner dies, or it is not used for its `ttl`">>, [
+            {pitcrew_session_tests, a_session_ends_with_its_owner_test_},
+            {pitcrew_session_tests, a_session_that_is_not_used_ends_test_}
+        ]},
+        {<<"a process of the pool in the VM dies">>, [
+            {pitcrew_heal_tests, killed_test_}, {pitcrew_session_tests, a_session_s_process_is_killed_test_}
+        ]},
         {<<"the VM dies">>, [
             {pitcrew_vm_death_tests, computing_test_},
             {pitcrew_vm_death_tests, sleeping_test_},
@@ -53,7 +70,9 @@ rows() ->
             {pitcrew_lives_tests, worn_workers_are_replaced_and_no_call_fails_test_},
             {pitcrew_lives_tests, workers_get_old_test_},
             {pitcrew_heartbeat_tests, a_worker_that_has_too_much_after_a_trim_is_replaced_test_},
-            {pitcrew_heartbeat_tests, garbage_is_collected_first_test_}
+            {pitcrew_heartbeat_tests, garbage_is_collected_first_test_},
+            {pitcrew_session_tests, a_worker_that_is_replaced_stays_for_its_sessions_test_},
+            {pitcrew_ref_tests, a_worker_that_is_replaced_stays_for_its_objects_test_}
         ]},
         {<<"Python prints, or writes garbage to its output">>, [
             {pitcrew_pool_tests, python_is_logged_line_by_line_test_},

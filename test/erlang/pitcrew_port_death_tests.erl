@@ -4,7 +4,7 @@
 -import(pitcrew_port_harness, [base/0, remove_base/1, start/1, stop/1, close/1, send/2, zygote/3, fork/4, await/2, none/2, gone/2, rss/1, wait/1]).
 -export([victim/1]).
 
--define(TEST(Name), {timeout, 120, {??Name, fun Name/0}}).
+-define(TEST(Name), {timeout, 120, {??Name, fun() -> pitcrew_port_harness:alone(fun Name/0) end}}).
 -define(WORKERS, 3).
 -define(SECOND, 1000).
 

@@ -4,10 +4,18 @@
 %% command to run instead of the built one, for sanitizers and valgrind.
 -module(pitcrew_port_harness).
 
--export([start/0, start/1, base/0, remove_base/1, stop/1, close/1, send/2, send_raw/2]).
+-export([alone/1, start/0, start/1, base/0, remove_base/1, stop/1, close/1, send/2, send_raw/2]).
 -export([zygote/3, zygote_args/1, fork/4, await/2, await/3, none/2, kept/1, exit_status/1, gone/2, rss/1, descriptors/1, wait/1, wait/2, kill/2]).
 
 -define(PATIENCE, 10000).
+
+%% @doc Runs a test in a process of its own: what ports say after it is nobody else's.
+alone(Test) ->
+    {_, Ref} = spawn_monitor(fun() -> Test(), exit(passed) end),
+    receive
+        {'DOWN', Ref, process, _, passed} -> ok;
+        {'DOWN', Ref, process, _, Reason} -> error(Reason)
+    end.
 
 %% @doc A folder for one test; it has to be empty at the end.
 base() ->

@@ -4,7 +4,7 @@
 -import(pitcrew_port_harness, [start/0, start/1, stop/1, send/2, zygote/3, fork/4, await/2, none/2, exit_status/1, gone/2, wait/1]).
 
 -define(CREDIT, 1 bsl 20).
--define(TEST(Name), {timeout, 60, {??Name, fun Name/0}}).
+-define(TEST(Name), {timeout, 60, {??Name, fun() -> pitcrew_port_harness:alone(fun Name/0) end}}).
 
 port_test_() ->
     [
