@@ -59,8 +59,8 @@ chaos(Seed) ->
 %% ---- The deck: which calls are no plain ones, by their number
 
 deck() ->
-    %% A leak takes a while, in which its worker may be killed.
-    Kinds = [{kill, ?FAULTS}, {stop, ?FAULTS}, {exit, ?FAULTS}, {segfault, ?FAULTS}, {leak, 2 * ?FAULTS}, {sleep, ?FAULTS}],
+    %% A leak and a sleep take a while, in which their worker may be killed.
+    Kinds = [{kill, ?FAULTS}, {stop, ?FAULTS}, {exit, ?FAULTS}, {segfault, ?FAULTS}, {leak, 2 * ?FAULTS}, {sleep, 2 * ?FAULTS}],
     Cards = lists:append([lists:duplicate(Count, Card) || {Card, Count} <- Kinds]),
     Numbers = lists:sublist(shuffle(lists:seq(1, ?CALLS)), length(Cards)),
     maps:from_list(lists:zip(Numbers, Cards)).
@@ -90,9 +90,11 @@ caller(Deck, Pool, Injector, Next, Played) ->
             caller(Deck, Pool, Injector, Next, [{Card, N, play_card(Card, N, Pool, Injector)} | Played])
     end.
 
+%% It goes on when the fault has happened, so that none is left over when the calls are.
 play_card(Card, N, Pool, Injector) when Card =:= kill; Card =:= stop ->
-    Injector ! Card,
-    play_card(plain, N, Pool, Injector);
+    Injector ! {inject, Card, self()},
+    Outcome = play_card(plain, N, Pool, Injector),
+    receive {injected, Injector} -> Outcome end;
 play_card(plain, N, Pool, _) -> checked(N, pitcrew:call(Pool, check, [N, question(N)]));
 play_card(exit, N, Pool, _) -> short(pitcrew:call(Pool, leave, [1 + N rem 100]));
 play_card(segfault, _, Pool, _) -> short(pitcrew:call(Pool, segfault));
@@ -121,7 +123,7 @@ tell([_, worker, What], _, #{worker := OsPid} = Metadata, Injector) ->
 
 with_injector(Pool, Fun) ->
     Alive = pitcrew_test:os_pids(Pool),
-    {Injector, Ref} = spawn_monitor(fun() -> injector(Alive, #{}) end),
+    {Injector, Ref} = spawn_monitor(fun() -> injector(maps:from_list([{OsPid, well} || OsPid <- Alive]), [], #{}) end),
     Events = [[pitcrew_test, worker, What] || What <- [start, stop, recycle]],
     ok = pitcrew_telemetry:attach_many(?MODULE, Events, fun ?MODULE:tell/4, Injector),
     try
@@ -133,30 +135,48 @@ with_injector(Pool, Fun) ->
         exit(Injector, kill)
     end.
 
-%% A fault counts when the worker has ended by it.
-injector([], Done) ->
-    receive {start, OsPid, _} -> injector([OsPid], Done) end;
-injector(Alive, Done) ->
+%% Workers: what has been done to each that is alive. A fault counts when its worker has ended by it; if it ended of something else at that
+%% moment, it is another one's turn. Those that wait for a worker are in Waiting.
+injector(Workers, Waiting, Done) ->
     receive
-        {start, OsPid, _} -> injector([OsPid | Alive], Done);
-        {recycle, _, Why} -> injector(Alive, count({recycle, word(Why)}, Done));
-        {stop, OsPid, How} -> injector(lists:delete(OsPid, Alive), count({ended, word(How)}, Done));
-        kill -> inject(kill, "KILL", {signal, sigkill}, Alive, Done);
-        stop -> inject(stop, "STOP", stopped, Alive, Done);
-        over -> exit({over, Done})
+        {start, OsPid, _} ->
+            inject(Workers#{OsPid => well}, Waiting, Done);
+        {recycle, _, Why} ->
+            injector(Workers, Waiting, count({recycle, word(Why)}, Done));
+        {inject, Kind, Caller} ->
+            inject(Workers, Waiting ++ [{Kind, Caller}], Done);
+        {stop, OsPid, How} ->
+            case maps:take(OsPid, Workers) of
+                {{Kind, Caller}, Rest} ->
+                    case How =:= ends(Kind) of
+                        true ->
+                            Caller ! {injected, self()},
+                            inject(Rest, Waiting, count(Kind, Done));
+                        false ->
+                            inject(Rest, [{Kind, Caller} | Waiting], count({ended, word(How)}, Done))
+                    end;
+                {well, Rest} ->
+                    inject(Rest, Waiting, count({ended, word(How)}, Done))
+            end;
+        over ->
+            exit({over, Done})
     end.
 
-inject(Kind, Signal, Ends, Alive, Done) ->
-    OsPid = lists:nth(rand:uniform(length(Alive)), Alive),
-    _ = os:cmd("kill -" ++ Signal ++ " " ++ integer_to_list(OsPid) ++ " 2>&1"),
-    receive
-        {stop, OsPid, Ends} ->
-            injector(lists:delete(OsPid, Alive), count(Kind, Done));
-        %% It has ended of something else at this moment: then it is another one's turn.
-        {stop, OsPid, How} ->
-            self() ! Kind,
-            injector(lists:delete(OsPid, Alive), count({ended, word(How)}, Done))
-    end.
+ends(kill) -> {signal, sigkill};
+ends(stop) -> stopped.
+
+inject(Workers, [{Kind, _} = Fault | Waiting] = All, Done) ->
+    case [OsPid || {OsPid, well} <- maps:to_list(Workers)] of
+        [] ->
+            injector(Workers, All, Done);
+        Well ->
+            OsPid = lists:nth(rand:uniform(length(Well)), Well),
+            Signal = case Kind of kill -> "KILL "; stop -> "STOP " end,
+            _ = os:cmd("kill -" ++ Signal ++ integer_to_list(OsPid) ++ " 2>&1"),
+            inject(Workers#{OsPid := Fault}, Waiting, Done)
+    end;
+inject(Workers, [], Done) ->
+    injector(Workers, [], Done).
 
 count(What, Done) -> maps:update_with(What, fun(N) -> N + 1 end, 1, Done).
 
