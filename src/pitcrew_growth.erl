@@ -2,7 +2,7 @@
 %% seen at a moment, in monotonic milliseconds.
 -module(pitcrew_growth).
 
--export([least/1, most/1, grow/3, shrink/5]).
+-export([least/1, most/1, grow/3, nobody/0, shrink/5, forget/2]).
 -export_type([idle/0, use/0]).
 
 %% What a worker was doing: how many calls it has had, and whether one is there.
@@ -36,6 +36,14 @@ grow(#{queued := Queued, waited_ns := Waited} = Load, Crew, #{pipeline := Depth,
 %% Calls that stand in a worker behind those that it runs, while no worker is without.
 behind(#{free := 0, lanes := Lanes, out := Out}, Width) when Out > Lanes * Width -> 1;
 behind(_, _) -> 0.
+
+%% @doc Nobody was seen yet.
+-spec nobody() -> idle().
+nobody() -> #{}.
+
+%% @doc A worker is gone.
+-spec forget(pitcrew_crew:index(), idle()) -> idle().
+forget(Index, Idle) -> maps:remove(Index, Idle).
 
 %% @doc The workers that have had nothing to do for the pool's `idle_timeout' and are not needed, those first that have been so for longest.
 -spec shrink([{pitcrew_crew:index(), use()}], integer(), idle(), pitcrew_crew:crew(), pitcrew_options:pool()) ->

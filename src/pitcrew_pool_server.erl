@@ -37,7 +37,7 @@
     failure = none :: none | pitcrew_error:t(),
     status = ok :: pitcrew_pool_info:status(),
     %% Since when each worker has had nothing to do, as far as it was looked at.
-    idle = #{} :: pitcrew_growth:idle(),
+    idle = pitcrew_growth:nobody() :: pitcrew_growth:idle(),
     tools = unknown :: unknown | [pitcrew_manifest:tool()],
     %% Who wants to know the tools of a pool that has not had a worker yet.
     curious = [] :: [gen_server:from()]
@@ -380,7 +380,7 @@ worker({stopped, Reason, Calls}, Pid, State) ->
     Emptied = State#state{
         crew = Crew,
         channels = maps:remove(Index, State#state.channels),
-        idle = maps:remove(Index, State#state.idle),
+        idle = pitcrew_growth:forget(Index, State#state.idle),
         vitals = maps:remove(Index, State#state.vitals),
         pids = Pids
     },

@@ -121,14 +121,14 @@ static bool put_back(struct pc_slots *s, unsigned index, const struct pc_channel
     return listed;
 }
 
-/* A free slot that can be reserved, as pc_slots_take. */
-static struct pc_channel *take_vacant(struct pc_slots *s) {
+/* A free slot whose lane can do something with it, as pc_slots_take. One whose worker is at its end would come straight back. */
+static struct pc_channel *take_wanted(struct pc_slots *s) {
     struct pc_channel *channel = NULL;
     enif_mutex_lock(s->lock);
     for (unsigned i = 0; i < s->free_count && channel == NULL; i++) {
         unsigned index = *nth_free(s, s->oldest_first ? i : s->free_count - 1 - i);
-        const struct pc_lane *lane = s->channels[index]->lane;
-        if (lane != NULL && pc_lane_is_vacant(lane)) {
+        struct pc_lane *lane = s->channels[index]->lane;
+        if (lane != NULL && pc_lane_would_open(lane)) {
             channel = s->channels[index];
             take_free(s, index);
             enif_keep_resource(channel);
@@ -152,11 +152,7 @@ void pc_slots_lend_to(ErlNifEnv *env, struct pc_slots *s, struct pc_channel *cha
 
 void pc_slots_lend(ErlNifEnv *env, struct pc_slots *s, struct pc_dispatch *d) {
     struct pc_channel *channel;
-    while (pc_dispatch_reserves(d) && (channel = take_vacant(s)) != NULL) {
-        pc_channel_lend(env, channel);
-        enif_release_resource(channel);
-    }
-    while (pc_dispatch_waits(d) && (channel = pc_slots_take(s)) != NULL) {
+    while ((pc_dispatch_reserves(d) || pc_dispatch_waits(d)) && (channel = take_wanted(s)) != NULL) {
         pc_channel_lend(env, channel);
         enif_release_resource(channel);
     }
@@ -165,8 +161,9 @@ void pc_slots_lend(ErlNifEnv *env, struct pc_slots *s, struct pc_dispatch *d) {
 void pc_slots_hand_on(ErlNifEnv *env, struct pc_slots *s, unsigned index, struct pc_channel *channel) {
     struct pc_lane *lane = channel->lane;
     struct pc_dispatch *d = lane == NULL ? NULL : lane->dispatch;
-    if (d != NULL && !lane->over &&
-        (pc_dispatch_waits(d) || pc_lane_wants(lane) || (pc_dispatch_reserves(d) && pc_lane_is_vacant(lane)))) {
+    /* The very question that lending asks again: it comes back here when the answer is another. */
+    if (d != NULL && (pc_dispatch_waits(d) || pc_lane_wants(lane) || pc_dispatch_reserves(d)) &&
+        pc_lane_would_open(lane)) {
         pc_channel_lend(env, channel);
         return;
     }

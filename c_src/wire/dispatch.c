@@ -607,10 +607,11 @@ struct pc_call *pc_dispatch_end(struct pc_dispatch *d) {
     (void)pthread_mutex_lock(&d->lock);
     d->over = true;
     struct pc_call *taken = NULL, **end = &taken;
-    while (d->first != NULL || d->reserving.first != NULL) {
-        *end = d->first != NULL ? d->first : d->reserving.first;
-        pc_call_take_unsent(d, *end);
-        end = &(*end)->next;
+    struct pc_call *call;
+    while ((call = d->first != NULL ? d->first : d->reserving.first) != NULL) {
+        pc_call_take_unsent(d, call);
+        *end = call;
+        end = &call->next;
     }
     (void)pthread_mutex_unlock(&d->lock);
     return taken;
@@ -619,10 +620,11 @@ struct pc_call *pc_dispatch_end(struct pc_dispatch *d) {
 struct pc_call *pc_lane_take_own(struct pc_lane *lane) {
     struct pc_call *taken = NULL, **end = &taken;
     (void)pthread_mutex_lock(&lane->dispatch->lock);
-    while (lane->own.first != NULL) {
-        *end = lane->own.first;
-        pc_call_take_unsent(lane->dispatch, *end);
-        end = &(*end)->next;
+    struct pc_call *call;
+    while ((call = lane->own.first) != NULL) {
+        pc_call_take_unsent(lane->dispatch, call);
+        *end = call;
+        end = &call->next;
     }
     (void)pthread_mutex_unlock(&lane->dispatch->lock);
     return taken;

@@ -246,6 +246,8 @@ void pc_lane_init(struct pc_lane *lane, struct pc_dispatch *d, void *channel, in
  * dispatcher is over, or, with `if_needed`, nothing waits that this lane could take.
  */
 bool pc_lane_open(struct pc_lane *lane, uint64_t last_id, bool if_needed, int64_t now, struct pc_lane_actor at);
+/* Whether pc_lane_open with `if_needed` would, at this moment. */
+bool pc_lane_would_open(struct pc_lane *lane);
 /* The channel is not the lane's any more, if it has nothing to do and is not reserved: *last_id is the last one used. The pin of the caller's goes with it. */
 bool pc_lane_return(struct pc_lane *lane, struct pc_lane_actor at, uint64_t *last_id);
 /* Closed, empty, and nobody is at it. */

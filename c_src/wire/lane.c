@@ -69,11 +69,22 @@ void pc_lane_init(struct pc_lane *lane, struct pc_dispatch *d, void *channel, in
     load_out_init(&lane->sending);
 }
 
-bool pc_lane_open(struct pc_lane *lane, uint64_t last_id, bool if_needed, int64_t now, struct pc_lane_actor at) {
-    struct pc_dispatch *d = lane->dispatch;
+/* Under the lock. */
+static bool opens(const struct pc_lane *lane, bool if_needed) {
+    return !lane->closed && !lane->over && !lane->dispatch->over && (!if_needed || pc_lane_is_needed(lane));
+}
+
+bool pc_lane_would_open(struct pc_lane *lane) {
     lock(lane);
-    bool opens = !lane->closed && !lane->over && !d->over && (!if_needed || pc_lane_is_needed(lane));
-    if (opens) {
+    bool would = opens(lane, true);
+    unlock(lane);
+    return would;
+}
+
+bool pc_lane_open(struct pc_lane *lane, uint64_t last_id, bool if_needed, int64_t now, struct pc_lane_actor at) {
+    lock(lane);
+    bool is_open = opens(lane, if_needed);
+    if (is_open) {
         lane->last_id = last_id;
         lane->held = lane->open = true;
         lane->noted = false;
@@ -84,7 +95,7 @@ bool pc_lane_open(struct pc_lane *lane, uint64_t last_id, bool if_needed, int64_
         pc_lane_enter(lane, at);
     }
     unlock(lane);
-    return opens;
+    return is_open;
 }
 
 void pc_lane_destroy(struct pc_lane *lane) {

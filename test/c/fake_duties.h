@@ -214,9 +214,26 @@ static bool put_back(struct world *w, const struct channel *c) {
     return listed;
 }
 
+static struct channel *take_wanted(struct world *w) {
+    struct channel *c = NULL;
+    pthread_mutex_lock(&w->table_lock);
+    for (unsigned i = w->free; i > 0 && c == NULL; i--) {
+        unsigned index = w->stack[i - 1];
+        if (pc_lane_would_open(&w->slots[index]->lane)) {
+            c = w->slots[index];
+            memmove(&w->stack[i - 1], &w->stack[i], (w->free - i) * sizeof w->stack[0]);
+            w->free--;
+            w->is_free[index] = false;
+            channel_keep(c);
+        }
+    }
+    pthread_mutex_unlock(&w->table_lock);
+    return c;
+}
+
 static void slots_lend(struct world *w) {
     struct channel *c;
-    while (pc_dispatch_waits(&w->d) && (c = slots_take(w)) != NULL) {
+    while (pc_dispatch_waits(&w->d) && (c = take_wanted(w)) != NULL) {
         lend(c);
         channel_release(c);
     }
@@ -225,7 +242,7 @@ static void slots_lend(struct world *w) {
 static void hand_on(void *channel, void *env) {
     (void)env;
     struct channel *c = channel;
-    if (pc_dispatch_waits(&c->world->d) && !pc_lane_is_draining(&c->lane)) {
+    if (pc_dispatch_waits(&c->world->d) && pc_lane_would_open(&c->lane)) {
         lend(c);
     } else if (put_back(c->world, c)) {
         slots_lend(c->world);

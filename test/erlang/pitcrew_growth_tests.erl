@@ -52,7 +52,7 @@ idle_workers_leave_the_longest_idle_first_test() ->
     Options = options(#{}),
     Crew = crew(4, 0, Options),
     Look = fun(Uses, Now, Before) -> pitcrew_growth:shrink(lists:enumerate(0, Uses), Now, Before, Crew, Options) end,
-    {[], I0} = Look([{1, idle}, {1, idle}, {1, idle}, {1, busy}], 0, #{}),
+    {[], I0} = Look([{1, idle}, {1, idle}, {1, idle}, {1, busy}], 0, pitcrew_growth:nobody()),
     {[], I1} = Look([{1, idle}, {2, idle}, {1, idle}, {1, busy}], 500, I0),
     {[0, 2], I2} = Look([{1, idle}, {2, idle}, {1, idle}, {1, busy}], 1000, I1),
     %% Two are too many, not three.
@@ -62,5 +62,5 @@ idle_workers_leave_the_longest_idle_first_test() ->
 
 nobody_leaves_who_is_wanted_test() ->
     Options = options(#{}),
-    {Nobody, _} = pitcrew_growth:shrink([{0, {0, idle}}, {1, {0, idle}}], 9999, #{}, crew(2, 0, Options), Options),
+    {Nobody, _} = pitcrew_growth:shrink([{0, {0, idle}}, {1, {0, idle}}], 9999, pitcrew_growth:nobody(), crew(2, 0, Options), Options),
     ?assertEqual([], Nobody).

@@ -268,6 +268,7 @@ one_of_many_goes_test_() ->
             Keep = [maps:get(<<"counter">>, C) || #{<<"i">> := I} = C <- All, I =:= 3],
             Last = lists:last(All),
             ?assertEqual([[0, 10]], kept(Pool)),
+            ?assertEqual(10, length(All)), %% alive until here
             put(keep, Keep),
             ?assertEqual({ok, 9}, pitcrew:attribute(maps:get(<<"counter">>, Last), n)),
             erase_all_but_keep(),
