@@ -193,8 +193,14 @@ worn_workers_are_replaced_and_no_call_fails_test_() ->
                 with_events([[worker, recycle], [worker, stop]], fun() ->
                     Callers = [spawn_monitor(fun() -> call_until_told(Pool) end) || _ <- lists:seq(1, 8)],
                     [begin
-                        receive {[pitcrew_test, worker, recycle], #{calls := Calls}, #{reason := max_calls}} -> ?assert(Calls >= 100) end,
-                        receive {[pitcrew_test, worker, stop], #{calls := Last}, #{reason := recycled}} -> ?assert(Last >= 100) end
+                        receive
+                            {[pitcrew_test, worker, recycle], #{calls := Calls}, #{reason := max_calls}} -> ?assert(Calls >= 100);
+                            {'DOWN', _, process, _, Failed} -> error(Failed)
+                        end,
+                        receive
+                            {[pitcrew_test, worker, stop], #{calls := Last}, #{reason := recycled}} -> ?assert(Last >= 100);
+                            {'DOWN', _, process, _, Failed2} -> error(Failed2)
+                        end
                      end || _ <- lists:seq(1, 6)],
                     [Caller ! enough || {Caller, _} <- Callers],
                     [receive {'DOWN', Ref, process, _, Reason} -> ?assertEqual(normal, Reason) end || {_, Ref} <- Callers],
