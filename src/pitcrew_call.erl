@@ -92,19 +92,21 @@ no_pool(Name) ->
 
 %% @doc What an error says of a call that has not begun.
 -spec facts(pitcrew:target(), pitcrew:tool()) -> #{tool := binary(), pool => atom()}.
-facts(Pool, Tool) when is_atom(Pool) -> #{tool => tool_id(Tool), pool => Pool};
-facts(#{pool := Pool}, Tool) -> facts(Pool, Tool);
-facts({Pool, _}, Tool) -> facts(Pool, Tool);
-facts(_, Tool) -> #{tool => tool_id(Tool)}.
+facts(Target, Tool) ->
+    case pool_of(Target) of
+        Pool when is_atom(Pool) -> #{tool => tool_id(Tool), pool => Pool};
+        _ -> #{tool => tool_id(Tool)}
+    end.
+
+%% Of a pool itself, of an object or a session, or of a session by its name.
+pool_of(#{pool := Pool}) -> Pool;
+pool_of({Pool, _}) -> Pool;
+pool_of(Pool) -> Pool.
 
 %% @doc What is to become of a call with such options when its caller dies.
 -spec on_caller_exit(pitcrew:target(), pitcrew:call_options()) -> cancel | finish.
-on_caller_exit(#{pool := Name}, Options) ->
-    on_caller_exit(Name, Options);
-on_caller_exit({Name, _}, Options) ->
-    on_caller_exit(Name, Options);
-on_caller_exit(Name, Options) ->
-    case pitcrew_pools:find(Name) of
+on_caller_exit(Target, Options) ->
+    case pitcrew_pools:find(pool_of(Target)) of
         {ok, #pool{defaults = Defaults}} ->
             case pitcrew_options:call(Options, Defaults) of
                 {ok, #{on_caller_exit := OnExit}} -> OnExit;

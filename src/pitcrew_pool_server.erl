@@ -257,16 +257,9 @@ let_go(Index, #state{crew = Crew} = State) ->
 %% From here on no call comes to it, unless it can go nowhere else; its process sees to the rest.
 retire(Index, Why, #state{channels = Channels} = State) ->
     #{Index := Channel} = Channels,
-    Misplaced = bar(Why, Channel),
-    _ = [Pid ! {pitcrew_move, Id} || Id <- Misplaced, Pid <- pids_of(Index, State)],
-    _ = [Pid ! {pitcrew_pool, {retire, Why}} || Pid <- pids_of(Index, State)],
+    Moves = [{pitcrew_move, Id} || Id <- pitcrew_nif:lane_retire(Channel)],
+    _ = [Pid ! News || Pid <- pids_of(Index, State), News <- Moves ++ [{pitcrew_pool, {retire, Why}}]],
     State.
-
-bar(stop, Channel) ->
-    _ = pitcrew_nif:drain(Channel),
-    [];
-bar(_, Channel) ->
-    pitcrew_nif:lane_retire(Channel).
 
 %% Workers that are still to come will serve one call each of those that wait.
 limit(#state{options = #{max_queue := infinity}} = State) ->
@@ -308,12 +301,12 @@ start_draining(From, Timeout, #state{sup = Sup, crew = Crew, options = #{name :=
     go_on_draining(State#state{phase = draining, stopper = From, crew = pitcrew_crew:want(0, Crew)}).
 
 %% Those that stay for sessions need not any longer.
-go_on_draining(#state{dispatch = Dispatch, crew = Crew, pids = Pids} = State) ->
+go_on_draining(#state{dispatch = Dispatch, channels = Channels, pids = Pids} = State) ->
     case pitcrew_nif:dispatch_info(Dispatch) of
         #{queued := 0} ->
-            Retired = lists:foldl(fun(Index, S) -> retire(Index, stop, S) end, State, pitcrew_crew:idle(Crew)),
+            lists:foreach(fun pitcrew_nif:drain/1, maps:values(Channels)),
             _ = [Pid ! {pitcrew_pool, {retire, stop}} || Pid <- maps:keys(Pids)],
-            drained(Retired);
+            drained(State);
         #{} ->
             later(?DRAIN_MS, drain),
             State

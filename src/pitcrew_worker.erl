@@ -316,12 +316,7 @@ leave_if_unreferred(#worker{call = Channel, leaving = {once_unreferred, Why}} = 
 leave_if_unreferred(Worker) ->
     {keep_state, Worker}.
 
-leave(Why, #worker{call = Channel} = Worker) ->
-    Leaving = Worker#worker{leaving = Why},
-    case pitcrew_nif:drain(Channel) of
-        idle -> depart(Leaving);
-        busy -> {keep_state, Leaving}
-    end.
+leave(Why, Worker) -> depart(Worker#worker{leaving = Why}).
 
 %% The pool starts a successor, and then has this one retire.
 recycle(_, #worker{recycled = true} = Worker) ->
@@ -331,12 +326,16 @@ recycle(Why, #worker{start = #{server := Server}} = Worker) ->
     Server ! {pitcrew_worker, self(), {recycle, Why}},
     Worker#worker{recycled = true}.
 
-%% All its calls have ended, or one is just coming to its end: then there is another message.
-depart(#worker{start = #{options := #{grace := Grace}}} = Worker) ->
+%% If calls are there still, there is a message when the last one has ended.
+depart(Worker) ->
     case dismiss(Worker) of
-        true -> {next_state, ending, Worker#worker{kill_at = pitcrew_deadline:in(Grace)}, [{state_timeout, Grace, too_late}]};
+        true -> ending_soon(Worker);
         false -> {keep_state, Worker}
     end.
+
+%% It has the grace to end by itself.
+ending_soon(#worker{start = #{options := #{grace := Grace}}} = Worker) ->
+    {next_state, ending, Worker#worker{kill_at = pitcrew_deadline:in(Grace)}, [{state_timeout, Grace, too_late}]}.
 
 %% ---- Heartbeats
 
@@ -421,11 +420,10 @@ interrupt(Id, #worker{side = Side} = Worker) ->
     _ = pitcrew_nif:channel_send(Side, [?CANCEL, Id]),
     condemn(Worker).
 
-condemn(#worker{call = Channel, start = #{options := #{grace := Grace}}} = Worker) ->
+condemn(#worker{call = Channel} = Worker) ->
     close(Channel),
     tell_sessions({stopped, interrupted}, Worker),
-    Interrupted = Worker#worker{kill_at = pitcrew_deadline:in(Grace)},
-    {next_state, ending, Interrupted, [{state_timeout, Grace, too_late}]}.
+    ending_soon(Worker).
 
 %% ---- ending
 

@@ -20,7 +20,6 @@ enum {
     NOTE = 512,             /* bytes of a frame of ours */
     MOST_FRAMES = 256,      /* in one turn */
     UNITS_PER_FRAME = 30,   /* of the budget */
-    MOST_MOVED = 1024,      /* calls: as many as a lane may have */
 };
 
 static bool lane_of(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_channel **channel) {
@@ -208,19 +207,24 @@ ERL_NIF_TERM nif_lane_drop(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) 
     return am_ok;
 }
 
+static ERL_NIF_TERM make_ids(ErlNifEnv *env, const uint64_t *ids, size_t n) {
+    ERL_NIF_TERM list = enif_make_list(env, 0);
+    while (n > 0) {
+        list = enif_make_list_cell(env, enif_make_uint64(env, ids[--n]), list);
+    }
+    return list;
+}
+
 ERL_NIF_TERM nif_lane_retire(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     (void)argc;
     struct pc_channel *c;
     if (!lane_of(env, argv[0], &c)) {
         return enif_make_badarg(env);
     }
-    uint64_t ids[MOST_MOVED];
-    ERL_NIF_TERM list = enif_make_list(env, 0);
-    for (size_t n = pc_lane_retire(c->lane, ids, MOST_MOVED); n > 0; n--) {
-        list = enif_make_list_cell(env, enif_make_uint64(env, ids[n - 1]), list);
-    }
+    uint64_t ids[PC_MOST_DEPTH];
+    size_t n = pc_lane_retire(c->lane, ids, PC_MOST_DEPTH);
     pc_channel_wake(env, c); /* a free slot is the lane's at once, so that nobody claims it */
-    return list;
+    return make_ids(env, ids, n);
 }
 
 /* A call that nobody waits for has not ended although it was told to. */
@@ -252,12 +256,7 @@ ERL_NIF_TERM nif_lane_unstarted(ErlNifEnv *env, int argc, const ERL_NIF_TERM arg
         return enif_make_badarg(env);
     }
     uint64_t started = c->started == NULL ? 0 : pc_started_id(c->started);
-    size_t n = pc_lane_list_after(c->lane, started, ids, PC_MOST_DEPTH);
-    ERL_NIF_TERM list = enif_make_list(env, 0);
-    while (n > 0) {
-        list = enif_make_list_cell(env, enif_make_uint64(env, ids[--n]), list);
-    }
-    return list;
+    return make_ids(env, ids, pc_lane_list_after(c->lane, started, ids, PC_MOST_DEPTH));
 }
 
 ERL_NIF_TERM nif_lane_stop(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
