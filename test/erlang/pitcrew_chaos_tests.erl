@@ -15,18 +15,9 @@
 %% Until somebody is missing, and not only slow.
 -define(PATIENCE, 600_000).
 
-chaos_test_() ->
-    Seed = seed(),
-    {"PITCREW_CHAOS_SEED=" ++ integer_to_list(Seed), {timeout, 900, fun() -> chaos(Seed) end}}.
+chaos_test_() -> pitcrew_test:seeded(900, fun chaos/0).
 
-seed() ->
-    case os:getenv("PITCREW_CHAOS_SEED", "") of
-        "" -> rand:uniform(1_000_000_000);
-        Text -> list_to_integer(Text)
-    end.
-
-chaos(Seed) ->
-    _ = rand:seed(exsss, Seed),
+chaos() ->
     Options = #{
         size => 4,
         tools => ["havoc_tools"],
@@ -62,10 +53,8 @@ deck() ->
     %% A leak and a sleep take a while, in which their worker may be killed.
     Kinds = [{kill, ?FAULTS}, {stop, ?FAULTS}, {exit, ?FAULTS}, {segfault, ?FAULTS}, {leak, 2 * ?FAULTS}, {sleep, 2 * ?FAULTS}],
     Cards = lists:append([lists:duplicate(Count, Card) || {Card, Count} <- Kinds]),
-    Numbers = lists:sublist(shuffle(lists:seq(1, ?CALLS)), length(Cards)),
+    Numbers = lists:sublist(pitcrew_test:shuffle(lists:seq(1, ?CALLS)), length(Cards)),
     maps:from_list(lists:zip(Numbers, Cards)).
-
-shuffle(List) -> [Element || {_, Element} <- lists:sort([{rand:uniform(), Element} || Element <- List])].
 
 %% ---- The game
 

@@ -44,7 +44,7 @@ heal(Pool, Listener, Part, Signal) ->
     Busy = [call(fun() -> pitcrew:call(Pool, meet, [Port], #{timeout => infinity}) end) || _ <- lists:seq(1, ?SIZE)],
     Sockets = [Socket || _ <- Busy, {Socket, _} <- [meet(Listener)]],
     Waiting = call(fun() -> pitcrew:call(Pool, add, [1, 2], #{timeout => infinity, checkout_timeout => 20_000}) end),
-    ok = until(fun() -> case pitcrew:info(Pool) of #{queued := 1} -> ok; Info -> Info end end),
+    ok = pitcrew_test:queued(Pool, 1),
     Sup = whereis(Pool),
     Before = os_pids(Pool),
     Ms = quietly(fun() ->

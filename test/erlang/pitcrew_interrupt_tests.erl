@@ -257,7 +257,7 @@ whoever_waits_gets_the_slot_of_a_call_that_went_on_test_() ->
             {Socket, _} = meet(Listener),
             kill(Caller),
             Waiting = start(Pool, add, [1, 2], #{}),
-            ok = until(fun() -> case pitcrew:info(Pool) of #{queued := 1} -> ok; Info -> Info end end),
+            ok = pitcrew_test:queued(Pool, 1),
             answer(Socket, "x"),
             ?assertEqual({answer, {ok, 3}}, ended(Waiting)),
             ?assertEqual(ok, whole(Pool))
@@ -375,7 +375,7 @@ start_behind(Pool, Listener, Port, Tool, Args) ->
     Before = start(Pool, meet, [Port], #{}),
     {Socket, _} = meet(Listener),
     Caller = start(Pool, Tool, Args, #{}),
-    ok = until(fun() -> case pitcrew:info(Pool) of #{queued := 1} -> ok; Info -> Info end end),
+    ok = pitcrew_test:queued(Pool, 1),
     answer(Socket, "x"),
     ?assertEqual({answer, {ok, <<"x">>}}, ended(Before)),
     Caller.

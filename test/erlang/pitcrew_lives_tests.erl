@@ -120,12 +120,7 @@ a_full_queue_answers_at_once_test_() ->
             with_meeting(#{size => 1, max_queue => 1, pipeline => P}, fun(Pool, Listener, Port) ->
                 {_, _} = All = meetings(Pool, Listener, 1),
                 Waiting = [pitcrew:async(Pool, meet, [Port], #{timeout => 20_000, checkout_timeout => infinity}) || _ <- lists:seq(1, P)],
-                ?assertEqual(ok, until(fun() ->
-                    case pitcrew:info(Pool) of
-                        #{queued := 1} -> ok;
-                        #{queued := N} -> N
-                    end
-                end)),
+                ?assertEqual(ok, pitcrew_test:queued(Pool, 1)),
                 {Time, Refused} = timer:tc(fun() -> pitcrew:call(Pool, add, [1, 2]) end),
                 ?assertMatch({error, #{kind := overloaded, tool := <<"add">>}}, Refused),
                 ?assert(Time < 5_000_000),

@@ -25,18 +25,9 @@
     patience = infinity :: timeout()
 }).
 
-chaos_test_() ->
-    Seed = seed(),
-    {"PITCREW_CHAOS_SEED=" ++ integer_to_list(Seed), {timeout, 300, fun() -> chaos(Seed) end}}.
+chaos_test_() -> pitcrew_test:seeded(300, fun chaos/0).
 
-seed() ->
-    case os:getenv("PITCREW_CHAOS_SEED", "") of
-        "" -> rand:uniform(1_000_000_000);
-        Text -> list_to_integer(Text)
-    end.
-
-chaos(Seed) ->
-    _ = rand:seed(exsss, Seed),
+chaos() ->
     Options = #{
         size => 3,
         pipeline => 16,
@@ -75,11 +66,9 @@ deck() ->
         {answer, 3600}, {slow, 1500}, {echo, 450}, {fail, 300}, {again, 300}, {queue, 300}, {deadline, 450},
         {hang, 300}, {cancel, 300}, {leave, 300}, {finish, 120}, {die, 120}, {kill, 150}, {stubborn, 60}
     ],
-    Dealt = shuffle(lists:append([lists:duplicate(Count, Kind) || {Kind, Count} <- Kinds])),
+    Dealt = pitcrew_test:shuffle(lists:append([lists:duplicate(Count, Kind) || {Kind, Count} <- Kinds])),
     Numbers = lists:seq(1, length(Dealt)),
     [dressed(card(Kind, #card{n = N, kind = Kind, tool = answer})) || {N, Kind} <- lists:zip(Numbers, Dealt)].
-
-shuffle(List) -> [Element || {_, Element} <- lists:sort([{rand:uniform(), Element} || Element <- List])].
 
 %% Many calls wait for each worker all the time, so a patience of some hundredths of a second ends anywhere in a call.
 card(answer, Card) -> Card;

@@ -227,7 +227,7 @@ a_stopped_pool_answers_everybody_test_() ->
             Busy = call_async(Sup, meet, [pitcrew_test:port(Listener)], #{}),
             {Socket, _} = meet(Listener),
             Waiting = call_async(Sup, add, [1, 2], #{}),
-            ok = until(fun() -> case pitcrew:info(Sup) of #{queued := 1} -> ok; Info -> Info end end),
+            ok = pitcrew_test:queued(Sup, 1),
             ok = pitcrew_pool:stop(Sup),
             ?assertMatch({error, #{kind := pool_down}}, await(Busy)),
             ?assertMatch({error, #{kind := pool_down}}, await(Waiting)),

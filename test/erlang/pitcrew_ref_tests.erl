@@ -8,7 +8,7 @@ test(Fun) -> {timeout, 60, Fun}.
 
 options(Options) -> maps:merge(#{tools => ["session_tools"], size => 2}, Options).
 
-both(Fun) -> [{"pipeline " ++ integer_to_list(Depth), test(fun() -> Fun(options(#{pipeline => Depth})) end)} || Depth <- [1, 4]].
+both(Fun) -> pitcrew_test:both(options(#{}), Fun).
 
 %% What every worker keeps.
 kept(Pool) -> lists:usort([element(2, {ok, _} = kept_by_one(Pool)) || _ <- os_pids(Pool)]).
@@ -215,28 +215,25 @@ another_pool_and_another_vm_test_() ->
     end).
 
 json_has_no_place_for_them_test_() ->
-    case pitcrew_json:available() of
-        ok ->
-            test(fun() ->
-                with_pool(options(#{}), fun(Pool) ->
-                    {ok, Ref} = pitcrew:call(Pool, counter, [1]),
-                    [
-                        begin
-                            {error, #{message := Message}} = Used,
-                            ?assertMatch({Message, {_, _}}, {Message, binary:match(Message, <<"JSON">>)})
-                        end
-                     || Used <- [
-                            pitcrew:call(Pool, counter, [1], #{protocol => json}),
-                            pitcrew:call(Ref, add, [1], #{protocol => json}),
-                            pitcrew:call(Pool, total, [Ref], #{protocol => json})
-                        ]
-                    ],
-                    ?assertMatch({error, #{kind := invalid_option}}, pitcrew:call(Pool, add, [1, 2], #{protocol => json, ref => true}))
-                end)
-            end);
-        {error, _} ->
-            []
-    end.
+    pitcrew_test:if_json(
+        test(fun() ->
+            with_pool(options(#{}), fun(Pool) ->
+                {ok, Ref} = pitcrew:call(Pool, counter, [1]),
+                [
+                    begin
+                        {error, #{message := Message}} = Used,
+                        ?assertMatch({Message, {_, _}}, {Message, binary:match(Message, <<"JSON">>)})
+                    end
+                 || Used <- [
+                        pitcrew:call(Pool, counter, [1], #{protocol => json}),
+                        pitcrew:call(Ref, add, [1], #{protocol => json}),
+                        pitcrew:call(Pool, total, [Ref], #{protocol => json})
+                    ]
+                ],
+                ?assertMatch({error, #{kind := invalid_option}}, pitcrew:call(Pool, add, [1, 2], #{protocol => json, ref => true}))
+            end)
+        end)
+    ).
 
 outside_of_calls_test() ->
     Ref = #{'__struct__' => 'Elixir.Pitcrew.Ref', handle => make_ref(), pool => p, type => <<"t">>},

@@ -8,8 +8,16 @@ test(Fun) -> {timeout, 60, Fun}.
 
 options(Options) -> maps:merge(#{tools => ["session_tools"], size => 2}, Options).
 
-%% With slots, and with workers that hold more than one call.
-both(Fun) -> [{"pipeline " ++ integer_to_list(Depth), test(fun() -> Fun(options(#{pipeline => Depth})) end)} || Depth <- [1, 4]].
+both(Fun) -> pitcrew_test:both(options(#{}), Fun).
+
+%% Waits until what is done in a session says that there is none.
+ended(Use) ->
+    until(fun() ->
+        case Use() of
+            {error, #{kind := no_session}} -> ok;
+            Other -> Other
+        end
+    end).
 
 nothing_kept(Pool) -> ?assertEqual(ok, until(fun() -> kept(Pool) end)).
 
@@ -148,12 +156,7 @@ a_session_that_is_not_used_ends_test_() ->
             {Socket, _} = meet(Listener),
             receive after 400 -> ok end,
             ?assertEqual({ok, 1}, begin answer(Socket, "x"), {ok, <<"x">>} = pitcrew:await(Call), pitcrew:call(S, recall, [a]) end),
-            ?assertEqual(ok, until(fun() ->
-                case pitcrew_sessions:find({Pool, short}) of
-                    {error, #{kind := no_session}} -> ok;
-                    Other -> Other
-                end
-            end)),
+            ?assertEqual(ok, ended(fun() -> pitcrew_sessions:find({Pool, short}) end)),
             ?assertMatch({error, #{kind := no_session}}, pitcrew:call(S, recall, [a])),
             nothing_kept(Pool)
         end)
@@ -175,12 +178,7 @@ a_session_ends_with_its_owner_test_() ->
             ?assertEqual({ok, 1}, pitcrew:call(S, recall, [a])),
             exit(Owner, kill),
             receive {'DOWN', Ref, process, _, killed} -> ok end,
-            ?assertEqual(ok, until(fun() ->
-                case pitcrew:call(S, recall, [a]) of
-                    {error, #{kind := no_session}} -> ok;
-                    Other -> Other
-                end
-            end)),
+            ?assertEqual(ok, ended(fun() -> pitcrew:call(S, recall, [a]) end)),
             nothing_kept(Pool),
             %% One that nobody owns outlives whoever has started it.
             {_, Other} = spawn_monitor(fun() -> {ok, _} = pitcrew:start_session(Pool, everybody_s, [{owner, nil}]) end),
@@ -198,12 +196,7 @@ a_session_s_process_is_killed_test_() ->
             {ok, nil} = pitcrew:call(S, remember, [a, 1]),
             {ok, _, Place} = pitcrew_sessions:find(S),
             exit(element(4, Place), kill),
-            ?assertEqual(ok, until(fun() ->
-                case pitcrew:call(S, pid) of
-                    {error, #{kind := no_session}} -> ok;
-                    Other -> Other
-                end
-            end)),
+            ?assertEqual(ok, ended(fun() -> pitcrew:call(S, pid) end)),
             ?assertEqual(ok, pitcrew_test:whole(Pool)),
             nothing_kept(Pool)
         end)
@@ -342,20 +335,17 @@ options_are_checked_test_() ->
     end).
 
 json_has_no_place_for_them_test_() ->
-    case pitcrew_json:available() of
-        ok ->
-            test(fun() ->
-                with_pool(options(#{protocol => json}), fun(Pool) ->
-                    {ok, S} = pitcrew:start_session(Pool, nil),
-                    {error, #{kind := invalid_option, message := Message}} = pitcrew:call(S, pid),
-                    ?assertMatch({_, _}, binary:match(Message, <<"need the protocol msgpack">>)),
-                    ?assertMatch({ok, _}, pitcrew:call(S, pid, [], [{protocol, msgpack}])),
-                    ok = pitcrew:stop_session(S)
-                end)
-            end);
-        {error, _} ->
-            []
-    end.
+    pitcrew_test:if_json(
+        test(fun() ->
+            with_pool(options(#{protocol => json}), fun(Pool) ->
+                {ok, S} = pitcrew:start_session(Pool, nil),
+                {error, #{kind := invalid_option, message := Message}} = pitcrew:call(S, pid),
+                ?assertMatch({_, _}, binary:match(Message, <<"need the protocol msgpack">>)),
+                ?assertMatch({ok, _}, pitcrew:call(S, pid, [], [{protocol, msgpack}])),
+                ok = pitcrew:stop_session(S)
+            end)
+        end)
+    ).
 
 %% ---- Workers of their own
 
@@ -397,12 +387,7 @@ whoever_waits_for_a_worker_gets_the_first_one_test_() ->
                 Self ! {pid, pitcrew:call(S, pid)},
                 receive done -> ok = pitcrew:stop_session(S) end
             end),
-            ?assertEqual(ok, until(fun() ->
-                case pitcrew:info(Pool) of
-                    #{queued := 1} -> ok;
-                    #{queued := N} -> N
-                end
-            end)),
+            ?assertEqual(ok, pitcrew_test:queued(Pool, 1)),
             answer(One, "x"),
             ?assertEqual({ok, Pid}, receive {pid, Got} -> Got end),
             answer(Two, "x"),
@@ -449,12 +434,7 @@ calls_of_a_session_obey_their_deadlines_test_() ->
             ?assertMatch({error, #{kind := timeout}}, pitcrew:call(S, add, [1, 2], [{timeout, 30}])),
             %% Whoever waits and is killed leaves nothing.
             {Caller, Ref} = spawn_monitor(fun() -> pitcrew:call(S, remember, [a, 1]) end),
-            ?assertEqual(ok, until(fun() ->
-                case pitcrew:info(Pool) of
-                    #{queued := 1} -> ok;
-                    #{queued := N} -> N
-                end
-            end)),
+            ?assertEqual(ok, pitcrew_test:queued(Pool, 1)),
             exit(Caller, kill),
             receive {'DOWN', Ref, process, _, killed} -> ok end,
             answer(Socket, "x"),

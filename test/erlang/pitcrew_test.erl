@@ -3,7 +3,8 @@
 -include_lib("eunit/include/eunit.hrl").
 -export([with_pool/1, with_pool/2, gated/1, options/1, options/2, processes_of/1, fixtures/0, base/0, quietly/1]).
 -export([stays_short/1, longest_stay/1, is_sanitized/0, unless_sanitized/1]).
--export([with_meeting/2, whole/1, os_pids/1]).
+-export([with_meeting/2, whole/1, queued/2, os_pids/1]).
+-export([both/2, if_json/1, seeded/2, shuffle/1]).
 -export([listen/0, port/1, meet/1, answer/2, until/1, mailbox/0, kill/1]).
 
 %% @doc Runs a fun with the name of a pool of the fixture py_tools; afterwards nothing may be left of the pool.
@@ -160,6 +161,15 @@ whole(Pool) ->
         end
     end).
 
+%% @doc Waits until so many calls wait in a pool's queue.
+queued(Pool, N) ->
+    until(fun() ->
+        case pitcrew:info(Pool) of
+            #{queued := N} -> ok;
+            Info -> Info
+        end
+    end).
+
 os_pids(Pool) -> lists:sort([OsPid || #{os_pid := OsPid} <- maps:get(workers, pitcrew:info(Pool))]).
 
 %% @doc Waits for a tool; {Its socket, its pid}.
@@ -204,3 +214,35 @@ longest_stay(Fun) ->
     _ = pitcrew_nif:longest_stay(true),
     Fun(),
     pitcrew_nif:longest_stay(false).
+
+%% ---- Tests in several ways
+
+%% @doc Once with slots, and once with workers that hold more than one call.
+both(Options, Fun) ->
+    [
+        {"pipeline " ++ integer_to_list(Depth), {timeout, 60, fun() -> Fun(Options#{pipeline => Depth}) end}}
+     || Depth <- [1, 4]
+    ].
+
+%% @doc A test that needs jansson, where that is installed.
+if_json(Test) ->
+    case pitcrew_json:available() of
+        ok -> Test;
+        {error, _} -> []
+    end.
+
+%% @doc A test of chance, named after the seed of its random numbers, which PITCREW_CHAOS_SEED sets; within so many seconds.
+seeded(Seconds, Fun) ->
+    Seed = seed(),
+    {"PITCREW_CHAOS_SEED=" ++ integer_to_list(Seed), {timeout, Seconds, fun() ->
+        _ = rand:seed(exsss, Seed),
+        Fun()
+    end}}.
+
+seed() ->
+    case os:getenv("PITCREW_CHAOS_SEED", "") of
+        "" -> rand:uniform(1_000_000_000);
+        Text -> list_to_integer(Text)
+    end.
+
+shuffle(List) -> [Element || {_, Element} <- lists:sort([{rand:uniform(), Element} || Element <- List])].
