@@ -18,6 +18,8 @@
     %% The slot whose worker leaves when this one is ready; and the other way round.
     replaces = none :: none | index(),
     successor = none :: none | index(),
+    %% Whether it is to have one as soon as there is a slot for it.
+    due = false :: boolean(),
     generation = 0 :: non_neg_integer()
 }).
 
@@ -87,18 +89,28 @@ settled(Index, #crew{slots = Slots} = Crew) ->
     #{Index := Slot} = Slots,
     Crew#crew{slots = Slots#{Index := Slot#slot{failures = 0}}}.
 
-%% @doc A worker goes on until another one has been started in its place. `none': that is under way, or it is not ready.
+%% @doc A worker goes on until another one has been started in its place: now, or once there is a slot for it, for those that leave may take
+%% their time. `none': that is under way, or it is not ready.
 -spec replace(index(), crew()) -> none | crew().
-replace(Index, #crew{slots = Slots, vacant = [New | Rest]} = Crew) ->
+replace(Index, #crew{slots = Slots} = Crew) ->
     case Slots of
         #{Index := #slot{state = ready, successor = none} = Slot} ->
-            Replaced = Slots#{Index := Slot#slot{successor = New}, New => #slot{replaces = Index}},
-            Crew#crew{slots = Replaced, vacant = Rest};
+            succeed(Crew#crew{slots = Slots#{Index := Slot#slot{due = true}}});
         #{} ->
             none
+    end.
+
+succeed(#crew{slots = Slots, vacant = [New | Rest]} = Crew) ->
+    case lists:sort([Index || {Index, #slot{state = ready, due = true}} <- maps:to_list(Slots)]) of
+        [Index | _] ->
+            #{Index := Slot} = Slots,
+            Replaced = Slots#{Index := Slot#slot{due = false, successor = New}, New => #slot{replaces = Index}},
+            succeed(Crew#crew{slots = Replaced, vacant = Rest});
+        [] ->
+            Crew
     end;
-replace(_, _) ->
-    none.
+succeed(Crew) ->
+    Crew.
 
 %% @doc A worker that is ready serves no more calls than it has.
 -spec leave(index(), crew()) -> crew().
@@ -114,7 +126,7 @@ stopped(Index, Life, #crew{slots = Slots} = Crew) ->
     #{Index := #slot{state = State, successor = Successor} = Slot} = Slots,
     Without = promote(Successor, Crew#crew{slots = maps:remove(Index, Slots)}),
     case State =:= leaving orelse surplus(Slot, Without) of
-        true -> {vacant, fill(vacate(Index, Without))};
+        true -> {vacant, succeed(fill(vacate(Index, Without)))};
         false -> again(Index, Life, Slot, Without)
     end.
 

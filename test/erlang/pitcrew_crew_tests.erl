@@ -51,6 +51,23 @@ one_is_replaced_before_it_leaves_test() ->
     ?assertEqual([0, 3], pitcrew_crew:empty(Both)),
     ?assertEqual(none, pitcrew_crew:replace(1, Both)).
 
+%% Workers may wear out faster than those before them leave.
+one_that_finds_no_slot_for_its_successor_waits_for_one_test() ->
+    C0 = pitcrew_crew:replace(1, pitcrew_crew:replace(0, up(1, up(0, pitcrew_crew:new(2, 2))))),
+    {0, C1} = pitcrew_crew:ready(2, 3, 0, pitcrew_crew:started(2, C0)),
+    {1, C2} = pitcrew_crew:ready(3, 4, 0, pitcrew_crew:started(3, C1)),
+    C3 = pitcrew_crew:replace(2, pitcrew_crew:replace(3, C2)),
+    ?assertEqual([], pitcrew_crew:empty(C3)),
+    {vacant, C4} = pitcrew_crew:stopped(1, {5, 10}, C3),
+    ?assertEqual([1], pitcrew_crew:empty(C4)),
+    {2, C5} = pitcrew_crew:ready(1, 5, 0, pitcrew_crew:started(1, C4)),
+    {vacant, C6} = pitcrew_crew:stopped(0, {5, 10}, C5),
+    {3, C7} = pitcrew_crew:ready(0, 6, 0, pitcrew_crew:started(0, C6)),
+    ?assertEqual([0, 1], pitcrew_crew:idle(C7)),
+    %% One that has left has nobody to wait for.
+    {vacant, C8} = pitcrew_crew:stopped(3, {5, 10}, C7),
+    ?assertEqual([], pitcrew_crew:empty(C8)).
+
 one_that_dies_before_its_successor_is_ready_is_not_started_again_test() ->
     C1 = pitcrew_crew:started(2, pitcrew_crew:replace(0, up(1, up(0, pitcrew_crew:new(2, 2))))),
     {vacant, C2} = pitcrew_crew:stopped(0, {5, 10}, C1),
