@@ -59,6 +59,13 @@ void pc_job_drop(struct pc_job *job);
 enum pc_submitted pc_dispatcher_submit(ErlNifEnv *env, struct pc_dispatcher *dispatcher, struct pc_job *job,
                                        struct pc_body *body, struct pc_lane **lane);
 
+/* Nothing more will be read or sent: the lane takes no more calls, and the worker's process is told. */
+void pc_lane_say_lost(ErlNifEnv *env, struct pc_channel *channel);
+/* Whoever keeps the balance may want to know that this worker has nothing to do. */
+void pc_lane_say_idle(ErlNifEnv *env, struct pc_channel *channel);
+/* After calls of a lane have ended: its process may be waiting for the last one. */
+void pc_lane_say_drained(ErlNifEnv *env, struct pc_channel *channel);
+
 /* Of a channel in phase free that is somebody's for the moment: it becomes its lane's if calls wait, otherwise it is free again. */
 void pc_channel_lend(ErlNifEnv *env, struct pc_channel *channel);
 

@@ -51,98 +51,6 @@ void pc_dispatch_destroy(struct pc_dispatch *d) {
     free(d->by_load);
 }
 
-/* ---- Owners */
-
-static struct pc_owner **bucket_of(struct pc_dispatch *d, uint64_t key) {
-    enum { BITS = 10 }; /* of PC_OWNER_BUCKETS */
-    /* Multiplied so that every bit of the number counts. */
-    return &d->owners[(key * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - BITS)];
-}
-
-static struct pc_owner *find_owner(struct pc_dispatch *d, uint64_t key) {
-    struct pc_owner *owner = *bucket_of(d, key);
-    while (owner != NULL && owner->key != key) {
-        owner = owner->next;
-    }
-    return owner;
-}
-
-static void forget(struct pc_dispatch *d, struct pc_owner *owner) {
-    struct pc_owner **place = bucket_of(d, owner->key);
-    while (*place != owner) {
-        place = &(*place)->next;
-    }
-    *place = owner->next;
-    d->owners_count--;
-}
-
-/* Somebody without calls, from the next bucket in turn. */
-static struct pc_owner *forget_one(struct pc_dispatch *d) {
-    struct pc_owner *owner = d->owners[d->hand];
-    d->hand = (d->hand + 1) % PC_OWNER_BUCKETS;
-    while (owner != NULL && owner->calls != NULL) {
-        owner = owner->next;
-    }
-    if (owner != NULL) {
-        forget(d, owner);
-    }
-    return owner;
-}
-
-struct pc_owner *pc_dispatch_meet(struct pc_dispatch *d, struct pc_owner *owner) {
-    (void)pthread_mutex_lock(&d->lock);
-    struct pc_owner *forgotten = d->owners_count >= PC_MOST_OWNERS ? forget_one(d) : NULL;
-    struct pc_owner **bucket = bucket_of(d, owner->key);
-    owner->calls = NULL;
-    owner->next = *bucket;
-    *bucket = owner;
-    d->owners_count++;
-    (void)pthread_mutex_unlock(&d->lock);
-    return forgotten;
-}
-
-struct pc_owner *pc_dispatch_part(struct pc_dispatch *d, uint64_t key) {
-    (void)pthread_mutex_lock(&d->lock);
-    struct pc_owner *owner = find_owner(d, key);
-    if (owner != NULL) {
-        forget(d, owner);
-    }
-    (void)pthread_mutex_unlock(&d->lock);
-    return owner;
-}
-
-struct pc_owner *pc_dispatch_part_any(struct pc_dispatch *d) {
-    struct pc_owner *owner = NULL;
-    (void)pthread_mutex_lock(&d->lock);
-    for (unsigned i = 0; i < PC_OWNER_BUCKETS && owner == NULL && d->owners_count > 0; i++) {
-        owner = forget_one(d);
-    }
-    (void)pthread_mutex_unlock(&d->lock);
-    return owner;
-}
-
-static void add_owner(struct pc_owner *owner, struct pc_call *call) {
-    call->owner = owner;
-    call->owner_prev = NULL;
-    call->owner_next = owner->calls;
-    if (owner->calls != NULL) {
-        owner->calls->owner_prev = call;
-    }
-    owner->calls = call;
-}
-
-static void remove_owner(struct pc_call *call) {
-    if (call->owner_prev != NULL) {
-        call->owner_prev->owner_next = call->owner_next;
-    } else if (call->owner != NULL) { /* always, but clang's analyser does not see that a call is taken off once */
-        call->owner->calls = call->owner_next;
-    }
-    if (call->owner_next != NULL) {
-        call->owner_next->owner_prev = call->owner_prev;
-    }
-    call->owner = NULL;
-}
-
 /* ---- Lists of calls */
 
 static void append(struct pc_call **first, struct pc_call **last, struct pc_call *call) {
@@ -192,7 +100,7 @@ static void unqueue_call(struct pc_dispatch *d, struct pc_call *call) {
 /* Nobody finds it any more, by its owner or its tenant. */
 static void let_go(struct pc_call *call) {
     if (call->state != PC_CALL_LEFT && call->state != PC_CALL_STUCK) {
-        remove_owner(call);
+        pc_owner_remove(call);
     }
     if (call->tenant != NULL) {
         call->tenant->calls--;
@@ -429,14 +337,14 @@ static enum pc_submitted submit(struct pc_dispatch *d, struct pc_call *call, str
 enum pc_submitted pc_dispatch_submit(struct pc_dispatch *d, uint64_t key, struct pc_call *call, struct pc_body *body,
                                      int64_t now, struct pc_lane_actor at, struct pc_lane **lane) {
     (void)pthread_mutex_lock(&d->lock);
-    struct pc_owner *owner = find_owner(d, key);
+    struct pc_owner *owner = pc_owner_find(d, key);
     enum pc_submitted result = PC_SUBMIT_STRANGER;
     if (d->over) {
         result = PC_SUBMIT_OVER;
     } else if (owner != NULL) {
         result = submit(d, call, body, now, at, lane);
         if (result == PC_SUBMIT_OUT || result == PC_SUBMIT_READY || result == PC_SUBMIT_QUEUED) {
-            add_owner(owner, call);
+            pc_owner_add(owner, call);
             if (call->tenant != NULL) {
                 call->tenant->calls++;
             }
@@ -576,7 +484,7 @@ enum pc_leaving pc_dispatch_leave(struct pc_dispatch *d, uint64_t key, pc_call_t
                                   struct pc_lane **lane, uint64_t *id, bool *goes_on) {
     enum pc_leaving result = PC_LEAVE_NONE;
     (void)pthread_mutex_lock(&d->lock);
-    const struct pc_owner *owner = find_owner(d, key);
+    const struct pc_owner *owner = pc_owner_find(d, key);
     struct pc_call *call = owner == NULL ? NULL : owner->calls;
     while (call != NULL && is_it != NULL && !is_it(call, context)) {
         call = call->owner_next;
@@ -586,7 +494,7 @@ enum pc_leaving pc_dispatch_leave(struct pc_dispatch *d, uint64_t key, pc_call_t
         result = PC_LEAVE_QUEUED;
     } else if (call != NULL) {
         if (!only_queued) {
-            remove_owner(call);
+            pc_owner_remove(call);
             call->state = PC_CALL_LEFT;
             *lane = call->lane;
             *id = call->id;

@@ -1,9 +1,14 @@
 #ifndef PC_WIRE_LANES_H
 #define PC_WIRE_LANES_H
 
-/* What dispatch.c and lane.c share. All of it under the dispatcher's lock. */
+/* What dispatch.c, lane.c, owners.c and tenant.c share. All of it under the dispatcher's lock. */
 
 #include "wire/dispatch.h"
+
+/* Somebody who is known, or NULL; and the calls that are his. */
+struct pc_owner *pc_owner_find(struct pc_dispatch *d, uint64_t key);
+void pc_owner_add(struct pc_owner *owner, struct pc_call *call);
+void pc_owner_remove(struct pc_call *call);
 
 /* A lane that is open takes any calls, or only targeted ones. */
 void pc_lane_list(struct pc_lane *lane);
