@@ -116,7 +116,7 @@ pool_table() ->
         {keys, {one_of, [dict, strict]}, {value, dict}},
         {copy_binaries, {one_of, [false, true]}, {value, false}},
         {max_frame, {integer, 1024, 1 bsl 30}, {value, 1 bsl 30}},
-        {spin_us, {integer, 0, 200}, {value, 0}},
+        {spin_us, {integer, 0, 200}, {value, 50}},
         {pipeline, {integer, 1, 1024}, {value, 1}},
         {pipeline_age, {integer, 1, 60_000}, {value, 1}},
         {concurrency, {integer, 1, 1024}, {value, 1}}

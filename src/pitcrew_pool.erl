@@ -69,8 +69,8 @@
 %% <li>`copy_binaries': with `true' no binary of a result shares memory with another. By default (`false') large ones are parts of the message
 %%   that brought them, which stays in memory as long as one of them does, at most 16 times its size</li>
 %% <li>`max_frame' (1 GiB): bytes of the largest call or result</li>
-%% <li>`spin_us' (0): microseconds, at most 200, that a caller and its worker poll for the other's frame before they sleep until it is
-%%   there; docs/performance.md says for whom</li>
+%% <li>`spin_us' (50): microseconds, at most 200, that a caller and its worker poll for the other's frame before they sleep until it is
+%%   there, as long as polling pays: see docs/performance.md. 0: never</li>
 %% <li>`pipeline' (1): how many calls a worker may hold at once, at most 1024. It runs one at a time, or as `concurrency' says; the others wait inside it, so that it never
 %%   waits for the VM. When a worker dies, only the call that it had started is lost; the others are sent to another worker</li>
 %% <li>`concurrency' (1; also `connection_pool_size'): how many calls a worker runs at once, at most 1024: `async def' tools on an event loop, others in threads. With 1 they run on

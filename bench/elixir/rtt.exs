@@ -11,7 +11,7 @@ defmodule Bench.Rtt do
 
   @python_dir Path.expand("../python", __DIR__)
   @floor Path.expand("../../_build/bench/floor", __DIR__)
-  @cases [:floor_same, :floor_cross, :baseline, :pitcrew, :"pitcrew-mailbox", :"pitcrew-spin"]
+  @cases [:floor_same, :floor_cross, :baseline, :pitcrew, :"pitcrew-mailbox", :"pitcrew-spin", :"pitcrew-sleep"]
   @waiting 100_000
   # 46 bytes of MessagePack.
   @argument %{"id" => 12_345, "name" => "pitcrew-python", "score" => 0.5, "ok" => true}
@@ -25,15 +25,16 @@ defmodule Bench.Rtt do
     options = [tools: ["rtt_tools"], python: python, cd: @python_dir, size: 1]
     {:ok, pool} = Pitcrew.Pool.start_link([name: :bench_rtt] ++ options)
     {:ok, spinning} = Pitcrew.Pool.start_link([name: :bench_rtt_spin, spin_us: 100] ++ options)
+    {:ok, sleeping} = Pitcrew.Pool.start_link([name: :bench_rtt_sleep, spin_us: 0] ++ options)
 
     port = Baseline.start(python, Path.join(@python_dir, "baseline_worker.py"))
     context = %{port: port, frame: frame_bytes(), trips: trips}
 
-    for bench_case <- [:baseline, :pitcrew, :"pitcrew-spin"], do: measure(bench_case, context)
+    for bench_case <- [:baseline, :pitcrew, :"pitcrew-spin", :"pitcrew-sleep"], do: measure(bench_case, context)
     results = for round <- 1..rounds, do: round(round, context)
 
     Baseline.stop(port)
-    for pool <- [pool, spinning], do: Pitcrew.Pool.stop(pool)
+    for pool <- [pool, spinning, sleeping], do: Pitcrew.Pool.stop(pool)
     report(results, context, rounds)
   end
 
@@ -68,6 +69,7 @@ defmodule Bench.Rtt do
 
   defp measure(:pitcrew, %{trips: trips}), do: timed(trips, fn -> call(:bench_rtt) end)
   defp measure(:"pitcrew-spin", %{trips: trips}), do: timed(trips, fn -> call(:bench_rtt_spin) end)
+  defp measure(:"pitcrew-sleep", %{trips: trips}), do: timed(trips, fn -> call(:bench_rtt_sleep) end)
 
   # A caller whose mailbox is full of messages that it does not read.
   defp measure(:"pitcrew-mailbox", %{trips: trips}) do
@@ -112,7 +114,8 @@ defmodule Bench.Rtt do
     #{rounds} interleaved rounds of #{context.trips} trips; median of the rounds [their quartiles], times in µs.
     floor_same, floor_cross: C to C over a socketpair, #{context.frame} bytes, both ends on one processor or on two.
     baseline: an Elixir port with packet: 4, MessagePack in plain Elixir, Python's msgpack package.
-    pitcrew-mailbox: #{@waiting} messages wait in the caller's mailbox. pitcrew-spin: both sides poll (spin_us: 100).
+    pitcrew-mailbox: #{@waiting} messages wait in the caller's mailbox. pitcrew-spin: both sides poll for longer
+    than the default of 50 µs (spin_us: 100); pitcrew-sleep: neither polls (spin_us: 0).
     """)
 
     Table.print([["case", "p50", "p99", "x floor_cross", "x floor_same"] | Enum.map(@cases, &row(results, &1))])

@@ -16,7 +16,7 @@ defmodule Bench.Throughput do
   @workers [1, 2, 3, 4]
   # Name, callers, options of the pool.
   @cases [
-    {"1-caller-spin", 1, [spin_us: 50]},
+    {"1-caller", 1, []},
     {"depth-1", 16, []},
     {"16-callers", 16, [pipeline: 16]},
     {"64-callers", 64, [pipeline: 16]}
@@ -34,7 +34,7 @@ defmodule Bench.Throughput do
     IO.puts("""
 
     Calls a second: a map of 46 bytes, there and back. depth-1: 16 callers, one call at a time in each worker; 16-callers, 64-callers: pipeline: 16;
-    1-caller-spin: one caller, both sides poll. #{rounds} interleaved rounds of #{ms} ms; median of the rounds [their quartiles].
+    1-caller: one caller. #{rounds} interleaved rounds of #{ms} ms; median of the rounds [their quartiles].
     C to C: as many pairs of processes as there are workers. baseline: as many hand-rolled ports, a server in front of each.
     vm, worker: processor time in µs a call; the VM's includes what its schedulers poll while they are idle.
     The number of workers is the best of #{Enum.join(@workers, ", ")}.

@@ -76,7 +76,7 @@ defmodule Pitcrew.Pool do
       apart and comes back equal. Other maps are a `dict` either way
     * `:max_frame` - the largest message in bytes (default 1 GiB)
     * `:spin_us` - microseconds, at most 200, that a caller and its worker poll for the other's frame before they sleep until
-      it is there (default 0: never); `docs/performance.md` says for whom
+      it is there, as long as polling pays: see `docs/performance.md` (default 50; 0: never)
     * `:pipeline` - how many calls a worker may hold at once, 1 to 1 024 (default 1). It runs one at a time; with more than one the
       others wait inside it, so that it never waits for the VM: several times the calls a second for many callers and quick tools.
       When a worker dies, only the call that it had started is lost; the others are sent to another worker
