@@ -18,6 +18,7 @@ enum pc_ext {
     PC_EXT_FUNCTION = 12,
     PC_EXT_OPAQUE = 13,
     PC_EXT_REF = 14,
+    PC_EXT_SEGMENT = 15,
 };
 
 #endif
