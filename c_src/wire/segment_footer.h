@@ -1,0 +1,32 @@
+#ifndef PC_WIRE_SEGMENT_FOOTER_H
+#define PC_WIRE_SEGMENT_FOOTER_H
+
+/*
+ * The names of all segments that a frame speaks of, at its end: two more elements of its array, a bin of the names and their
+ * number, so that whoever drops a frame without reading it can let go of them. In a call they stand behind the deadline, in a reply
+ * behind the number of references, which is there then.
+ */
+
+#include <stdbool.h>
+
+#include "codec/writer.h"
+#include "wire/segment.h"
+
+enum {
+    PC_SEGMENT_CALL_COUNT =
+        9, /* elements of a call with a footer: kind, id, tool, args, kwargs, meta, deadline, names, number */
+    PC_SEGMENT_REPLY_COUNT = 7, /* of a reply: kind, id, python_ns, value, references, names, number */
+};
+
+void pc_segment_footer_write(struct pc_writer *w, const struct pc_segment_name *names, uint32_t count);
+
+struct pc_segment_footer {
+    const uint8_t *names; /* `count` times PC_SEGMENT_NAME bytes */
+    uint32_t count;
+    size_t size; /* of the whole footer, in bytes */
+};
+
+/* Of a frame's payload that has one. False if what stands there is none. */
+bool pc_segment_footer_read(const uint8_t *payload, size_t n, struct pc_segment_footer *footer);
+
+#endif
