@@ -51,7 +51,7 @@ chaos() ->
 
 deck() ->
     %% A leak and a sleep take a while, in which their worker may be killed.
-    Kinds = [{kill, ?FAULTS}, {stop, ?FAULTS}, {exit, ?FAULTS}, {segfault, ?FAULTS}, {leak, 2 * ?FAULTS}, {sleep, 2 * ?FAULTS}],
+    Kinds = [{kill, ?FAULTS}, {stop, ?FAULTS}, {exit, ?FAULTS}, {segfault, ?FAULTS}, {leak, 3 * ?FAULTS}, {sleep, 2 * ?FAULTS}],
     Cards = lists:append([lists:duplicate(Count, Card) || {Card, Count} <- Kinds]),
     Numbers = lists:sublist(pitcrew_test:shuffle(lists:seq(1, ?CALLS)), length(Cards)),
     maps:from_list(lists:zip(Numbers, Cards)).
