@@ -47,6 +47,25 @@ int pc_os_keep_from_children(void *pages, size_t n);
  */
 int pc_os_shared_memory(size_t size);
 
+/*
+ * Memory of zeros that this process writes and others read: nobody can change its size or map it writable any more. A descriptor (close-on-exec)
+ * for the others; *memory is the mapping of this process, which its children do not have. All pages are there already, so that using them is no
+ * SIGBUS where the system has no more.
+ */
+int pc_os_written_memory(size_t size, void **memory);
+
+/* 0: a descriptor that came from somewhere is memory of that size, which nobody can change any more. -EINVAL: it is something else. */
+int pc_os_check_shared_memory(int fd, size_t size);
+
+/* The same, and nobody can map it writable any more, and reading it is no SIGBUS: all its pages are there, and nobody can take them away. */
+int pc_os_check_written_memory(int fd, size_t size);
+
+/*
+ * A private, writable mapping of such memory: what was written there is lost, and the memory is seen again. Where the system does not tell which
+ * pages were written to, all are taken out of the mapping, which costs a fault for each that is used again.
+ */
+int pc_os_drop_copies(void *memory, size_t size);
+
 /* A descriptor (close-on-exec) that becomes readable when it rings. */
 int pc_os_alarm(void);
 

@@ -1,5 +1,5 @@
 /*
- * os.h for Linux 5.4 and later. System calls are made by number where an older C library lacks a wrapper.
+ * os.h for Linux 5.4 and later, but for shared memory: that is in os_linux_memory.c. System calls are made by number where an older C library lacks a wrapper.
  * The first half must stay async-signal-safe: no stdio, no allocation.
  */
 
@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -42,19 +41,6 @@ int pc_os_pidfd_is_child(int pidfd) {
         return 1;
     }
     return errno == ECHILD ? 0 : -errno;
-}
-
-int pc_os_shared_memory(size_t size) {
-    int fd = memfd_create("pitcrew", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0) {
-        return -errno;
-    }
-    if (ftruncate(fd, (off_t)size) != 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
-        int error = errno;
-        (void)close(fd);
-        return -error;
-    }
-    return fd;
 }
 
 int pc_os_alarm(void) { return result(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)); }
@@ -153,8 +139,6 @@ int pc_os_peer(int socket, pid_t *pid, uid_t *uid, gid_t *gid) {
     *gid = peer.gid;
     return 0;
 }
-
-int pc_os_keep_from_children(void *pages, size_t n) { return result(madvise(pages, n, MADV_DONTFORK)); }
 
 /* ---- Looking at processes. */
 

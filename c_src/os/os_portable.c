@@ -43,6 +43,26 @@ int pc_os_shared_memory(size_t size) {
     return -ENOSYS;
 }
 
+int pc_os_written_memory(size_t size, void **memory) {
+    (void)size;
+    *memory = NULL;
+    return -ENOSYS;
+}
+
+int pc_os_check_shared_memory(int fd, size_t size) {
+    (void)fd;
+    (void)size;
+    return -ENOSYS;
+}
+
+int pc_os_check_written_memory(int fd, size_t size) { return pc_os_check_shared_memory(fd, size); }
+
+int pc_os_drop_copies(void *memory, size_t size) {
+    (void)memory;
+    (void)size;
+    return -ENOSYS;
+}
+
 int pc_os_alarm(void) { return -ENOSYS; }
 
 int pc_os_alarm_set(int alarm, int milliseconds) {
