@@ -42,11 +42,11 @@ struct pc_board {
 struct pc_segments;
 
 struct pc_segments_opts {
-    int socket;  /* where descriptors go; non-blocking; stays the caller's and must outlive this */
+    int socket;  /* where descriptors go: SOCK_SEQPACKET; stays the caller's and must outlive this */
     size_t most; /* bytes of all segments together */
-    bool
-        protect; /* what is lent is write-protected here until the reader lets go of it, so that a stray write is a SIGSEGV */
-    const struct pc_board *board; /* stays the caller's */
+    /* What is lent is write-protected here until the reader lets go of it, so that a stray write is a SIGSEGV. */
+    bool protect;
+    const struct pc_board *board; /* stays the caller's, and mapped as long as this is there */
 };
 
 struct pc_segments *pc_segments_new(const struct pc_segments_opts *opts); /* NULL when out of memory */
@@ -77,20 +77,20 @@ struct pc_segments_info {
 };
 void pc_segments_info(struct pc_segments *s, struct pc_segments_info *info);
 
-/* In a process that was forked from one that had segments: nothing of this is mapped there (pc_os_keep_from_children). */
+/* In a process that was forked from one that had segments nothing of this is mapped (pc_os_keep_from_children), and none of these may be called. */
 
 /* ---- The reader. Any thread; a lock inside, never held over a fault. */
 
 struct pc_views;
 
 struct pc_views_opts {
-    int socket; /* where descriptors come from; non-blocking; stays the caller's and must outlive this */
-    bool
-        copy_on_write; /* mapped privately and writable: who writes there has a page of its own, dropped before the segment is let go of */
+    int socket; /* where descriptors come from: SOCK_SEQPACKET; stays the caller's and must outlive this */
+    /* Mapped privately and writable: who writes there has a page of its own, dropped before the segment is let go of. */
+    bool copy_on_write;
     size_t most; /* bytes of all segments together that are accepted from the other end */
 };
 
-/* `board` is written here: memory of the caller's that stays mapped until the last pc_view is let go of and pc_views_free has been called. */
+/* `board` is written here: memory of the caller's that stays mapped until pc_views_free has returned. NULL when out of memory. */
 struct pc_views *pc_views_new(const struct pc_views_opts *opts, struct pc_board *board);
 
 /* The writer is gone or done with. Views that are out stay as they are until they are let go of; nothing is written to the board any more. */
@@ -106,11 +106,18 @@ struct pc_view {
 
 enum pc_view_status {
     PC_VIEW_OK,
-    PC_VIEW_BAD, /* no such segment, a length beyond its end, one that is out already, or one that breaks the rules (seals, size): the other end lies or is broken */
-    PC_VIEW_NO_MEMORY, /* it cannot be mapped */
+    /*
+     * No such segment, a length beyond its end, a use that was got before (a name is good once), or a segment that breaks the rules (seals,
+     * size, too many): the other end lies or is broken.
+     */
+    PC_VIEW_BAD,
+    PC_VIEW_NO_MEMORY, /* it could not be mapped when it came; the writer has one less from now on */
 };
 
-/* What a frame has named. Looks for descriptors that have come; each must be a memfd of that size, sealed against shrinking, growing and future writing. */
+/*
+ * What a frame has named. Looks for descriptors that have come; each must be a memfd of that size, sealed against shrinking, growing and future
+ * writing, all of whose pages are there. Asks the socket each time, so that it never takes an old segment for a new one of the same index.
+ */
 enum pc_view_status pc_views_get(struct pc_views *v, const struct pc_segment_name *name, struct pc_view *view);
 
 /* The bytes are not looked at any more. Each view once; any thread. */

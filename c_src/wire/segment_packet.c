@@ -81,5 +81,5 @@ enum pc_packet_status pc_segment_packet_receive(int socket, struct pc_segment_pa
     for (size_t i = 0; i < count; i++) {
         (void)close(fds[i]);
     }
-    return whole && fewer && count == 0 ? PC_PACKET_LOST : PC_PACKET_BAD;
+    return whole && fewer && count == 0 && descriptors_of(packet->kind) > 0 ? PC_PACKET_LOST : PC_PACKET_BAD;
 }

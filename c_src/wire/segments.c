@@ -177,8 +177,8 @@ static struct segment *reserve(struct pc_segments *s, size_t size) {
 }
 
 static struct segment *find(struct pc_segments *s, const struct pc_segment_name *name) {
-    struct segment *g = &s->all[name->index % PC_SEGMENTS];
-    return g->generation == name->generation ? g : NULL;
+    return name->index < PC_SEGMENTS && s->all[name->index].generation == name->generation ? &s->all[name->index]
+                                                                                           : NULL;
 }
 
 /* ---- By the taker, without the lock */

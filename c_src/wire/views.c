@@ -196,10 +196,13 @@ enum pc_view_status pc_views_get(struct pc_views *v, const struct pc_segment_nam
 
 /* What was written into the mapping is seen by no later use. If it cannot be dropped, there is none. */
 static bool clean(struct pc_views *v, struct pc_view_home *home) {
+    if (!v->opts.copy_on_write) {
+        return true;
+    }
     lock(v);
-    bool again = home->listed && !v->closed;
+    bool again = home->listed;
     unlock(v);
-    return again && (!v->opts.copy_on_write || pc_os_drop_copies(home->data, home->size) == 0);
+    return !again || pc_os_drop_copies(home->data, home->size) == 0;
 }
 
 void pc_view_drop(struct pc_view *view) {
