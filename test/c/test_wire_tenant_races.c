@@ -70,8 +70,9 @@ static void end_list(struct pc_call *list) {
     }
 }
 
+/* Where the socket is full, its worker flushes again behind each of the calls that it reads from there. */
 static void flush(struct pc_lane *lane) {
-    demand(pc_lane_flush(lane, false) == PC_IO_DONE);
+    demand(pc_lane_flush(lane, false) != PC_IO_EOF);
     pc_lane_unpin(lane, actor);
 }
 
