@@ -66,6 +66,13 @@ void pc_segments_lend(struct pc_segments *s, const struct pc_segment_name *name)
 /* Taken or lent, but no frame that names it has left or will leave: it is free. Any other generation than its last: nothing happens. */
 void pc_segments_cancel(struct pc_segments *s, const struct pc_segment_name *name);
 
+/*
+ * Between a take and the lend that follows it: code of the user's has a pointer to this memory, and so it stays in use, and as it is, when the reader
+ * has let go of it too, until pc_segments_unpin. Not to be cancelled from then on.
+ */
+void pc_segments_pin(struct pc_segments *s, const struct pc_segment_name *name);
+void pc_segments_unpin(struct pc_segments *s, const struct pc_segment_name *name);
+
 /* Gives back to the system what has been free for `idle_ns` by pc_clock_ns, and tells the reader to forget it. */
 void pc_segments_trim(struct pc_segments *s, int64_t idle_ns);
 

@@ -21,6 +21,7 @@ enum state { NONE, FREE, TAKEN, LENT };
 struct segment {
     enum state state;
     bool protected;
+    bool pinned;         /* not free, whatever the reader says */
     uint32_t generation; /* of the last use; stays when the segment goes */
     void *memory;        /* NULL: it is being made, or could not be protected */
     size_t size;
@@ -89,7 +90,8 @@ static void set_free(struct pc_segments *s, struct segment *g) {
 static void look_at_board(struct pc_segments *s) {
     for (unsigned i = 0; i < PC_SEGMENTS; i++) {
         struct segment *g = &s->all[i];
-        if (g->state == LENT && atomic_load_explicit(&s->opts.board->done[i], memory_order_acquire) == g->generation) {
+        if (g->state == LENT && !g->pinned &&
+            atomic_load_explicit(&s->opts.board->done[i], memory_order_acquire) == g->generation) {
             set_free(s, g);
         }
     }
@@ -212,11 +214,11 @@ static bool unprotect(struct segment *g) {
     return !g->protected;
 }
 
-/* What cannot be protected is not mapped here any more: the reader's mapping keeps it. */
+/* What cannot be protected is not mapped here any more, unless somebody has a pointer to it: the reader's mapping keeps it. */
 static void protect(struct segment *g) {
     if (mprotect(g->memory, g->size, PROT_READ) == 0) {
         g->protected = true;
-    } else {
+    } else if (!g->pinned) {
         (void)munmap(g->memory, g->size);
         g->memory = NULL;
     }
@@ -290,6 +292,19 @@ void pc_segments_cancel(struct pc_segments *s, const struct pc_segment_name *nam
     }
     unlock(s);
 }
+
+static void set_pinned(struct pc_segments *s, const struct pc_segment_name *name, bool pinned) {
+    lock(s);
+    struct segment *g = find(s, name);
+    if (g != NULL) {
+        g->pinned = pinned;
+    }
+    unlock(s);
+}
+
+void pc_segments_pin(struct pc_segments *s, const struct pc_segment_name *name) { set_pinned(s, name, true); }
+
+void pc_segments_unpin(struct pc_segments *s, const struct pc_segment_name *name) { set_pinned(s, name, false); }
 
 void pc_segments_trim(struct pc_segments *s, int64_t idle_ns) {
     struct dead dead = {.count = 0};
