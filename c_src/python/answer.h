@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "core.h"
+#include "lent.h"
 #include "refs.h"
 #include "wire/io.h"
 #include "wire/kinds.h"
@@ -22,6 +23,7 @@ struct pc_answer {
     size_t mark;
     bool json;
     struct pc_refs_out refs; /* in a reply */
+    struct pc_lent lent;     /* likewise */
     enum pc_status status;   /* of a frame that failed */
 };
 

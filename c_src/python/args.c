@@ -3,6 +3,7 @@
 #include "args.h"
 
 #include "codec/ext.h"
+#include "loans.h"
 #include "names.h"
 
 static const char no_array[] = "the arguments of a call are not an array";
@@ -53,6 +54,22 @@ static PyObject *wanted(PyObject *binary, PyObject *which, const char *rest) {
     return type == Py_None ? NULL : type;
 }
 
+/* Whether what is annotated as bytes or memoryview becomes that. */
+static bool is_binary(const struct pc_token *t) {
+    return t->type == PC_STR || t->type == PC_BIN || (t->type == PC_EXT && t->ext == PC_EXT_SEGMENT);
+}
+
+static PyObject *read_binary(struct pc_decoder *d, const struct pc_token *t, PyObject *type) {
+    if (t->type == PC_EXT) {
+        return pc_loan_read_as(d, t, (PyTypeObject *)type);
+    }
+    PyObject *value = PyBytes_FromStringAndSize((const char *)t->data, (Py_ssize_t)t->len);
+    if (value != NULL && type != (PyObject *)&PyBytes_Type) {
+        Py_SETREF(value, PyObject_CallOneArg(type, value));
+    }
+    return value;
+}
+
 /* One argument. `which` is its index or name, for `binary`; a new reference, stolen. */
 static PyObject *read_value(struct pc_decoder *d, PyObject *binary, PyObject *which, const char *rest) {
     struct pc_token t;
@@ -60,20 +77,13 @@ static PyObject *read_value(struct pc_decoder *d, PyObject *binary, PyObject *wh
     if (pc_decode_token(d, &t) < 0) {
         goto done;
     }
-    if (binary != NULL && t.type == PC_STR) {
+    if (binary != NULL && is_binary(&t)) {
         type = wanted(binary, which, rest);
         if (PyErr_Occurred()) {
             goto done;
         }
     }
-    if (type == NULL) {
-        value = pc_decode_rest(d, &t);
-        goto done;
-    }
-    value = PyBytes_FromStringAndSize((const char *)t.data, (Py_ssize_t)t.len);
-    if (value != NULL && type != (PyObject *)&PyBytes_Type) {
-        Py_SETREF(value, PyObject_CallOneArg(type, value));
-    }
+    value = type == NULL ? pc_decode_rest(d, &t) : read_binary(d, &t, type);
 done:
     Py_XDECREF(which);
     return value;

@@ -23,7 +23,7 @@ void pc_args_clear(struct pc_args *a);
 
 /*
  * Reads them straight from MessagePack. `binary` (dict or NULL) says which parameters are annotated as bytes or memoryview: it maps an index, a name, "*" or "**" to
- * that type or to None, and a str on the wire becomes it.
+ * that type or to None, and a str or a bin on the wire becomes it.
  *
  * On failure: DecodeError with its path complete, TypeError for keyword names that are no strings, ProtocolError if there is no
  * array, or no map and no nil, where they should be.

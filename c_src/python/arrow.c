@@ -3,6 +3,7 @@
 #include "arrow.h"
 
 #include "lazy.h"
+#include "lent.h"
 
 enum { OTHER_TYPE = 1 };
 
@@ -11,7 +12,9 @@ static int write_stream(struct pc_encoder *e, PyObject *stream) {
     if (stream == NULL || PyObject_GetBuffer(stream, &view, PyBUF_SIMPLE) < 0) {
         return -1;
     }
-    pc_write_ext(e->w, PC_EXT_ARROW, view.buf, (size_t)view.len);
+    if (!pc_lent_write(e, PC_SEGMENT_ARROW, view.buf, (size_t)view.len)) {
+        pc_write_ext(e->w, PC_EXT_ARROW, view.buf, (size_t)view.len);
+    }
     PyBuffer_Release(&view);
     return 0;
 }

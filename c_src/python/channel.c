@@ -4,13 +4,12 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "decode.h"
+#include "codec/reader.h"
 #include "encode.h"
 #include "guard.h"
 #include "wire/clock.h"
@@ -48,7 +47,7 @@ static int wait_input(struct pc_inbox *in, int fd, size_t max_frame, struct pc_s
     return pc_spin_pays(spin) && poll_input(in, fd, max_frame, spin) ? 0 : wait_for(fd, POLLIN);
 }
 
-/* A frame, reading at most `share` bytes at a time so that nothing after it is taken from the socket. */
+/* A frame, reading at most `share` bytes at first, and then none that come after it. */
 static int next_frame(struct pc_inbox *in, int fd, size_t max_frame, size_t share, struct pc_spin *spin,
                       const uint8_t **payload, size_t *n) {
     for (;;) {
@@ -80,6 +79,13 @@ int pc_channel_next(struct pc_inbox *in, int fd, size_t max_frame, struct pc_spi
     return next_frame(in, fd, max_frame, SIZE_MAX, spin, payload, n);
 }
 
+int pc_channel_next_alone(struct pc_inbox *in, int fd, size_t max_frame, const uint8_t **payload, size_t *n) {
+    struct pc_spin never = {.limit_ns = 0};
+    return next_frame(in, fd, max_frame, PC_FRAME_HEADER - in->end, &never, payload, n);
+}
+
+int pc_channel_wait_input(int fd) { return wait_for(fd, POLLIN); }
+
 int pc_channel_wait_room(int fd) { return wait_for(fd, POLLOUT); }
 
 int pc_channel_flush(struct pc_outbox *out, int fd) {
@@ -92,91 +98,6 @@ int pc_channel_flush(struct pc_outbox *out, int fd) {
             return -1;
         }
     }
-}
-
-static int descriptor_in(struct msghdr *message) {
-    int fd = -1;
-    struct cmsghdr *header = CMSG_FIRSTHDR(message);
-    if (header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
-        header->cmsg_len >= CMSG_LEN(sizeof fd)) {
-        memcpy(&fd, CMSG_DATA(header), sizeof fd);
-    }
-    return fd;
-}
-
-/* The first bytes, and what came with them. There is room for one descriptor: the kernel closes others. */
-static ssize_t receive_first(int fd, uint8_t bytes[PC_FRAME_HEADER], int *passed) {
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control;
-    struct iovec data = {.iov_base = bytes, .iov_len = PC_FRAME_HEADER};
-    struct msghdr message = {
-        .msg_iov = &data, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = CMSG_LEN(sizeof(int))};
-    ssize_t got = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    if (got > 0) {
-        *passed = descriptor_in(&message);
-    }
-    return got;
-}
-
-/* The same, into an inbox that is empty. 1, 0 at end of file, or -1. */
-static int begin_hello(struct pc_inbox *in, int fd, int *passed) {
-    in->data = malloc(PC_FRAME_HEADER);
-    if (in->data == NULL) {
-        (void)PyErr_NoMemory();
-        return -1;
-    }
-    in->cap = PC_FRAME_HEADER;
-    for (;;) {
-        ssize_t got = receive_first(fd, in->data, passed);
-        if (got >= 0) {
-            in->end = (size_t)got;
-            in->total = (uint64_t)got;
-            return got > 0;
-        }
-        if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
-            return 0;
-        }
-        if (wait_for(fd, POLLIN) < 0) {
-            return -1;
-        }
-    }
-}
-
-PyObject *pc_channel_read_hello(PyObject *module, PyObject *arg) {
-    (void)module;
-    int fd = PyObject_AsFileDescriptor(arg), passed = -1;
-    if (fd < 0) {
-        return NULL;
-    }
-    struct pc_inbox in;
-    const uint8_t *payload;
-    size_t n;
-    struct pc_spin never = {.limit_ns = 0};
-    pc_inbox_init(&in);
-    PyObject *frame = NULL;
-    int got = begin_hello(&in, fd, &passed);
-    if (got > 0) {
-        got = next_frame(&in, fd, PC_MAX_FRAME, PC_FRAME_HEADER - in.end, &never, &payload, &n);
-    }
-    if (got == 0) {
-        frame = Py_NewRef(Py_None);
-    } else if (got > 0) {
-        struct pc_decoder d;
-        pc_decoder_init(&d, payload, n, PC_MAX_DEPTH);
-        frame = pc_decode_value(&d);
-        if (frame == NULL) {
-            pc_path_complete(&d.path, "frame");
-        }
-        pc_decoder_destroy(&d);
-    }
-    pc_inbox_destroy(&in);
-    PyObject *result = frame == NULL ? NULL : Py_BuildValue("(Ni)", frame, passed);
-    if (result == NULL && passed >= 0) {
-        (void)close(passed);
-    }
-    return result;
 }
 
 PyObject *pc_channel_write_frame(PyObject *module, PyObject *args) {

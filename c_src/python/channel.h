@@ -11,6 +11,12 @@
 int pc_channel_next(struct pc_inbox *in, int fd, size_t max_frame, struct pc_spin *spin, const uint8_t **payload,
                     size_t *n);
 
+/* The first frame, of which part of the header may be in the inbox. Nothing behind it is taken from the socket. */
+int pc_channel_next_alone(struct pc_inbox *in, int fd, size_t max_frame, const uint8_t **payload, size_t *n);
+
+/* Until there is something to read, or a signal handler has run. 0 or -1. */
+int pc_channel_wait_input(int fd);
+
 /* Until the socket takes more, or a signal handler has run. 0 or -1. */
 int pc_channel_wait_room(int fd);
 
@@ -18,11 +24,9 @@ int pc_channel_wait_room(int fd);
 int pc_channel_flush(struct pc_outbox *out, int fd);
 
 /*
- * Module functions: connect(path, token, role) -> fd; write_frame(fd, frame), which is a list or what encode() has made of one; read_hello(fd) -> (list | None at end of file, descriptor
- * that came with its first byte | -1). More descriptors than one, or with other frames, are closed.
+ * Module functions: connect(path, token, role) -> fd; write_frame(fd, frame), which is a list or what encode() has made of one.
  */
 PyObject *pc_channel_connect(PyObject *module, PyObject *args);
-PyObject *pc_channel_read_hello(PyObject *module, PyObject *arg);
 PyObject *pc_channel_write_frame(PyObject *module, PyObject *args);
 
 #endif

@@ -8,7 +8,7 @@
  * with an exception set; int is 0, or -1 with an exception set; arguments are borrowed. Exceptions to this are said beside
  * the declaration. The GIL is held everywhere except between Py_BEGIN_ALLOW_THREADS and Py_END_ALLOW_THREADS,
  * and in the files that do not include this header, which know nothing of Python: side, turn, vitals, limits, records, hold,
- * published, guard, mark, launch, children, packets, tell.
+ * published, guard, buffers, mark, launch, children, packets, tell.
  */
 
 #define PY_SSIZE_T_CLEAN

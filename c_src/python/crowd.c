@@ -103,6 +103,7 @@ void pc_crowd_end_call(struct pc_call *call, struct pc_responder *to, PyObject *
     } else if (result == NULL) {
         next = pc_respond_raised(to, &call->q.from, python_ns);
     } else {
+        pc_request_return(&call->q);
         next = pc_respond_value(to, &call->q.from, python_ns, result);
     }
     if (next != PC_GO_ON) {

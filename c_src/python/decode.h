@@ -41,12 +41,15 @@ struct pc_decode_opts {
 
 extern const struct pc_decode_opts pc_decode_of_calls;
 
+struct pc_loans;
+
 struct pc_decoder {
     struct pc_reader r;
     uint64_t owed; /* values that containers have announced and that have not been read: each is at least one byte */
     unsigned depth_left;
     const struct pc_decode_opts *opts;
     struct pc_path path;
+    struct pc_loans *loans;  /* for what is in segments (loans.h), or NULL: there must be none; borrowed */
     struct pc_reader behind; /* where the arguments of a call begin, for PC_KEYS_UNKNOWN */
     int behind_count;        /* how many values stand there */
     uint64_t again_left; /* bytes that may still be read once more for the sake of keys: without a bound, maps inside

@@ -6,6 +6,7 @@
 #include "decimals.h"
 #include "decode.h"
 #include "keys.h"
+#include "loans.h"
 #include "names.h"
 #include "refs.h"
 #include "tensors.h"
@@ -137,13 +138,15 @@ PyObject *pc_decode_ext(struct pc_decoder *d, const struct pc_token *t, bool fro
     case PC_EXT_DECIMAL:
         return inside(d, t, frozen, read_decimal);
     case PC_EXT_TENSOR:
-        return pc_tensor_read(t->data, t->len, frozen);
+        return pc_tensor_read(frozen ? NULL : d->loans, t->data, t->len, frozen);
     case PC_EXT_ARROW:
         return pc_arrow_read(t->data, t->len);
     case PC_EXT_OPAQUE:
         return pc_term_read_opaque(t->data, t->len);
     case PC_EXT_REF:
         return d->opts->refs ? pc_ref_read(t->data, t->len) : read_foreign(d, t);
+    case PC_EXT_SEGMENT:
+        return d->loans != NULL && !frozen ? pc_loan_read(d, t) : read_foreign(d, t);
     default:
         return read_foreign(d, t);
     }

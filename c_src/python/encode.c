@@ -18,13 +18,17 @@ int pc_encode_fail(const char *reason) {
 
 int pc_encode_too_deep(void) { return pc_encode_fail("nested too deeply, or a container that holds itself"); }
 
+int pc_encode_too_big(const struct pc_writer *w) {
+    PyErr_Format(pc_EncodeError, "larger than the limit of %zu bytes", w->max);
+    return -1;
+}
+
 int pc_encode_writer_failed(const struct pc_encoder *e) {
     if (e->w->status == PC_NO_MEMORY) {
         (void)PyErr_NoMemory();
         return -1;
     }
-    PyErr_Format(pc_EncodeError, "larger than the limit of %zu bytes", e->w->max);
-    return -1;
+    return pc_encode_too_big(e->w);
 }
 
 int pc_encode_rest(struct pc_encoder *e, PyObject *value) {
@@ -132,7 +136,7 @@ int pc_encode_tuple(struct pc_encoder *e, PyObject *tuple) {
 /* ---- The way in */
 
 int pc_encode_with(struct pc_writer *w, PyObject *value, const struct pc_encode_opts *opts, const char *root) {
-    struct pc_encoder e = {.w = w, .opts = opts, .depth_left = opts->max_depth, .path = {NULL}};
+    struct pc_encoder e = {.w = w, .opts = opts, .depth_left = opts->max_depth, .lent = opts->lent, .path = {NULL}};
     if (pc_encode_value(&e, value) == 0 && pc_encode_check(&e) == 0) {
         pc_path_clear(&e.path);
         return 0;

@@ -8,6 +8,7 @@
 #include "codec/writer.h"
 #include "core.h"
 
+struct pc_lent;
 struct pc_refs_out;
 
 /* What the public codec lets its caller choose. All zero but max_depth is what calls use. */
@@ -18,6 +19,7 @@ struct pc_encode_opts {
     bool as_terms;   /* an Atom that is a value of Python's is that value: for comparing keys */
     bool datetime;   /* plain: a datetime with a time zone is a timestamp */
     struct pc_refs_out *refs; /* where references go (refs.h), or NULL: then there must be none */
+    struct pc_lent *lent;     /* where large payloads go (lent.h), or NULL: into the output with the rest */
     PyObject *fallback;       /* callable for what has no form, or NULL; borrowed */
     const char *errors;       /* of str.encode; NULL is "strict" */
     unsigned max_depth;

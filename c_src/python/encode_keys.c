@@ -36,7 +36,7 @@ PC_ONE_FRAME int encode_value_of(struct pc_encoder *e, PyObject *key, PyObject *
 
 /* Both are owned by the caller. */
 static int encode_pair(struct pc_encoder *e, PyObject *key, PyObject *value) {
-    return pc_encode_value(e, key) < 0 ? pc_encode_key_error(e, key, "key") : encode_value_of(e, key, value);
+    return pc_encode_as_key(e, key) < 0 ? pc_encode_key_error(e, key, "key") : encode_value_of(e, key, value);
 }
 
 /* Both are borrowed from a dict, which Python code may change. */
@@ -44,7 +44,7 @@ PC_ONE_FRAME int encode_entry(struct pc_encoder *e, PyObject *key, PyObject *val
     Py_INCREF(key);
     int result;
     if (PyUnicode_CheckExact(key) && PyUnicode_IS_COMPACT_ASCII(key)) {
-        (void)pc_scalar_write_str(e, key);
+        pc_scalar_write_ascii(e->w, key);
         result = encode_value_of(e, key, value);
     } else {
         Py_INCREF(value);

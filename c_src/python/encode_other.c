@@ -61,8 +61,7 @@ static int encode_subclass(struct pc_encoder *e, PyObject *value) {
         return 0;
     }
     if (PyByteArray_Check(value)) {
-        pc_scalar_write_bytes(e, PyByteArray_AS_STRING(value), (size_t)PyByteArray_GET_SIZE(value));
-        return 0;
+        return pc_scalar_write_bytearray(e, value);
     }
     return PyMemoryView_Check(value) ? pc_scalar_write_memoryview(e, value) : OTHER_TYPE;
 }
@@ -74,7 +73,7 @@ static int encode_elements(struct pc_encoder *e, PyObject *items) {
     for (Py_ssize_t i = 0; i < n; i++) {
         PyObject *item = PyList_GET_ITEM(items, i);
         pc_twins_note(&twins, item);
-        if (pc_encode_value(e, item) < 0) {
+        if (pc_encode_as_key(e, item) < 0) {
             return pc_encode_key_error(e, item, "element");
         }
     }

@@ -11,6 +11,7 @@ struct pc_encoder {
     struct pc_writer *w;
     const struct pc_encode_opts *opts;
     unsigned depth_left;
+    struct pc_lent *lent; /* as in the options, but NULL inside of a key or an element */
     struct pc_path path;
 };
 
@@ -18,6 +19,9 @@ int pc_encode_value(struct pc_encoder *e, PyObject *value);
 
 /* An EncodeError with that reason; -1. */
 int pc_encode_fail(const char *reason);
+
+/* For a writer that is PC_TOO_BIG; -1. */
+int pc_encode_too_big(const struct pc_writer *w);
 
 /* One container deeper, and back. */
 int pc_encode_too_deep(void);
@@ -41,6 +45,15 @@ static inline int pc_encode_check(const struct pc_encoder *e) {
  * one it is stands in the reason. -1.
  */
 int pc_encode_key_error(struct pc_encoder *e, PyObject *key, const char *what);
+
+/* What is (part of) a key or an element stands in the frame, all of it. */
+static inline int pc_encode_as_key(struct pc_encoder *e, PyObject *key) {
+    struct pc_lent *lent = e->lent;
+    e->lent = NULL;
+    int result = pc_encode_value(e, key);
+    e->lent = lent;
+    return result;
+}
 
 /* dict and subclasses; pitcrew.Map. */
 int pc_encode_dict(struct pc_encoder *e, PyObject *dict);

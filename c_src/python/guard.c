@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SOCKETS = 2 };
+enum { SOCKETS = 3 };
 
 /* A socket, by its number and by what that named when it was connected. */
 struct held {
@@ -20,7 +20,8 @@ static struct held held[SOCKETS];
 static atomic_uint count; /* of all that ever were, newest last */
 static atomic_bool armed;
 static atomic_bool forked;
-static bool registered; /* GIL */
+static atomic_ulong forks; /* their beginnings and ends */
+static bool registered;    /* GIL */
 
 static bool same(int fd, unsigned long inode) {
     struct stat st;
@@ -41,9 +42,11 @@ static void in_child(void) {
     }
 }
 
+static void in_parent(void) { (void)atomic_fetch_add(&forks, 1); }
+
 static int watch_forks(void) {
     if (!registered) {
-        int error = pthread_atfork(NULL, NULL, in_child);
+        int error = pthread_atfork(in_parent, in_parent, in_child);
         if (error != 0) {
             return -error;
         }
@@ -89,5 +92,7 @@ int pc_guard_arm(int call_fd, int side_fd) {
 void pc_guard_disarm(void) { atomic_store(&armed, false); }
 
 bool pc_guard_armed(void) { return atomic_load(&armed); }
+
+unsigned long pc_guard_forks(void) { return atomic_load(&forks); }
 
 bool pc_guard_forked(void) { return atomic_load(&forked); }

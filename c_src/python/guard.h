@@ -13,7 +13,7 @@
 
 /*
  * From now on a fork closes this socket in the child: as soon as it is connected. It may be closed here before that; another file
- * with its number is left alone. A worker has two, its newest count. 0 or -errno.
+ * with its number is left alone. A worker has three, its newest count. 0 or -errno.
  */
 int pc_guard_hold(int fd);
 
@@ -25,6 +25,12 @@ void pc_guard_disarm(void);
 
 /* Whether this process serves. */
 bool pc_guard_armed(void);
+
+/*
+ * Grows with each fork of this process, before and after it: what was there at two moments of one number is in no child. 0 until
+ * a socket is held.
+ */
+unsigned long pc_guard_forks(void);
 
 /* Whether this process was forked by one that held sockets. It stays so. */
 bool pc_guard_forked(void);

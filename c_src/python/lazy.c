@@ -20,6 +20,7 @@ static struct {
     [PC_LAZY_MAKE_ZONED] = {"pitcrew.times", "make_zoned", NULL, NULL},
     [PC_LAZY_DESCRIBE_ZONE] = {"pitcrew.times", "describe_zone", NULL, NULL},
     [PC_LAZY_TENSOR] = {"pitcrew.tensors", "Tensor", NULL, NULL},
+    [PC_LAZY_GIVEN] = {"pitcrew.buffers", "Given", NULL, NULL},
     [PC_LAZY_DESCRIBE_TENSOR] = {"pitcrew.tensors", "describe", NULL, NULL},
     [PC_LAZY_MAKE_TENSOR] = {"pitcrew.tensors", "make", NULL, NULL},
     [PC_LAZY_READ_JSON] = {"pitcrew.jsontext", "read", NULL, NULL},

@@ -1,5 +1,6 @@
 /* pitcrew._core: the table of functions, and the constants. Each function is documented in the header of its file. */
 
+#include "blocks.h"
 #include "channel.h"
 #include "codec.h"
 #include "codec/limits.h"
@@ -7,6 +8,8 @@
 #include "core.h"
 #include "deadline.h"
 #include "driver.h"
+#include "hello.h"
+#include "loans.h"
 #include "logging.h"
 #include "mark.h"
 #include "process.h"
@@ -37,8 +40,9 @@ static PyMethodDef methods[] = {
      "call.\n"
      "What the call spent waiting for its turn has been taken off. Most time-outs of Python take it as it is."},
     {"connect", pc_channel_connect, METH_VARARGS, "connect(path, token, role) -> fd: connects and sends `auth`."},
-    {"read_hello", pc_channel_read_hello, METH_O,
-     "read_hello(fd) -> (list, or None at end of file; descriptor or -1)."},
+    {"read_hello", pc_hello_read, METH_O, "read_hello(fd) -> (list, or None at end of file; list of descriptors)."},
+    {"open_buffers", pc_process_open_buffers, METH_VARARGS, "open_buffers(fd, most): takes the socket over."},
+    {"block", pc_block_new, METH_O, "block(n) -> Block: see pitcrew.buffers."},
     {"write_frame", pc_channel_write_frame, METH_VARARGS, "write_frame(fd, frame): a list, or its bytes."},
     {"limit", pc_process_limit, METH_VARARGS, "limit(name, value): see pitcrew.limits."},
     {"log", pc_logging_log, METH_VARARGS,
@@ -76,8 +80,8 @@ PyMODINIT_FUNC PyInit__core(void) {
     }
     (void)pc_mark_find(); /* as early as possible; who needs it looks at the result */
     if (pc_errors_init(module) < 0 || pc_types_init(module) < 0 || pc_text_init() < 0 || pc_unpacker_init(module) < 0 ||
-        pc_driver_init() < 0 || pc_deadline_init() < 0 || add_kinds(module) < 0 ||
-        PyModule_AddStringConstant(module, "__version__", PC_VERSION) < 0 ||
+        pc_driver_init() < 0 || pc_loans_init() < 0 || pc_blocks_init(module) < 0 || pc_deadline_init() < 0 ||
+        add_kinds(module) < 0 || PyModule_AddStringConstant(module, "__version__", PC_VERSION) < 0 ||
         PyModule_AddIntConstant(module, "PROTOCOL", PC_PROTOCOL_VERSION) < 0 ||
         PyModule_AddIntConstant(module, "MAX_DEPTH", PC_MAX_DEPTH) < 0 ||
         PyModule_AddIntConstant(module, "MAX_FRAME", PC_MAX_FRAME) < 0) {

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "buffers.h"
 #include "limits.h"
 
 PyObject *pc_process_limit(PyObject *module, PyObject *args) {
@@ -28,4 +29,19 @@ PyObject *pc_process_limit(PyObject *module, PyObject *args) {
         }
     }
     return PyErr_Format(PyExc_ValueError, "there is no limit named %s", name);
+}
+
+PyObject *pc_process_open_buffers(PyObject *module, PyObject *args) {
+    (void)module;
+    int fd;
+    unsigned long long most;
+    if (!PyArg_ParseTuple(args, "iK:open_buffers", &fd, &most)) {
+        return NULL;
+    }
+    int error = pc_buffers_open(fd, most > SIZE_MAX ? SIZE_MAX : (size_t)most);
+    if (error != 0) {
+        errno = -error;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return Py_NewRef(Py_None);
 }

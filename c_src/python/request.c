@@ -4,6 +4,7 @@
 
 #include "codec/ext.h"
 #include "json.h"
+#include "loans.h"
 #include "names.h"
 #include "session.h"
 #include "wire/clock.h"
@@ -18,7 +19,7 @@ void pc_request_init(struct pc_request *q, const struct pc_question *from) {
     q->name = q->tool = q->binary = NULL;
     q->session = 0;
     pc_args_init(&q->args);
-    q->is_unresolved = false;
+    q->is_unresolved = q->borrows = false;
     q->deadline_ns = PC_NO_DEADLINE;
 }
 
@@ -130,7 +131,13 @@ int pc_request_read(struct pc_request *q, struct pc_decoder *d, const struct pc_
     d->opts = &options;
     d->behind = d->r;
     d->behind_count = ARGUMENTS;
-    if (pc_args_read(&q->args, d, q->binary) < 0 || read_meta(q, &d->r) < 0) {
+    struct pc_loans loans = {NULL};
+    d->loans = &loans;
+    int result = pc_args_read(&q->args, d, q->binary);
+    d->loans = NULL;
+    q->borrows = loans.objects != NULL;
+    pc_loans_clear(&loans);
+    if (result < 0 || read_meta(q, &d->r) < 0) {
         return -1;
     }
     read_deadline(q, &d->r);
@@ -198,6 +205,12 @@ PyObject *pc_request_call(struct pc_request *q) {
         pc_session_leave(session);
     }
     return result;
+}
+
+void pc_request_return(struct pc_request *q) {
+    if (q->borrows) {
+        pc_args_clear(&q->args);
+    }
 }
 
 void pc_request_clear(struct pc_request *q) {

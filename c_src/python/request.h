@@ -19,6 +19,7 @@ struct pc_request {
     PyObject *binary;   /* owned: dict, or NULL */
     uint64_t session;   /* 0 for none */
     struct pc_args args;
+    bool borrows;        /* something in the arguments is a loan (loans.h) */
     int64_t deadline_ns; /* or PC_NO_DEADLINE */
 };
 
@@ -34,6 +35,9 @@ int pc_request_read(struct pc_request *q, struct pc_decoder *d, const struct pc_
 /* The same of a whole frame in JSON, whose head has been read. Fails with DecodeError, its path complete, ProtocolError, or what `missing` raised. */
 int pc_request_read_json(struct pc_request *q, const uint8_t *payload, size_t n, unsigned max_depth,
                          const struct pc_tools *tools);
+
+/* The tool has returned: what its arguments have in segments goes back to the VM before the answer, so that the next call can have it. */
+void pc_request_return(struct pc_request *q);
 
 /* What the tool returns, called in the session that the call belongs to; or got first, as an import is a part of its call. */
 PyObject *pc_request_call(struct pc_request *q);

@@ -33,12 +33,18 @@ int pc_scalar_surrogate_error(PyObject *text, const char *advice) {
 /* Python keeps the UTF-8 form of a str that was asked for it; a long one is converted aside instead. */
 enum { CACHED_UTF8_MOST = 256 };
 
+static void write_utf8(struct pc_encoder *e, const char *utf8, size_t n) {
+    if (!pc_lent_write(e, PC_SEGMENT_STR, utf8, n)) {
+        pc_write_str(e->w, utf8, n);
+    }
+}
+
 static int write_str_aside(struct pc_encoder *e, PyObject *text) {
     PyObject *bytes = PyUnicode_AsEncodedString(text, "utf-8", e->opts->errors);
     if (bytes == NULL) {
         return pc_scalar_surrogate_error(text, SEND_BYTES);
     }
-    pc_write_str(e->w, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes));
+    write_utf8(e, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes));
     Py_DECREF(bytes);
     return 0;
 }
@@ -46,7 +52,7 @@ static int write_str_aside(struct pc_encoder *e, PyObject *text) {
 static int write_str(struct pc_encoder *e, PyObject *text) {
     Py_ssize_t n = PyUnicode_GET_LENGTH(text);
     if (PyUnicode_IS_ASCII(text)) {
-        pc_write_str(e->w, PyUnicode_DATA(text), (size_t)n);
+        write_utf8(e, PyUnicode_DATA(text), (size_t)n);
         return 0;
     }
     if (n > CACHED_UTF8_MOST || e->opts->errors != NULL) {
@@ -157,6 +163,17 @@ int pc_scalar_write_int_slow(struct pc_encoder *e, PyObject *value) {
     int result = write_int(e, value);
     Py_DECREF(value);
     return result;
+}
+
+/* Through a buffer, so that nobody changes its size meanwhile. */
+int pc_scalar_write_bytearray(struct pc_encoder *e, PyObject *value) {
+    Py_buffer view;
+    if (PyObject_GetBuffer(value, &view, PyBUF_SIMPLE) < 0) {
+        return -1;
+    }
+    pc_scalar_write_bytes(e, view.buf, (size_t)view.len);
+    PyBuffer_Release(&view);
+    return 0;
 }
 
 /* Bytes in one dimension, whatever their stride. */

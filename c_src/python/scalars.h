@@ -7,17 +7,14 @@
  */
 
 #include "encoder.h"
+#include "lent.h"
 #include "text.h"
 
 int pc_scalar_write_str_slow(struct pc_encoder *e, PyObject *text);
 int pc_scalar_write_int_slow(struct pc_encoder *e, PyObject *value);
 
-/* A str or a subclass of it, as text. */
-static inline int pc_scalar_write_str(struct pc_encoder *e, PyObject *text) {
-    if (!PyUnicode_IS_COMPACT_ASCII(text)) {
-        return pc_scalar_write_str_slow(e, text);
-    }
-    struct pc_writer *w = e->w;
+/* A str that is compact and ASCII, into the frame. */
+static inline void pc_scalar_write_ascii(struct pc_writer *w, PyObject *text) {
     size_t n = (size_t)PyUnicode_GET_LENGTH(text);
     if (__builtin_expect(w->cap - w->len >= PC_PACK_MOST + n && n <= UINT32_MAX && w->status == PC_OK, 1)) {
         msgpack_pack_str(w, n); /* one look at the room for both */
@@ -26,6 +23,14 @@ static inline int pc_scalar_write_str(struct pc_encoder *e, PyObject *text) {
     } else {
         pc_write_str(w, PyUnicode_DATA(text), n);
     }
+}
+
+/* A str or a subclass of it, as text. */
+static inline int pc_scalar_write_str(struct pc_encoder *e, PyObject *text) {
+    if (!PyUnicode_IS_COMPACT_ASCII(text) || PyUnicode_GET_LENGTH(text) >= PC_SEGMENT_LEAST) {
+        return pc_scalar_write_str_slow(e, text);
+    }
+    pc_scalar_write_ascii(e->w, text);
     return 0;
 }
 
@@ -75,7 +80,11 @@ static inline int pc_encode_scalar(struct pc_encoder *e, PyObject *value) {
     return 0;
 }
 
+/* Bytes that stay as they are although the GIL may be let go of: nobody can change them, or a buffer of them is held. */
 static inline void pc_scalar_write_bytes(struct pc_encoder *e, const void *bytes, size_t n) {
+    if (n >= PC_SEGMENT_LEAST && pc_lent_write(e, PC_SEGMENT_BIN, bytes, n)) {
+        return;
+    }
     if (e->opts->bin_as_str) {
         pc_write_str_header(e->w, n);
     } else {
@@ -89,6 +98,8 @@ int pc_scalar_write_atom(struct pc_encoder *e, PyObject *atom);
 /* Writes the value that the VM has for an atom: nil, true, false, nan, infinity, neg_infinity. False for any other text. */
 enum { PC_SCALAR_SPECIAL_MOST = 9 }; /* bytes */
 bool pc_scalar_write_special(struct pc_writer *w, PyObject *atom);
+
+int pc_scalar_write_bytearray(struct pc_encoder *e, PyObject *value);
 
 /* 1 when it is not a memoryview of plain bytes. */
 int pc_scalar_write_memoryview(struct pc_encoder *e, PyObject *value);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "attendant.h"
+#include "buffers.h"
 #include "channel.h"
 #include "crowd.h"
 #include "deadline.h"
@@ -60,6 +61,7 @@ static enum pc_next run(struct pc_server *s, struct pc_request *q) {
     if (result == NULL) {
         return pc_respond_raised(&s->to, &q->from, python_ns);
     }
+    pc_request_return(q);
     enum pc_next next = pc_respond_value(&s->to, &q->from, python_ns, result);
     Py_DECREF(result);
     return next;
@@ -179,6 +181,7 @@ static int start(struct opening *with, bool many) {
         pc_hold_close();
         pc_records_close();
         pc_published_close();
+        pc_buffers_close();
         errno = -error;
         (void)PyErr_SetFromErrno(PyExc_OSError);
         return -1;
@@ -192,6 +195,7 @@ static void stop(void) {
     pc_hold_close();
     pc_records_close();
     pc_published_close();
+    pc_buffers_close();
 }
 
 /* One call at a time. */

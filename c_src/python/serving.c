@@ -2,10 +2,12 @@
 
 #include "serving.h"
 
+#include "loans.h"
 #include "refs.h"
 #include "session.h"
 #include "wire/json_frame.h"
 #include "wire/kinds.h"
+#include "wire/segment_footer.h"
 
 /* ---- Calls that are refused */
 
@@ -30,6 +32,12 @@ enum pc_next pc_server_refuse(struct pc_server *s, struct pc_request *q, int rea
 }
 
 /* ---- Frames */
+
+struct pc_packed {
+    const uint8_t *payload;
+    size_t n;
+    uint32_t fields;
+};
 
 static int forget_refs(struct pc_reader *r) {
     uint32_t n;
@@ -92,7 +100,17 @@ static enum pc_next refuse_frame(void) {
     return PC_RAISED;
 }
 
-static enum pc_next handle_packed(struct pc_server *s, struct pc_request *q, struct pc_decoder *d) {
+/* Where it is not read to its end, what it has in segments goes back to the VM. */
+static int read_call(struct pc_server *s, struct pc_request *q, struct pc_decoder *d, const struct pc_packed *frame) {
+    int read = pc_request_read(q, d, &s->tools);
+    if ((read < 0 || q->tool == NULL) && frame->fields == PC_SEGMENT_CALL_COUNT) {
+        pc_loans_decline(frame->payload, frame->n);
+    }
+    return read;
+}
+
+static enum pc_next handle_packed(struct pc_server *s, struct pc_request *q, struct pc_decoder *d,
+                                  struct pc_packed frame) {
     struct pc_token array, kind, id;
     if (pc_decode_token(d, &array) < 0 || array.type != PC_ARRAY || array.len < 2 || pc_decode_token(d, &kind) < 0 ||
         kind.type != PC_INT || pc_decode_token(d, &id) < 0 ||
@@ -107,7 +125,8 @@ static enum pc_next handle_packed(struct pc_server *s, struct pc_request *q, str
         return handle_other(s, kind.i, &from);
     }
     pc_request_init(q, &from);
-    return s->on_call(s, q, pc_request_read(q, d, &s->tools));
+    frame.fields = array.len;
+    return s->on_call(s, q, read_call(s, q, d, &frame));
 }
 
 static enum pc_next handle_json(struct pc_server *s, struct pc_request *q, const uint8_t *payload, size_t n) {
@@ -130,7 +149,7 @@ enum pc_next pc_server_frame(struct pc_server *s, struct pc_request *q, const ui
     struct pc_decoder d;
     /* The frame's own array is not one of the containers that the limit counts. */
     pc_decoder_init(&d, payload, n, s->to.max_depth);
-    enum pc_next next = handle_packed(s, q, &d);
+    enum pc_next next = handle_packed(s, q, &d, (struct pc_packed){.payload = payload, .n = n});
     pc_decoder_destroy(&d);
     return next;
 }

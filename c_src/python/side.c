@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "buffers.h"
 #include "codec/reader.h"
 #include "hold.h"
 #include "records.h"
@@ -101,6 +102,7 @@ static bool answer(struct pc_outbox *out, const uint8_t *payload, size_t n) {
     }
     if (kind == PC_KIND_PING) {
         write_pong(out, id, third(&r, count));
+        pc_buffers_tend();
     } else if (kind == PC_KIND_CANCEL) {
         write_cancelled(out, id, pc_turn_cancel(id, interrupts(&r, count)));
     } else if (kind == PC_KIND_CREDIT) {

@@ -2,13 +2,20 @@
 
 #include "tensors.h"
 
+#include "blocks.h"
 #include "lazy.h"
+#include "lent.h"
+#include "loans.h"
 
 enum { OTHER_TYPE = 1, FIELDS = 3 };
 
 /* Whether the value is an array. NumPy's scalars have buffers too, but are numbers, or refused. */
 static int is_array(PyObject *value) {
     int is = pc_lazy_is(value, PC_LAZY_TENSOR);
+    if (is != 0) {
+        return is;
+    }
+    is = pc_lazy_is(value, PC_LAZY_GIVEN);
     if (is != 0) {
         return is;
     }
@@ -32,6 +39,16 @@ static int write_shape(struct pc_encoder *e, PyObject *shape) {
     return 0;
 }
 
+/* `data` is what the view is of. */
+static int write_data(struct pc_encoder *e, PyObject *data, const Py_buffer *view) {
+    size_t n = (size_t)view->len;
+    int given = pc_block_is(data) ? pc_lent_write_block(e, data) : 0;
+    if (given == 0 && !pc_lent_write(e, PC_SEGMENT_BIN, view->buf, n)) {
+        pc_write_bin(e->w, view->buf, n);
+    }
+    return given < 0 ? -1 : 0;
+}
+
 static int write_parts(struct pc_encoder *e, PyObject *dtype, PyObject *shape, PyObject *data) {
     Py_ssize_t n;
     const char *text = PyUnicode_AsUTF8AndSize(dtype, &n);
@@ -42,8 +59,7 @@ static int write_parts(struct pc_encoder *e, PyObject *dtype, PyObject *shape, P
     size_t mark = pc_write_ext_begin(e->w);
     pc_write_array(e->w, FIELDS);
     pc_write_str(e->w, text, (size_t)n);
-    int result = write_shape(e, shape);
-    pc_write_bin(e->w, view.buf, (size_t)view.len);
+    int result = write_shape(e, shape) < 0 ? -1 : write_data(e, data, &view);
     pc_write_ext_end(e->w, mark, PC_EXT_TENSOR);
     PyBuffer_Release(&view);
     return result;
@@ -90,16 +106,22 @@ static PyObject *read_shape(struct pc_reader *r) {
     return shape;
 }
 
-/* A bytearray, which an array can own and write into. */
-static PyObject *read_data(struct pc_reader *r) {
+/* A bytearray or a loan, which an array can own and write into. */
+static PyObject *read_data(struct pc_loans *loans, struct pc_reader *r) {
     struct pc_token t;
-    if (pc_reader_next(r, &t) != PC_OK || t.type != PC_BIN || pc_reader_left(r) != 0) {
+    if (pc_reader_next(r, &t) != PC_OK || pc_reader_left(r) != 0) {
+        return invalid();
+    }
+    if (t.type == PC_EXT && t.ext == PC_EXT_SEGMENT) {
+        return pc_loan_read_data(loans, &t);
+    }
+    if (t.type != PC_BIN) {
         return invalid();
     }
     return PyByteArray_FromStringAndSize((const char *)t.data, (Py_ssize_t)t.len);
 }
 
-PyObject *pc_tensor_read(const uint8_t *payload, uint32_t n, bool frozen) {
+PyObject *pc_tensor_read(struct pc_loans *loans, const uint8_t *payload, uint32_t n, bool frozen) {
     struct pc_reader r;
     uint32_t fields, length;
     const char *dtype;
@@ -108,7 +130,7 @@ PyObject *pc_tensor_read(const uint8_t *payload, uint32_t n, bool frozen) {
         return invalid();
     }
     PyObject *shape = read_shape(&r);
-    PyObject *data = shape == NULL ? NULL : read_data(&r);
+    PyObject *data = shape == NULL ? NULL : read_data(loans, &r);
     PyObject *make = data == NULL ? NULL : pc_lazy_get(PC_LAZY_MAKE_TENSOR);
     PyObject *tensor =
         make == NULL ? NULL : PyObject_CallFunction(make, "s#OOi", dtype, (Py_ssize_t)length, shape, data, (int)frozen);

@@ -9,7 +9,12 @@
 /* 0, -1, or 1 when the value has no buffer. */
 int pc_tensor_write(struct pc_encoder *e, PyObject *value);
 
-/* A numpy.ndarray if NumPy can be imported, else, and inside a map's key, a pitcrew.Tensor. */
-PyObject *pc_tensor_read(const uint8_t *payload, uint32_t n, bool frozen);
+struct pc_loans;
+
+/*
+ * A numpy.ndarray if NumPy can be imported, else, and inside a map's key, a pitcrew.Tensor. Its data may be in a segment, unless `loans`
+ * is NULL.
+ */
+PyObject *pc_tensor_read(struct pc_loans *loans, const uint8_t *payload, uint32_t n, bool frozen);
 
 #endif

@@ -54,6 +54,7 @@ bool pc_twins_has_none(PyObject *key) {
 static PyObject *term_of(const struct pc_encoder *e, PyObject *key) {
     struct pc_encode_opts opts = *e->opts;
     opts.as_terms = opts.bin_as_str = true;
+    opts.lent = NULL;
     if (!PyFloat_CheckExact(key) || !isnan(PyFloat_AS_DOUBLE(key))) {
         return pc_codec_pack(key, &opts, PC_MAX_FRAME, "key");
     }

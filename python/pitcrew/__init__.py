@@ -36,6 +36,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from . import session
     from .arrow import Arrow
+    from .buffers import empty, give
     from .map import Map
     from .refs import Ref, ref
     from .tensors import Tensor
@@ -66,6 +67,8 @@ __all__ = [
     "Zone",
     "__version__",
     "deadline",
+    "empty",
+    "give",
     "on_worker_start",
     "on_worker_stop",
     "packb",
@@ -87,6 +90,8 @@ _LAZY = {
     "Time": "times",
     "Timestamp": "terms",
     "Zone": "times",
+    "empty": "buffers",
+    "give": "buffers",
     "ref": "refs",
 }
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 class Arrow:
-    """An Arrow IPC stream: `data` holds its bytes. Goes back to the VM as it came.
+    """An Arrow IPC stream: `data` holds its bytes, or is a memoryview of them. Goes back to the VM as it came.
 
     A table always arrives as this, whether pyarrow is imported or not. `to_pyarrow()` reads it; so does whatever speaks
     the Arrow PyCapsule interface: `pyarrow.table(arrow)`, `polars.DataFrame(arrow)`.
@@ -16,7 +16,7 @@ class Arrow:
 
     __slots__ = ("data",)
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | memoryview) -> None:
         self.data = data
 
     def to_pyarrow(self) -> Any:

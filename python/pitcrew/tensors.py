@@ -11,7 +11,9 @@ import math
 import re
 import sys
 
+from . import _core
 from ._core import DecodeError, EncodeError
+from .buffers import SHARED, Given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,6 +70,8 @@ def describe(value: Any) -> tuple[str, tuple[int, ...], Any]:
     """dtype, shape, and a contiguous buffer with the elements in C order."""
     if isinstance(value, Tensor):
         return value.dtype, value.shape, value.data
+    if isinstance(value, Given):
+        return value.dtype, value.shape, value.block
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.ndarray):
         return _describe_array(numpy, value)
@@ -79,11 +83,21 @@ def describe(value: Any) -> tuple[str, tuple[int, ...], Any]:
 def _describe_array(numpy: Any, array: Any) -> tuple[str, tuple[int, ...], Any]:
     if hasattr(array, "mask"):
         raise EncodeError("a masked array has no form on the wire; send .filled() and .mask")
-    dtype = array.dtype.str
-    if array.dtype.names is not None or _DTYPE.fullmatch(dtype) is None:
-        raise EncodeError(f"an array of dtype {array.dtype} has no form on the wire; send .tolist()")
+    dtype = check_dtype(array.dtype, EncodeError)
+    if array.nbytes >= SHARED and not array.flags.c_contiguous:
+        block = _core.block(array.nbytes)  # where it is sent from, if there is shared memory: not copied once more
+        numpy.copyto(numpy.ndarray(array.shape, array.dtype, block), numpy.asarray(array))
+        return dtype, array.shape, block
     flat = numpy.asarray(array, order="C").reshape(-1)
     return dtype, array.shape, flat.view("u1") if flat.size else b""
+
+
+def check_dtype(dtype: Any, error: type[Exception], who: str = "") -> str:
+    """What NumPy's dtype is called on the wire."""
+    name: str = dtype.str
+    if dtype.names is not None or _DTYPE.fullmatch(name) is None:
+        raise error(f"{who}an array of dtype {dtype} has no form on the wire; send .tolist()")
+    return name
 
 
 def _dtype_of(view: memoryview) -> str:
@@ -102,7 +116,7 @@ def _dtype_of(view: memoryview) -> str:
 # ---- What the decoder calls
 
 
-def make(dtype: str, shape: tuple[int, ...], data: bytearray, plain: int) -> Any:
+def make(dtype: str, shape: tuple[int, ...], data: Any, plain: int) -> Any:
     """A numpy.ndarray that owns its memory; a Tensor without NumPy, or if a plain one is wanted."""
     _check(dtype, shape, len(data), DecodeError)
     numpy = None if plain else _numpy()

@@ -96,13 +96,21 @@ def prepare() -> Prepared:
 
 
 def read_hello(call: int) -> tuple[dict[str, Any], int]:
-    """With the descriptor of the word that tells which call has started, or -1."""
-    frame, started = _core.read_hello(call)
+    """With the descriptor of the word that tells which call has started, or -1. What is shared is open then."""
+    frame, fds = _core.read_hello(call)
     if frame is None:
         raise ConnectionResetError("the VM closed the connection")
     if frame[0] != _core.KIND_HELLO or frame[2]["protocol"] != _core.PROTOCOL:
         raise _core.ProtocolError(f"the VM speaks another protocol: {frame!r}")
     hello: dict[str, Any] = frame[2]
+    shared = hello.get("buffers")
+    if len(fds) < bool(hello.get("started")) + (shared is not None):
+        raise _core.ProtocolError("not all descriptors have come that the VM speaks of")
+    started = fds.pop(0) if hello.get("started") else -1
+    if shared is not None:
+        _core.open_buffers(fds.pop(0), shared["max"])
+    for fd in fds:
+        os.close(fd)
     return hello, started
 
 

@@ -118,7 +118,7 @@ def test_no_more_than_so_many_run(tools):
 def test_they_start_in_the_order_of_their_ids(tools, echo):
     memory = os.memfd_create("started", os.MFD_CLOEXEC)
     os.truncate(memory, 4096)
-    worker = tools.worker(fds=[memory], concurrency=4)
+    worker = tools.worker(fds=[memory], started=True, concurrency=4)
     for _ in range(50):
         ids = [worker.send(echo, [n]) for n in range(40)]
         for _ in ids:

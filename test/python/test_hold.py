@@ -68,7 +68,7 @@ def tools(start):
 
 @pytest.fixture
 def worker(tools, memory):
-    worker = tools.worker(fds=[memory.fd])
+    worker = tools.worker(fds=[memory.fd], started=True)
     assert worker.first[0] == _core.KIND_READY, worker.first
     return worker
 
@@ -448,7 +448,7 @@ def test_a_call_that_ends_the_process(tools, how):
     rng = random.Random(how)
     for wid in range(1, 101):
         memory = Memory()
-        worker = tools.worker(wid, fds=[memory.fd])
+        worker = tools.worker(wid, fds=[memory.fd], started=True)
         before, most = rng.randrange(40), rng.choice([10, 1000, 8000, 20_000])
         send_calls(worker, [*[("big", rng.randrange(most)) for _ in range(before)], ("die", how), *echoes(10)])
         status, answers = outcome(tools, worker, memory)
@@ -461,7 +461,7 @@ def test_a_call_that_ends_the_process(tools, how):
 def test_a_kill_while_the_worker_waits_for_room(tools):
     for wid in range(1, 21):
         memory = Memory()
-        worker = tools.worker(wid, fds=[memory.fd])
+        worker = tools.worker(wid, fds=[memory.fd], started=True)
         received = stall(worker, memory)
         os.kill(worker.pid, signal.SIGKILL)
         status, answers = outcome(tools, worker, memory, received)
@@ -479,7 +479,7 @@ def test_a_kill_at_any_moment(tools):
     rng = random.Random(5)
     for wid in range(1, 301):
         memory = Memory()
-        worker = tools.worker(wid, fds=[memory.fd])
+        worker = tools.worker(wid, fds=[memory.fd], started=True)
         received = b""
         if rng.random() < 0.5:
             send_calls(worker, [("shrink_buffers",)])
@@ -504,7 +504,7 @@ def test_a_kill_at_any_moment(tools):
 @pytest.mark.parametrize("size", [8, HEAD, HEAD + HELD - 1])
 def test_memory_that_has_no_room_for_answers(tools, size):
     memory = Memory(size)
-    worker = tools.worker(fds=[memory.fd])
+    worker = tools.worker(fds=[memory.fd], started=True)
     for _ in range(50):
         assert ask(worker, echoes(16)) == list(range(16))
     assert os.pread(memory.fd, size, 0) == memory.started.to_bytes(8, sys.byteorder) + bytes(size - 8)

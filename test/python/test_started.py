@@ -30,7 +30,7 @@ def descriptors_of(worker):
 
 
 def test_each_call_is_told_before_its_tool_starts(tools, memory):
-    worker = tools.worker(fds=[memory])
+    worker = tools.worker(fds=[memory], started=True)
     assert started(memory) == 0
     assert worker.call("add", 1) == 2
     assert started(memory) == 1
@@ -44,7 +44,7 @@ def test_each_call_is_told_before_its_tool_starts(tools, memory):
 
 
 def test_a_tool_that_ends_the_process_has_started(tools, memory):
-    worker = tools.worker(fds=[memory])
+    worker = tools.worker(fds=[memory], started=True)
     worker.last_id = 41
     worker.send("quit_now", [3])
     assert worker.answer() == CLOSED
@@ -52,7 +52,7 @@ def test_a_tool_that_ends_the_process_has_started(tools, memory):
 
 
 def test_what_is_refused_or_cancelled_has_not_started(tools, memory):
-    worker = tools.worker(fds=[memory])
+    worker = tools.worker(fds=[memory], started=True)
     assert worker.call("add", 1) == 2
     assert worker.cancel(2) == "unstarted"
     worker.send("add", [1])
@@ -62,7 +62,7 @@ def test_what_is_refused_or_cancelled_has_not_started(tools, memory):
 
 
 def test_a_forked_child_has_no_such_memory(tools, memory):
-    worker = tools.worker(fds=[memory])
+    worker = tools.worker(fds=[memory], started=True)
     here, in_child = worker.call("shared_memory")
     assert [NAME in line and "rw-s" in line for line in here] == [True]
     assert in_child == []
@@ -75,7 +75,7 @@ def test_a_forked_child_has_no_such_memory(tools, memory):
 def test_no_descriptor_stays_open(tools, memory):
     """Not the one that was mapped, not those beyond it, and not those with frames that have none."""
     without = descriptors_of(tools.worker(1))
-    worker = tools.worker(2, fds=[memory] * 3)
+    worker = tools.worker(2, fds=[memory] * 3, started=True)
     send_frame(worker.call_socket, [_core.KIND_CALL, 1, "add", [1], None, None], [memory, memory])
     assert worker.answer()[3] == 2
     send_frame(worker.side_socket, [_core.KIND_PING, 1], [memory])
@@ -87,7 +87,7 @@ def test_no_descriptor_stays_open(tools, memory):
 def test_a_hello_in_pieces(tools, memory):
     token = tools.request(1)
     connection, auth = tools.listener.accept()
-    payload = _core.encode([_core.KIND_HELLO, 0, HELLO])
+    payload = _core.encode([_core.KIND_HELLO, 0, {**HELLO, "started": True}])
     data = len(payload).to_bytes(4, "big") + payload
     socket.send_fds(connection, [data[:1]], [memory])
     for byte in data[1:]:
@@ -103,7 +103,7 @@ def test_a_hello_in_pieces(tools, memory):
 
 def test_memory_that_is_too_small_ends_the_worker(tools, memory):
     os.truncate(memory, 7)
-    worker = tools.worker(fds=[memory])
+    worker = tools.worker(fds=[memory], started=True)
     assert worker.answer() == CLOSED
     assert tools.expect("exit", 1)[3:5] == ["exit", 1]
     assert "Invalid argument" in tools.read_out(1, 2)
@@ -111,7 +111,7 @@ def test_memory_that_is_too_small_ends_the_worker(tools, memory):
 
 def test_a_descriptor_of_something_else_ends_the_worker(tools):
     read, write = os.pipe()
-    worker = tools.worker(fds=[write])
+    worker = tools.worker(fds=[write], started=True)
     os.close(read)
     os.close(write)
     assert worker.answer() == CLOSED
