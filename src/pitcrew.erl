@@ -262,6 +262,9 @@ tools(Pool) -> ask(Pool, tools).
 %% how long they have not answered (`silent_ms'), how long their present call has been running at the least (`running_ms'), and for how long
 %% it has not come back to the interpreter (`in_c_ms'), because it waits or computes in C, with the GIL or without.
 %%
+%% `buffers' says what terms hold of the pool's shared memory: `bytes' of at most `most', in `payloads', and the hundred oldest `holders', maps with
+%% the `pid' that was given one, `bytes', and for how many `ms' it has been there; nil with `shared => false'. docs/buffers.md.
+%%
 %% Raises the {@link pitcrew_error:t()} when there is no such pool.
 -spec info(pool()) -> map().
 info(Pool) -> ask(Pool, info).

@@ -394,9 +394,12 @@ answered({reply, PythonNs, BytesIn, Term}, Job) ->
     {{ok, Term}, count(PythonNs, BytesIn, Job)};
 answered({fault, PythonNs, BytesIn, Fault}, Job) ->
     {{error, pitcrew_error:from_fault(Fault)}, count(PythonNs, BytesIn, Job)};
-answered({frame, Kind, PythonNs, BytesIn, Bytes, Lease}, #job{codec = Codec} = Job) ->
-    %% The lease is for this answer only.
-    {Result, After} = answered({frame, Kind, PythonNs, BytesIn, Bytes}, Job#job{codec = Codec#{lease => Lease}}),
+answered({frame, Kind, PythonNs, BytesIn, Bytes, Lease}, Job) ->
+    answered({frame, Kind, PythonNs, BytesIn, Bytes, Lease, none}, Job);
+answered({frame, Kind, PythonNs, BytesIn, Bytes, Lease, Parcel}, #job{codec = Codec} = Job) ->
+    %% Lease and parcel are for this answer only.
+    Given = maps:filter(fun(_, What) -> What =/= none end, #{lease => Lease, parcel => Parcel}),
+    {Result, After} = answered({frame, Kind, PythonNs, BytesIn, Bytes}, Job#job{codec = maps:merge(Codec, Given)}),
     {Result, After#job{codec = Codec}};
 answered({frame, Kind, PythonNs, BytesIn, Bytes}, #job{codec = Codec} = Job) ->
     %% As much as a binary of a large answer may keep alive: see pitcrew_pool.

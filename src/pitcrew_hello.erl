@@ -1,15 +1,22 @@
 %% What a worker is told in `hello' (docs/protocol.md, section 1): the options that Python obeys.
 -module(pitcrew_hello).
 
--export([fields/1]).
+-export([fields/2]).
 
 -define(PROTOCOL, 1).
 -define(MAX_DEPTH, 512).
 
--spec fields(pitcrew_options:pool()) -> #{binary() => term()}.
-fields(#{max_frame := Max, spin_us := Spin} = Options) ->
+-spec fields(pitcrew_options:pool(), pitcrew_nif:account() | none) -> #{binary() => term()}.
+fields(#{max_frame := Max, spin_us := Spin} = Options, Account) ->
     Fields = #{<<"protocol">> => ?PROTOCOL, <<"max_frame">> => Max, <<"max_depth">> => ?MAX_DEPTH, <<"spin_us">> => Spin},
-    log(Options, limits(Options, concurrency(Options, Fields))).
+    log(Options, limits(Options, buffers(Account, Options, started(Options, concurrency(Options, Fields))))).
+
+%% Which descriptors come with it.
+started(#{pipeline := 1}, Fields) -> Fields;
+started(#{}, Fields) -> Fields#{<<"started">> => true}.
+
+buffers(none, _, Fields) -> Fields;
+buffers(_, #{max_shared := Most}, Fields) -> Fields#{<<"buffers">> => #{<<"max">> => Most}}.
 
 concurrency(#{concurrency := 1}, Fields) -> Fields;
 concurrency(#{concurrency := Concurrency}, Fields) -> Fields#{<<"concurrency">> => Concurrency}.

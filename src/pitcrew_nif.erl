@@ -4,7 +4,8 @@
 
 -export([encode/2, encode_iov/2, decode/2, decode_all/2]).
 -export([listen/1, accept/2, close_listener/1]).
--export([channel_give/2, channel_hello/2, channel_send/2, channel_recv/2, channel_flush/2, channel_close/1, channel_info/1]).
+-export([account_new/1, account_info/2, channel_tend/1]).
+-export([channel_give/2, channel_hello/4, channel_send/2, channel_recv/2, channel_flush/2, channel_close/1, channel_info/1]).
 -export([slots_new/3, slots_install/3, slots_remove/2, slots_info/1, drain/1]).
 -export([claim/1, call/10, call_json/8, reply/3, checkin/1, abandon/2, verdict/2]).
 -export([dispatch_new/6, dispatch_info/1, dispatch_limit/2, dispatch_watch/1, dispatch_uneven/2, submit/10, submit_json/9, leave/3]).
@@ -15,7 +16,7 @@
 -export([live/0, longest_stay/1]).
 -on_load(load/0).
 
--export_type([way/0, listener/0, channel/0, slots/0, dispatch/0, tenant/0, ref/0, lease/0, codec_opts/0, codec_error/0]).
+-export_type([way/0, listener/0, channel/0, slots/0, dispatch/0, tenant/0, ref/0, lease/0, account/0, parcel/0, codec_opts/0, codec_error/0]).
 
 -opaque listener() :: reference().
 -opaque channel() :: reference().
@@ -24,6 +25,8 @@
 -opaque tenant() :: reference().
 -opaque ref() :: reference().
 -opaque lease() :: reference().
+-opaque account() :: reference().
+-opaque parcel() :: reference().
 %% Where a call may go: to any worker, to a tenant's, or to the one that has an object.
 -type way() :: dispatch() | {dispatch(), tenant() | ref()}.
 
@@ -31,7 +34,7 @@
 %% `bin' and `bytes' are the same. `raw' has a bit for each extension, by its type modulo 256, that is kept as a struct
 %% Pitcrew.MessagePack.Ext; such a struct is written only when there is a `raw'. `inline_units' is for tests: how much
 %% work the codec does before it goes to a dirty scheduler; `share_least' is the smallest binary that shares the input's
-%% memory; `lease' is what came with an answer that has references.
+%% memory; `lease' is what came with an answer that has references, `parcel' with one whose large payloads came in shared memory.
 -type codec_opts() :: #{
     binaries => str | bin | bytes | auto,
     nil => nil | undefined | null,
@@ -46,7 +49,8 @@
     raw => <<_:256>>,
     inline_units => pos_integer(),
     share_least => pos_integer(),
-    lease => lease()
+    lease => lease(),
+    parcel => parcel()
 }.
 %% `path' is outermost first: list indices and map keys. `struct' names a struct that has no form of its own, `ref' is the handle of a
 %% reference to an object of another worker than the one that the call is for.
@@ -108,10 +112,23 @@ channel_give(_Channel, _NewOwner) -> erlang:nif_error(not_loaded).
 %% `closed'.
 -spec channel_send(channel(), nonempty_list()) -> ok | pending | {error, codec_error() | closed | not_owner}.
 channel_send(_Channel, _Frame) -> erlang:nif_error(not_loaded).
-%% The first frame to a worker that will be pipelined, and with it the memory in which it publishes what it has started.
--spec channel_hello(channel(), nonempty_list()) ->
+%% The first frame to a worker, and with it what the worker is given: memory in which it publishes what it has started, if it is to do that, and
+%% its end of the shared memory for large payloads, if the pool has an account for that. docs/protocol.md, section 1.
+-spec channel_hello(channel(), nonempty_list(), Publishes :: boolean(), account() | none) ->
     ok | {error, codec_error() | closed | not_owner | file:posix()}.
-channel_hello(_Channel, _Frame) -> erlang:nif_error(not_loaded).
+channel_hello(_Channel, _Frame, _Publishes, _Account) -> erlang:nif_error(not_loaded).
+%% Now and then: shared memory that has not been used for ten seconds goes back to the system.
+-spec channel_tend(channel()) -> ok.
+channel_tend(_Channel) -> erlang:nif_error(not_loaded).
+%% Of a pool: what terms may hold of shared memory, in bytes, and the segments of each end of a channel may have in all. `none' where the system has
+%% no memory that can be shared and sealed.
+-spec account_new(Most :: non_neg_integer()) -> account() | none.
+account_new(_Most) -> erlang:nif_error(not_loaded).
+%% How many bytes are held, in how many payloads, and the oldest of them, at most a hundred that have been held for at least so many
+%% milliseconds: who was given it, bytes, and for how long it has been there.
+-spec account_info(account(), LeastMs :: non_neg_integer()) ->
+    {Bytes :: non_neg_integer(), Payloads :: non_neg_integer(), [{pid(), Bytes :: pos_integer(), Ms :: non_neg_integer()}]}.
+account_info(_Account, _LeastMs) -> erlang:nif_error(not_loaded).
 -spec channel_flush(channel(), undefined) -> ok | pending | {error, closed | not_owner}.
 channel_flush(_Channel, _Tag) -> erlang:nif_error(not_loaded).
 %% One frame, or `again' after arming {select, Channel, Ref, ready_input}.
@@ -221,7 +238,7 @@ dispatch_watch(_Dispatch) -> erlang:nif_error(not_loaded).
 -spec dispatch_uneven(dispatch(), AgeNs :: non_neg_integer()) -> balanced | [{Index :: non_neg_integer(), Id :: pos_integer()}].
 dispatch_uneven(_Dispatch, _AgeNs) -> erlang:nif_error(not_loaded).
 %% After `ok' (it is out) or `queued' one message comes: {pitcrew_end, Ref, OsPid | nil, BytesOut, QueueNs, Answer}; Answer is that of
-%% reply/3; or {frame, reply | fault, PythonNs, BytesIn, Bytes}, to be decoded; or that with a lease behind it; or {exit, Reason}; or `unstarted': the worker has gone, or
+%% reply/3; or {frame, reply | fault, PythonNs, BytesIn, Bytes}, to be decoded; or that with a lease behind it, or a lease or `none' and a parcel; or {exit, Reason}; or `unstarted': the worker has gone, or
 %% another one is free, and the call has had no effect. `over': the pool has ended.
 %% A call that can go to one worker only ends with {gone, Reason} instead of `unstarted', and is refused with `gone' when that worker takes no
 %% more calls or the tenant has ended, or with `foreign' when the worker is another pool's. An exclusive tenant's first call waits for a

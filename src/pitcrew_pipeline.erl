@@ -14,6 +14,7 @@
     {reply | fault, PythonNs :: integer(), BytesIn :: integer(), term()}
     | {frame | json, reply | fault, PythonNs :: integer(), BytesIn :: integer(), binary()}
     | {frame, reply, PythonNs :: integer(), BytesIn :: integer(), binary(), pitcrew_nif:lease()}
+    | {frame, reply, PythonNs :: integer(), BytesIn :: integer(), binary(), pitcrew_nif:lease() | none, pitcrew_nif:parcel() | none}
     | {error, pitcrew_nif:codec_error()}
     | {exit, term()}
     | {gone, term()}

@@ -68,7 +68,12 @@
 %% <li>`nil': the atom that stands for None, `nil' (default) or `undefined'</li>
 %% <li>`copy_binaries': with `true' no binary of a result shares memory with another. By default (`false') large ones are parts of the message
 %%   that brought them, which stays in memory as long as one of them does, at most 16 times its size</li>
-%% <li>`max_frame' (1 GiB): bytes of the largest call or result</li>
+%% <li>`shared' (`true'): whether payloads of 64 KiB and more lie in shared memory; docs/buffers.md</li>
+%% <li>`max_shared' (1 GiB): bytes of results in shared memory that terms may hold; further ones are copied into ordinary binaries. Also what the
+%%   segments of each worker may have in all, each way</li>
+%% <li>`on_hold' (30,000): milliseconds for which a process may hold a result in shared memory before an event,
+%%   `[pitcrew, pool, on_hold]', names it; `infinity'</li>
+%% <li>`max_frame' (1 GiB): bytes of the largest call or result, payloads in shared memory included</li>
 %% <li>`spin_us' (50): microseconds, at most 200, that a caller and its worker poll for the other's frame before they sleep until it is
 %%   there, as long as polling pays: see docs/performance.md. 0: never</li>
 %% <li>`pipeline' (1): how many calls a worker may hold at once, at most 1024. It runs one at a time, or as `concurrency' says; the others wait inside it, so that it never

@@ -1,7 +1,7 @@
 %% What a pool's server tells of its pool: `info', `health', and the events of its going and coming. Functions of its facts.
 -module(pitcrew_pool_info).
 
--export([info/1, health/1, status/1, use/1, announce/3]).
+-export([info/1, health/1, status/1, use/1, announce/3, announce_holders/2]).
 -export_type([facts/0, status/0]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -15,7 +15,8 @@
     channels := #{pitcrew_crew:index() => pitcrew_nif:channel()},
     vitals := #{pitcrew_crew:index() => pitcrew_heart:vitals()},
     slots := pitcrew_nif:slots(),
-    dispatch := pitcrew_nif:dispatch()
+    dispatch := pitcrew_nif:dispatch(),
+    account := pitcrew_nif:account() | none
 }.
 %% `degraded': workers fail at their start, one time after another, and others serve; `down': none does.
 -type status() :: ok | degraded | down.
@@ -34,6 +35,7 @@ info(#{options := #{name := Name, size := Size, concurrency := Concurrency}, pyt
         name => Name,
         size => Size,
         concurrency => Concurrency,
+        buffers => buffers(Facts),
         workers => [worker(Worker, Facts) || Worker <- pitcrew_crew:list(Crew)]
     }.
 
@@ -70,6 +72,26 @@ announce(Before, Status, #{options := #{name := Name, telemetry_prefix := Prefix
     log(Status, Name, Ready, Wanted),
     Metadata = #{pool => Name, status => Status, before => Before, failure => Failure},
     pitcrew_telemetry:execute(Prefix ++ [pool, health], #{ready => Ready, wanted => Wanted}, Metadata).
+
+%% @doc Who has kept results in shared memory for longer than the option `on_hold' says, as an event if there are such.
+-spec announce_holders(pitcrew_nif:account(), pitcrew_options:pool()) -> ok.
+announce_holders(Account, #{name := Name, telemetry_prefix := Prefix, on_hold := Least}) ->
+    case pitcrew_nif:account_info(Account, Least) of
+        {_, _, []} ->
+            ok;
+        {Bytes, Payloads, Holders} ->
+            Metadata = #{pool => Name, holders => [holder(Holder) || Holder <- Holders]},
+            pitcrew_telemetry:execute(Prefix ++ [pool, on_hold], #{bytes => Bytes, payloads => Payloads}, Metadata)
+    end.
+
+%% What terms hold of shared memory, and the hundred oldest payloads of it.
+buffers(#{account := none}) ->
+    nil;
+buffers(#{account := Account, options := #{max_shared := Most}}) ->
+    {Bytes, Payloads, Holders} = pitcrew_nif:account_info(Account, 0),
+    #{bytes => Bytes, most => Most, payloads => Payloads, holders => [holder(Holder) || Holder <- Holders]}.
+
+holder({Pid, Bytes, Ms}) -> #{pid => Pid, bytes => Bytes, ms => Ms}.
 
 log(ok, Name, Ready, Wanted) ->
     ?LOG_NOTICE("pool ~tp has recovered: ~b of ~b workers are ready", [Name, Ready, Wanted]);

@@ -18,6 +18,8 @@
     workers :: pid(),
     slots :: pitcrew_nif:slots(),
     dispatch :: pitcrew_nif:dispatch(),
+    %% Of shared memory that terms hold.
+    account :: pitcrew_nif:account() | none,
     crew :: pitcrew_crew:crew(),
     channels = #{} :: #{pitcrew_crew:index() => pitcrew_nif:channel()},
     %% What the workers last said of themselves.
@@ -97,10 +99,19 @@ init({Sup, #{start_timeout := Timeout, strategy := Order} = Options}) ->
         workers = pitcrew_pools:member(Sup, workers),
         slots = Slots,
         dispatch = dispatcher(Options, Slots),
+        account = account(Options),
         crew = pitcrew_crew:new(pitcrew_growth:least(Options), pitcrew_growth:most(Options)),
         start_by = pitcrew_deadline:in(Timeout)
     },
+    look_for_holders(State),
     {ok, limit(State), {continue, subscribe}}.
+
+account(#{shared := true, max_shared := Most}) -> pitcrew_nif:account_new(Most);
+account(#{shared := false}) -> none.
+
+look_for_holders(#state{account = none}) -> ok;
+look_for_holders(#state{options = #{on_hold := infinity}}) -> ok;
+look_for_holders(#state{options = #{on_hold := Every}}) -> later(Every, holders).
 
 dispatcher(#{pipeline := 1, strategy := Order, name := Name}, Slots) ->
     pitcrew_nif:dispatch_new(1, 1, Slots, Order, self(), Name);
@@ -142,6 +153,10 @@ handle_info({pitcrew_dispatch, wanted}, State) ->
     {noreply, wanted(State)};
 handle_info({timeout, _, grow}, State) ->
     {noreply, grow(State)};
+handle_info({timeout, _, holders}, #state{account = Account, options = Options} = State) ->
+    ok = pitcrew_pool_info:announce_holders(Account, Options),
+    look_for_holders(State),
+    {noreply, State};
 handle_info({timeout, _, shrink}, State) ->
     {noreply, shrink(State)};
 handle_info({timeout, _, drain}, State) ->
@@ -343,6 +358,7 @@ start_worker(Index, #state{crew = Crew, pids = Pids, options = Options} = State)
         sessions => pitcrew_pools:member(State#state.sup, sessions),
         slots => State#state.slots,
         dispatch => State#state.dispatch,
+        account => State#state.account,
         options => Options,
         start_by => start_by(State)
     },
@@ -474,5 +490,6 @@ facts(State) ->
         channels => State#state.channels,
         vitals => State#state.vitals,
         slots => State#state.slots,
-        dispatch => State#state.dispatch
+        dispatch => State#state.dispatch,
+        account => State#state.account
     }.

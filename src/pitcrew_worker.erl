@@ -23,6 +23,7 @@
     sessions := pid(),
     slots := pitcrew_nif:slots(),
     dispatch := pitcrew_nif:dispatch(),
+    account := pitcrew_nif:account() | none,
     options := pitcrew_options:pool(),
     %% Monotonic milliseconds.
     start_by := integer() | infinity
@@ -109,8 +110,8 @@ deadline(Deadline) -> [{state_timeout, Deadline, too_late, [{abs, true}]}].
 
 starting(info, {pitcrew_keeper, {forked, OsPid}}, Worker) ->
     maybe_ready(Worker#worker{os_pid = OsPid});
-starting(info, {pitcrew_keeper, {channel, call, Channel}}, #worker{start = #{options := Options}} = Worker) ->
-    _ = greet(Channel, [?HELLO, 0, pitcrew_hello:fields(Options)], Worker),
+starting(info, {pitcrew_keeper, {channel, call, Channel}}, #worker{start = #{options := Options, account := Account}} = Worker) ->
+    _ = greet(Channel, [?HELLO, 0, pitcrew_hello:fields(Options, Account)], Worker),
     handshake(Worker#worker{call = Channel});
 starting(info, {select, Channel, undefined, ready_output}, #worker{call = Channel}) ->
     _ = pitcrew_nif:channel_flush(Channel, undefined),
@@ -123,8 +124,8 @@ starting(state_timeout, too_late, Worker) ->
 starting(Type, Event, Worker) ->
     any_state(starting, Type, Event, Worker).
 
-greet(Channel, Hello, #worker{start = #{options := #{pipeline := 1}}}) -> pitcrew_nif:channel_send(Channel, Hello);
-greet(Channel, Hello, _) -> pitcrew_nif:channel_hello(Channel, Hello).
+greet(Channel, Hello, #worker{start = #{account := Account, options := #{pipeline := Depth}}}) ->
+    pitcrew_nif:channel_hello(Channel, Hello, Depth > 1, Account).
 
 %% Reads what the worker says on the call channel: that it is ready, or why not. An end of file is explained by the exit report.
 handshake(#worker{call = Channel, call_ref = Ref} = Worker) ->
@@ -297,7 +298,8 @@ ready({timeout, {left, Id}}, too_late, #worker{call = Channel, start = #{options
                 #{} -> keep_state_and_data
             end
     end;
-ready({timeout, beat}, _, #worker{heart = Heart, os_pid = OsPid} = Worker) ->
+ready({timeout, beat}, _, #worker{heart = Heart, os_pid = OsPid, call = Channel} = Worker) ->
+    ok = pitcrew_nif:channel_tend(Channel),
     Look = fun() -> pitcrew_proc:state(OsPid) end,
     {Due, Next, Beaten} = pitcrew_heart:beat(erlang:monotonic_time(millisecond), Look, Heart),
     beat(Due, Next, tell_vitals(Worker#worker{heart = Beaten}));

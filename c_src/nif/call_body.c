@@ -56,9 +56,11 @@ static void write_deadline(struct pc_writer *w, int64_t deadline_ns) {
 }
 
 enum pc_status pc_call_body_write(ErlNifEnv *env, struct pc_writer *w, const struct pc_call_terms *call,
-                                  struct pc_cuts *cuts, struct pc_budget *budget, struct pc_term_error *err) {
+                                  struct pc_cuts *cuts, struct pc_outgo *outgo, struct pc_budget *budget,
+                                  struct pc_term_error *err) {
     struct pc_term_opts opts = call->opts;
     opts.cuts = cuts;
+    opts.outgo = outgo;
     pc_write_str(w, call->tool.data, call->tool.size);
     enum pc_status status = write_part(env, w, call->args, am_args, opts, budget, err);
     if (status == PC_OK) {

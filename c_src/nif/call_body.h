@@ -21,9 +21,10 @@ bool pc_call_deadline_read(ErlNifEnv *env, ERL_NIF_TERM term, int64_t *deadline_
 /* Tool, args, kwargs, meta and codec_opts() as the native functions get them; false if they are not that. */
 bool pc_call_terms_read(ErlNifEnv *env, const ERL_NIF_TERM terms[5], struct pc_call_terms *call);
 
-/* Appends them. Where it fails, the path of *err starts with the part's name. Statuses as those of pc_term_encode; `cuts` may be NULL. */
+/* Appends them. Where it fails, the path of *err starts with the part's name. Statuses as those of pc_term_encode; `cuts` and `outgo` may be NULL. */
 enum pc_status pc_call_body_write(ErlNifEnv *env, struct pc_writer *w, const struct pc_call_terms *call,
-                                  struct pc_cuts *cuts, struct pc_budget *budget, struct pc_term_error *err);
+                                  struct pc_cuts *cuts, struct pc_outgo *outgo, struct pc_budget *budget,
+                                  struct pc_term_error *err);
 
 /* In JSON: texts that pitcrew_json_nif has made. Nothing here knows what they hold. */
 struct pc_call_texts {

@@ -12,8 +12,10 @@
 
 #include "codec/limits.h"
 #include "nif/atoms.h"
+#include "nif/buffers.h"
 #include "nif/lane.h"
 #include "nif/nif.h"
+#include "nif/parcel.h"
 #include "nif/refs.h"
 #include "nif/send.h"
 #include "nif/started.h"
@@ -103,6 +105,12 @@ static void channel_dtor(ErlNifEnv *env, void *object) {
     }
     if (c->started != NULL) {
         pc_started_unmap(c->started);
+    }
+    if (c->parcel != NULL) {
+        pc_parcel_release(c->parcel);
+    }
+    if (c->buffers != NULL) {
+        pc_buffers_shut(c->buffers);
     }
     pc_released_free(pc_released_take(c));
     if (c->lane != NULL) {

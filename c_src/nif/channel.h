@@ -16,9 +16,11 @@
 #include "wire/machine.h"
 #include "wire/spin.h"
 
+struct pc_buffers;
 struct pc_dispatch;
 struct pc_release;
 struct pc_lane;
+struct pc_parcel;
 struct pc_slots;
 struct pc_started;
 
@@ -60,6 +62,11 @@ struct pc_channel {
     size_t max_frame;
     unsigned strays; /* frames in a row that have ended no call */
     bool deaf;       /* its lane's worker has broken the protocol: what it sends is not read any more */
+
+    /* Shared memory for large payloads, for life; or NULL. */
+    struct pc_buffers *buffers;
+    struct pc_parcel *parcel; /* of the frame at the head of the inbox, while its decoding goes on elsewhere; or NULL */
+    size_t apart;             /* bytes in shared memory that the frame in the outbox names */
 
     struct pc_spin spin; /* of callers that would poll for the answer */
 

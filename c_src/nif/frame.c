@@ -2,6 +2,7 @@
 #include "nif/frame.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "nif/atoms.h"
 #include "wire/kinds.h"
@@ -21,6 +22,30 @@ bool pc_frame_open(struct pc_frame *f) {
            pc_read_uint(&f->r, &f->id) == PC_OK;
 }
 
+/* What stands at the end of an answer with segments. */
+static bool read_segments(struct pc_frame *f) {
+    if (!pc_segment_footer_read(f->value, f->size, &f->segments)) {
+        return false;
+    }
+    f->size -= f->segments.size;
+    for (uint32_t i = 0; i < f->segments.count; i++) {
+        struct pc_segment_name name;
+        pc_segment_name_read(&name, f->segments.names + (size_t)i * PC_SEGMENT_NAME);
+        f->apart += name.n;
+    }
+    return true;
+}
+
+/* How many references there are stands behind the value, always in five bytes. */
+static void read_refs(struct pc_frame *f) {
+    enum { REFS = 5, UINT32 = 0xce, NONE = 0 };
+    static const uint8_t none[REFS] = {UINT32, NONE, NONE, NONE, NONE};
+    if (f->kind == PC_KIND_REPLY && f->count > 4 && f->size > REFS && f->value[f->size - REFS] == UINT32) {
+        f->has_refs = memcmp(f->value + f->size - REFS, none, REFS) != 0;
+        f->size -= REFS;
+    }
+}
+
 bool pc_frame_answer(struct pc_frame *f) {
     if (f->json) {
         struct pc_json_answer text;
@@ -37,17 +62,17 @@ bool pc_frame_answer(struct pc_frame *f) {
     }
     f->value = f->r.p;
     f->size = pc_reader_left(&f->r);
-    /* Then a number stands behind the value, always in five bytes. */
-    enum { REFS = 5, UINT32 = 0xce };
-    f->has_refs = f->kind == PC_KIND_REPLY && f->count > 4 && f->size > REFS && f->value[f->size - REFS] == UINT32;
-    f->size -= f->has_refs ? REFS : 0;
+    if (f->kind == PC_KIND_REPLY && f->count == PC_SEGMENT_REPLY_COUNT && !read_segments(f)) {
+        return false;
+    }
+    read_refs(f);
     return true;
 }
 
 ERL_NIF_TERM pc_frame_kind(const struct pc_frame *f) { return f->kind == PC_KIND_REPLY ? am_reply : am_fault; }
 
 ERL_NIF_TERM pc_frame_bytes(ErlNifEnv *env, const struct pc_frame *f) {
-    return enif_make_uint64(env, f->n + PC_FRAME_HEADER);
+    return enif_make_uint64(env, f->n + f->apart + PC_FRAME_HEADER);
 }
 
 static const char unknown_text[] = "a frame of a kind that this version does not know";

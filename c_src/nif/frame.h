@@ -8,6 +8,7 @@
 #include "codec/reader.h"
 #include "wire/io.h"
 #include "wire/json_frame.h"
+#include "wire/segment_footer.h"
 
 struct pc_frame {
     const uint8_t *payload;
@@ -22,7 +23,9 @@ struct pc_frame {
     int64_t python_ns;
     const uint8_t *value;
     size_t size;
-    bool has_refs; /* there are references in it */
+    bool has_refs;                     /* there are references in it */
+    struct pc_segment_footer segments; /* `count` is 0 where there are none */
+    size_t apart;                      /* bytes in those */
 };
 
 /* Reads kind and id of f->payload; false if the frame cannot be delimited. */

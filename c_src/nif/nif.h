@@ -25,6 +25,8 @@ struct pc_nif_state {
     atomic_llong slots;
     atomic_llong dispatchers;
     atomic_llong refs; /* and leases: refs.h */
+    atomic_llong held; /* payloads in shared memory, and parcels: parcel.h */
+    atomic_llong accounts;
     atomic_llong descriptors;
     atomic_llong suspended;     /* encodings between two schedulers */
     struct pc_term_state *term; /* the codec's */
@@ -98,6 +100,11 @@ ERL_NIF_TERM nif_lane_give_up(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
 ERL_NIF_TERM nif_lane_unstarted(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 ERL_NIF_TERM nif_lane_stop(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 ERL_NIF_TERM nif_lane_shutdown(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
+
+/* What is held of shared memory: account.c, nif_buffers.c. */
+ERL_NIF_TERM nif_account_new(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
+ERL_NIF_TERM nif_account_info(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
+ERL_NIF_TERM nif_channel_tend(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 
 /* Sessions, and what workers are to forget: tenancy.c. */
 ERL_NIF_TERM nif_tenant_new(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);

@@ -1,9 +1,11 @@
 /* A call in MessagePack: its terms are encoded straight into the channel. sending.c does the rest. */
 #include "nif/atoms.h"
+#include "nif/buffers.h"
 #include "nif/call_body.h"
 #include "nif/nif.h"
 #include "nif/sending.h"
 #include "wire/call_head.h"
+#include "wire/segment_footer.h"
 
 /* From here on a binary is not copied into the channel's buffer. */
 enum { PART_BYTES = 32 * 1024 };
@@ -24,17 +26,39 @@ static enum pc_status add_parts(ErlNifEnv *env, struct pc_channel *c, const stru
     return PC_OK;
 }
 
+static enum pc_status encode_within(ErlNifEnv *env, const struct packed *p, struct pc_outgo *outgo,
+                                    struct pc_budget *budget, struct pc_term_error *err) {
+    struct pc_channel *c = p->sending.c;
+    struct pc_cuts cuts = {.least = PART_BYTES};
+    pc_call_head_write(&c->out.w, false, c->call_id + 1);
+    enum pc_status status = pc_call_body_write(env, &c->out.w, &p->terms, &cuts, outgo, budget, err);
+    if (status == PC_OK) {
+        status = add_parts(env, c, &cuts, err);
+    }
+    enif_free(cuts.list);
+    return status;
+}
+
 static enum pc_status encode(ErlNifEnv *env, const struct pc_sending *sending, struct pc_budget *budget,
                              struct pc_term_error *err) {
     const struct packed *p = (const struct packed *)sending;
-    struct pc_writer *w = &sending->c->out.w;
-    struct pc_cuts cuts = {.least = PART_BYTES};
-    pc_call_head_write(w, false, sending->c->call_id + 1);
-    enum pc_status status = pc_call_body_write(env, w, &p->terms, &cuts, budget, err);
-    if (status == PC_OK) {
-        status = add_parts(env, sending->c, &cuts, err);
+    struct pc_channel *c = sending->c;
+    struct pc_writer *w = &c->out.w;
+    size_t head = w->len;
+    struct pc_outgo outgo;
+    pc_outgo_init(&outgo, c->buffers);
+    enum pc_status status = encode_within(env, p, c->buffers != NULL ? &outgo : NULL, budget, err);
+    if (status == PC_OK && outgo.count > 0) {
+        pc_segment_footer_write(w, outgo.names, outgo.count);
+        status = w->status;
     }
-    enif_free(cuts.list);
+    if (status != PC_OK) {
+        pc_outgo_cancel(&outgo, 0);
+    } else if (outgo.count > 0) {
+        w->data[head] +=
+            PC_SEGMENT_CALL_COUNT - PC_CALL_FIELDS; /* an array of less than 16 elements has one byte for its head */
+    }
+    c->apart = outgo.bytes;
     return status;
 }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "nif/atoms.h"
+#include "nif/buffers.h"
 #include "nif/channel.h"
 #include "nif/lane.h"
 #include "nif/started.h"
@@ -94,35 +95,82 @@ static ERL_NIF_TERM send_frame(ErlNifEnv *env, struct pc_channel *c, ERL_NIF_TER
     return write_frame(env, c, frame, &refusal) ? flush(env, c) : refusal;
 }
 
-/* The frame goes out with the descriptor of a word that the worker publishes in. Nothing is pending yet. */
-static ERL_NIF_TERM send_hello(ErlNifEnv *env, struct pc_channel *c, ERL_NIF_TERM frame) {
+/* What a worker is given with its first frame, in this order. */
+struct gifts {
+    int fds[2];
+    size_t count;
+};
+
+static void close_gifts(struct gifts *g) {
+    while (g->count > 0) {
+        (void)close(g->fds[--g->count]);
+    }
+}
+
+/* Memory that the worker publishes in, if that is wanted, and its end of the socket for shared memory. 0 or -errno. */
+static int make_gifts(struct pc_channel *c, bool publishes, struct pc_account *account, struct gifts *g) {
+    int result = 0;
+    if (publishes) {
+        result = c->started != NULL ? -EALREADY : pc_started_map(&c->started);
+        if (result >= 0) {
+            g->fds[g->count++] = result;
+        }
+    }
+    if (result >= 0 && account != NULL) {
+        result = c->buffers != NULL ? -EALREADY : pc_buffers_open(account, &c->buffers, &g->fds[g->count]);
+        g->count += result == 0;
+    }
+    return result < 0 ? result : 0;
+}
+
+/* Nothing is pending yet. */
+static ERL_NIF_TERM send_hello(ErlNifEnv *env, struct pc_channel *c, ERL_NIF_TERM frame, bool publishes,
+                               struct pc_account *account) {
     ERL_NIF_TERM refusal;
-    int fd = c->started != NULL ? -EALREADY : pc_started_map(&c->started);
-    if (fd < 0) {
-        return error(env, pc_posix_atom(env, -fd));
+    struct gifts g = {.count = 0};
+    int error_number = make_gifts(c, publishes, account, &g);
+    if (error_number < 0) {
+        close_gifts(&g);
+        return error(env, pc_posix_atom(env, -error_number));
     }
     bool sent = write_frame(env, c, frame, &refusal);
-    if (sent && pc_outbox_flush_with(&c->out, c->fd, fd) != PC_IO_DONE) {
+    if (sent) {
+        enum pc_io io =
+            g.count > 0 ? pc_outbox_flush_with(&c->out, c->fd, g.fds, g.count) : pc_outbox_flush(&c->out, c->fd);
         refusal = error(env, am_closed); /* a socket that takes not even the first frame is of no use */
-        sent = false;
+        sent = io == PC_IO_DONE;
     }
-    (void)close(fd);
+    close_gifts(&g);
     return sent ? am_ok : refusal;
 }
 
 ERL_NIF_TERM nif_channel_hello(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     (void)argc;
     struct pc_channel *c;
+    struct pc_account *account = NULL;
     ERL_NIF_TERM result;
-    if (!pc_channel_get(env, argv[0], &c) || !enif_is_list(env, argv[1])) {
+    if (!pc_channel_get(env, argv[0], &c) || !enif_is_list(env, argv[1]) || !enif_is_atom(env, argv[2]) ||
+        !(argv[3] == am_none || pc_account_get(env, argv[3], &account))) {
         return enif_make_badarg(env);
     }
     if (!enter(env, c, &result)) {
         return result;
     }
-    result = send_hello(env, c, argv[1]);
+    result = send_hello(env, c, argv[1], argv[2] == am_true, account);
     leave(env, c);
     return result;
+}
+
+ERL_NIF_TERM nif_channel_tend(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    (void)argc;
+    struct pc_channel *c;
+    if (!pc_channel_get(env, argv[0], &c)) {
+        return enif_make_badarg(env);
+    }
+    if (c->buffers != NULL) { /* as it was before the channel was given to anybody */
+        pc_buffers_tend(c->buffers);
+    }
+    return am_ok;
 }
 
 ERL_NIF_TERM nif_channel_send(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {

@@ -3,6 +3,7 @@
 #include "atoms.h"
 #include "nif.h"
 #include "nif_codec.h"
+#include "parcel.h"
 #include "refs.h"
 #include "term.h"
 
@@ -85,6 +86,9 @@ static ERL_NIF_TERM conclude(ErlNifEnv *env, const struct job *job, enum pc_stat
     }
     if (job->opts.lease != NULL) {
         pc_lease_end(job->opts.lease);
+    }
+    if (job->opts.parcel != NULL) {
+        pc_parcel_end(job->opts.parcel);
     }
     return enif_make_tuple2(env, job->kept_raw ? am_raw : am_ok, term);
 }

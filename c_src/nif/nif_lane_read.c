@@ -8,6 +8,7 @@
 #include "nif/lane.h"
 #include "nif/nif.h"
 #include "nif/note.h"
+#include "nif/parcel.h"
 #include "nif/refs.h"
 #include "nif/started.h"
 #include "wire/clock.h"
@@ -39,19 +40,50 @@ static bool value_bytes(ErlNifEnv *env, struct pc_inbox *in, const struct pc_fra
     return pc_term_make_binary(env, f->value, f->size, bytes);
 }
 
-/* The caller decodes these, and the lease goes with them. */
+/* Owns the lease; `none` for none. */
+static ERL_NIF_TERM lease_term(ErlNifEnv *env, struct pc_lease *lease) {
+    if (lease == NULL) {
+        return am_none;
+    }
+    ERL_NIF_TERM handle = pc_lease_term(env, lease);
+    pc_lease_release(lease);
+    return handle;
+}
+
+/* What the frame names in shared memory; `none` without memory for it, and then its decoding fails. */
+static ERL_NIF_TERM parcel_term(struct pc_job *job, struct pc_channel *c, const struct pc_frame *f) {
+    struct pc_parcel *parcel = pc_parcel_new(c->buffers, &f->segments, &job->owner, job->opts.copy_binaries);
+    if (parcel == NULL) {
+        pc_parcel_refuse(c->buffers, &f->segments);
+        return am_none;
+    }
+    ERL_NIF_TERM handle = pc_parcel_term(job->env, parcel);
+    pc_parcel_release(parcel);
+    return handle;
+}
+
+/* The caller decodes these, and the lease and what is in shared memory go with them. */
 static ERL_NIF_TERM make_frame(struct pc_job *job, struct pc_channel *c, const struct pc_frame *f, ERL_NIF_TERM bytes) {
     ErlNifEnv *env = job->env;
     ERL_NIF_TERM kind = pc_frame_kind(f);
     ERL_NIF_TERM python_ns = enif_make_int64(env, f->python_ns);
     ERL_NIF_TERM size = pc_frame_bytes(env, f);
     struct pc_lease *lease = f->has_refs ? pc_lease_new(c, f->id) : NULL;
+    if (f->segments.count > 0 && c->buffers != NULL) {
+        return enif_make_tuple7(env, am_frame, kind, python_ns, size, bytes, lease_term(env, lease),
+                                parcel_term(job, c, f));
+    }
     if (lease == NULL) {
         return enif_make_tuple5(env, f->json ? am_json : am_frame, kind, python_ns, size, bytes);
     }
-    ERL_NIF_TERM handle = pc_lease_term(env, lease);
-    pc_lease_release(lease);
-    return enif_make_tuple6(env, am_frame, kind, python_ns, size, bytes, handle);
+    return enif_make_tuple6(env, am_frame, kind, python_ns, size, bytes, lease_term(env, lease));
+}
+
+/* Nobody will read them. */
+static void drop_segments(struct pc_channel *c, const struct pc_frame *f) {
+    if (f->segments.count > 0 && c->buffers != NULL) {
+        pc_parcel_refuse(c->buffers, &f->segments);
+    }
 }
 
 /* What the caller of `job` is told. */
@@ -60,7 +92,7 @@ static ERL_NIF_TERM make_answer(struct pc_job *job, struct pc_channel *c, struct
     ErlNifEnv *env = job->env;
     struct pc_term_error err = {.status = PC_OK, .path = enif_make_list(env, 0)};
     ERL_NIF_TERM value;
-    if (!f->json && f->n <= HANDED_OUT && !f->has_refs) {
+    if (!f->json && f->n <= HANDED_OUT && !f->has_refs && f->segments.count == 0) {
         enum pc_status status = pc_term_decode_within(env, &f->r, &job->opts, budget, NULL, &value, &err);
         if (status == PC_OK) {
             return enif_make_tuple4(env, pc_frame_kind(f), enif_make_int64(env, f->python_ns), pc_frame_bytes(env, f),
@@ -73,6 +105,7 @@ static ERL_NIF_TERM make_answer(struct pc_job *job, struct pc_channel *c, struct
     if (!value_bytes(env, &c->in, f, is_taken, &value)) {
         (void)pc_term_refuse(env, &err, PC_NO_MEMORY);
         pc_channel_drop_refs(c, f->has_refs, f->id);
+        drop_segments(c, f);
         return enif_make_tuple2(env, am_error, pc_term_error_make(env, am_decode_error, &err));
     }
     budget->units -= (int64_t)(f->size / PC_COPIED_PER_UNIT);
@@ -117,11 +150,13 @@ static bool deliver_frame(ErlNifEnv *env, struct pc_channel *c, struct pc_frame 
         (struct pc_job *)pc_lane_take(c->lane, f->id, f->json ? PC_JSON : PC_MESSAGEPACK, now, &left, &known);
     if (job == NULL) {
         pc_channel_drop_refs(c, known && f->has_refs, f->id);
+        drop_segments(c, f);
         return known && drop_stray(c, f, false);
     }
     c->strays = 0;
     if (left) {
         pc_channel_drop_refs(c, f->has_refs, f->id);
+        drop_segments(c, f);
         pc_job_drop(job);
     } else {
         pc_job_end(env, job, make_answer(job, c, f, budget, &is_taken));

@@ -7,6 +7,7 @@
 #include "nif/channel.h"
 #include "nif/frame.h"
 #include "nif/nif.h"
+#include "nif/parcel.h"
 #include "nif/refs.h"
 #include "nif/term.h"
 #include "wire/kinds.h"
@@ -34,6 +35,32 @@ static void share_memory(ErlNifEnv *env, struct pc_inbox *in, struct pc_frame *f
     }
 }
 
+/* What the frame names in shared memory, taken once, however often its decoding is begun. */
+static struct pc_parcel *take_parcel(const struct reply_args *a, const struct pc_frame *f) {
+    struct pc_channel *c = a->c;
+    if (c->parcel == NULL && c->buffers != NULL && f->segments.count > 0) {
+        c->parcel = pc_parcel_new(c->buffers, &f->segments, &a->self, a->opts.copy_binaries);
+    }
+    return c->parcel;
+}
+
+static void drop_parcel(struct pc_channel *c) {
+    if (c->parcel != NULL) {
+        pc_parcel_end(c->parcel);
+        pc_parcel_release(c->parcel);
+        c->parcel = NULL;
+    }
+}
+
+/* The frame is dropped, and with it what it names in shared memory. */
+static void drop_segments(struct pc_channel *c, const struct pc_frame *f) {
+    if (c->parcel != NULL) {
+        drop_parcel(c);
+    } else if (c->buffers != NULL && f->segments.count > 0) {
+        pc_parcel_refuse(c->buffers, &f->segments);
+    }
+}
+
 static enum frame_kind decode_packed(ErlNifEnv *env, const struct reply_args *a, struct pc_frame *f,
                                      struct pc_budget *budget, bool *is_taken, ERL_NIF_TERM *result) {
     struct pc_term_opts opts = a->opts;
@@ -43,6 +70,7 @@ static enum frame_kind decode_packed(ErlNifEnv *env, const struct reply_args *a,
     struct pc_term_error err = {.status = PC_OK, .path = enif_make_list(env, 0)};
     ERL_NIF_TERM value;
     opts.lease = f->has_refs ? pc_lease_new(a->c, f->id) : NULL;
+    opts.parcel = take_parcel(a, f);
     enum pc_status status = pc_term_decode_within(env, &f->r, &opts, budget, NULL, &value, &err);
     if (opts.lease != NULL) {
         if (status == PC_OK) {
@@ -55,6 +83,7 @@ static enum frame_kind decode_packed(ErlNifEnv *env, const struct reply_args *a,
     if (status == PC_BUDGET) {
         return FRAME_BUDGET;
     }
+    drop_parcel(a->c);
     if (status != PC_OK) {
         *result = enif_make_tuple2(env, am_error, pc_term_error_make(env, am_decode_error, &err));
         return FRAME_RESULT;
@@ -89,6 +118,9 @@ static enum frame_kind read_frame(ErlNifEnv *env, const struct reply_args *a, st
         return FRAME_UNKNOWN;
     }
     if (f->id < a->c->call_id) {
+        if (pc_frame_answer(f)) {
+            drop_segments(a->c, f);
+        }
         return FRAME_SKIP;
     }
     if (f->id > a->c->call_id || f->json != a->c->json) {
@@ -99,6 +131,7 @@ static enum frame_kind read_frame(ErlNifEnv *env, const struct reply_args *a, st
     }
     if (a->c->adopted) {
         pc_channel_drop_refs(a->c, f->has_refs, f->id);
+        drop_segments(a->c, f);
         *result = am_dropped;
         return FRAME_RESULT;
     }

@@ -122,7 +122,7 @@ static enum pc_status write_body(ErlNifEnv *env, const struct request *r, struct
     struct pc_writer w;
     pc_writer_init(&w, local, local_size, (size_t)r->max_frame - MOST_HEAD, grow, local);
     enum pc_status status = r->json ? pc_call_texts_write(&w, &r->texts, budget)
-                                    : pc_call_body_write(env, &w, &r->terms, NULL, budget, err);
+                                    : pc_call_body_write(env, &w, &r->terms, NULL, NULL, budget, err);
     if (status == PC_OK && w.status != PC_OK) {
         status = pc_term_refuse(env, err, w.status);
     }

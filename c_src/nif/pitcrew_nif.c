@@ -8,11 +8,13 @@
 
 #include <string.h>
 
+#include "account.h"
 #include "atoms.h"
 #include "channel.h"
 #include "frame.h"
 #include "lane.h"
 #include "nif.h"
+#include "parcel.h"
 #include "refs.h"
 #include "stay.h"
 #include "tenancy.h"
@@ -56,7 +58,8 @@ static ErlNifFunc functions[] = {
     {"close_listener", 1, nif_close_listener, NORMAL},
     /* Handshake and side-channel frames: small, and what the socket does not take is kept. */
     {"channel_give", 2, nif_channel_give, NORMAL},
-    {"channel_hello", 2, nif_channel_hello, NORMAL},
+    {"channel_hello", 4, nif_channel_hello, NORMAL},
+    {"channel_tend", 1, nif_channel_tend, NORMAL},
     {"channel_send", 2, nif_channel_send, NORMAL},
     {"channel_recv", 2, nif_channel_recv, NORMAL},
     {"channel_flush", 2, nif_channel_flush, NORMAL},
@@ -105,6 +108,8 @@ static ErlNifFunc functions[] = {
     {"tenant_share", 2, nif_tenant_share, NORMAL},
     {"tenant_info", 1, nif_tenant_info, NORMAL},
     {"tenant_end", 2, nif_tenant_end, NORMAL},
+    {"account_new", 1, nif_account_new, NORMAL},
+    {"account_info", 2, nif_account_info, NORMAL},
     {"live", 0, nif_live, NORMAL},
     {"longest_stay", 1, nif_longest_stay, NORMAL},
 };
@@ -119,7 +124,8 @@ struct pc_nif_state *pc_nif_state_any(void) {
 static int types_load(ErlNifEnv *env, ErlNifResourceFlags flags) {
     if (pc_channel_load(env, flags) != 0 || pc_slots_load(env, flags) != 0 || pc_listener_load(env, flags) != 0 ||
         pc_encode_load(env, flags) != 0 || pc_dispatcher_load(env, flags) != 0 || pc_frame_load(env, flags) != 0 ||
-        pc_refs_load(env, flags) != 0 || pc_tenancy_load(env, flags) != 0) {
+        pc_refs_load(env, flags) != 0 || pc_tenancy_load(env, flags) != 0 || pc_account_load(env, flags) != 0 ||
+        pc_parcel_load(env, flags) != 0) {
         return -1;
     }
     return 0;
@@ -165,7 +171,8 @@ static void unload(ErlNifEnv *env, void *priv) {
     bool last = atomic_fetch_sub(&state->incarnations, 1) == 1;
     /* Destructors of handles that outlive the module still count down here, so with any alive the state stays. */
     if (last && atomic_load(&state->listeners) + atomic_load(&state->channels) + atomic_load(&state->slots) +
-                        atomic_load(&state->dispatchers) + atomic_load(&state->suspended) + atomic_load(&state->refs) ==
+                        atomic_load(&state->dispatchers) + atomic_load(&state->suspended) + atomic_load(&state->refs) +
+                        atomic_load(&state->held) + atomic_load(&state->accounts) ==
                     0) {
         pc_term_state_free(state->term);
         enif_free(state);

@@ -63,7 +63,8 @@ static bool poll_answer(const struct pc_sending *s, struct pc_budget *budget) {
 /* Writes what the socket takes and leaves with a select armed, or with something to read; inside. */
 static ERL_NIF_TERM flush(ErlNifEnv *env, const struct pc_sending *s, struct pc_budget *budget) {
     struct pc_channel *c = s->c;
-    ERL_NIF_TERM bytes = enif_make_uint64(env, pc_outbox_pending(&c->out));
+    ERL_NIF_TERM bytes = enif_make_uint64(env, pc_outbox_pending(&c->out) + c->apart);
+    c->apart = 0;
     pc_channel_keep_ref(c, s->ref);
     c->call_id++;
     c->calls++;

@@ -43,6 +43,8 @@ struct pc_cut {
 
 struct pc_channel;
 struct pc_lease;
+struct pc_outgo;
+struct pc_parcel;
 
 struct pc_cuts {
     size_t least;        /* bytes: smaller binaries are copied into the writer */
@@ -74,6 +76,8 @@ struct pc_term_opts {
     size_t share_least;         /* decoding: smaller binaries are copied all the same; 0 is the usual size */
     struct pc_channel *refs_to; /* encoding: the worker's whose objects may be referred to; or NULL */
     struct pc_lease *lease;     /* decoding: of the references in it; or NULL */
+    struct pc_outgo *outgo;     /* encoding: large binaries go into shared memory, if there is some for them; or NULL */
+    struct pc_parcel *parcel;   /* decoding: what has come in shared memory; or NULL */
     bool *kept_raw;             /* decoding: set when an extension was kept; or NULL */
 };
 

@@ -5,6 +5,7 @@
 
 #include "atoms.h"
 #include "codec/ext.h"
+#include "parcel.h"
 #include "refs.h"
 #include "term_decoder.h"
 
@@ -170,6 +171,59 @@ static enum pc_status decode_decimal(struct decoder *d, const struct pc_token *t
     return leave_payload(d, &p, status, "a decimal");
 }
 
+/* A payload that has come in shared memory, which is of the kind that is wanted. */
+static enum pc_status decode_apart(struct decoder *d, const struct pc_token *t, enum pc_segment_kind *kind,
+                                   ERL_NIF_TERM *term) {
+    struct pc_segment_name name;
+    size_t n;
+    if (d->opts->parcel == NULL || t->len != PC_SEGMENT_PAYLOAD || t->data[0] > PC_SEGMENT_ARROW) {
+        return pc_term_fail(d->env, d->err, PC_INVALID, "a segment of shared memory that is not well formed");
+    }
+    *kind = (enum pc_segment_kind)t->data[0];
+    pc_segment_name_read(&name, t->data + 1);
+    struct pc_parcel_item *item = pc_parcel_find(d->opts->parcel, &name);
+    if (item == NULL) {
+        return pc_term_fail(d->env, d->err, PC_INVALID, "a segment of shared memory that is not there");
+    }
+    const uint8_t *bytes = pc_parcel_bytes(item, &n);
+    d->units -= (*kind == PC_SEGMENT_STR ? (int64_t)(n / PC_CHECKED_PER_UNIT) : 0) +
+                (pc_parcel_copies(item) ? (int64_t)(n / PC_COPIED_PER_UNIT) : 0);
+    if (is_time_up(d)) {
+        return PC_BUDGET;
+    }
+    if (*kind == PC_SEGMENT_STR && !pc_utf8_valid(bytes, n)) {
+        return pc_term_fail(d->env, d->err, PC_INVALID, "a str that is not valid UTF-8");
+    }
+    return pc_parcel_binary(d->env, item, term) ? PC_OK : failed(d, PC_NO_MEMORY);
+}
+
+/* As a value of its own. */
+static enum pc_status decode_segment(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term) {
+    enum pc_segment_kind kind;
+    ERL_NIF_TERM data;
+    enum pc_status status = decode_apart(d, t, &kind, &data);
+    *term = data;
+    if (status != PC_OK || kind == PC_SEGMENT_STR) {
+        return status;
+    }
+    bool made = true;
+    if (kind == PC_SEGMENT_ARROW) {
+        made = pc_struct_make(d->env, PC_STRUCT_ARROW, &data, term);
+    } else if (d->opts->tagged_bytes) {
+        made = pc_struct_make(d->env, PC_STRUCT_BYTES, &data, term);
+    }
+    return made ? PC_OK : failed(d, PC_NO_MEMORY);
+}
+
+/* The elements of a tensor. */
+static enum pc_status decode_elements(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term) {
+    enum pc_segment_kind kind = PC_SEGMENT_BIN;
+    if (t->type == PC_BIN) {
+        return decode_binary(d, t->data, t->len, term);
+    }
+    return decode_apart(d, t, &kind, term);
+}
+
 static bool read_shape(struct decoder *d, ERL_NIF_TERM *term) {
     ERL_NIF_TERM sizes[PC_TENSOR_RANK];
     uint32_t rank;
@@ -200,10 +254,11 @@ static enum pc_status decode_tensor(struct decoder *d, const struct pc_token *t,
         return status;
     }
     if (pc_read_array(d->r, &n) != PC_OK || n != 3 || pc_read_str(d->r, &dtype, &length) != PC_OK ||
-        !read_shape(d, &fields[1]) || pc_reader_next(d->r, &data) != PC_OK || data.type != PC_BIN) {
+        !read_shape(d, &fields[1]) || pc_reader_next(d->r, &data) != PC_OK ||
+        !(data.type == PC_BIN || (data.type == PC_EXT && data.ext == PC_EXT_SEGMENT))) {
         status = pc_term_fail(d->env, d->err, PC_INVALID, "a tensor that is not well formed");
     } else {
-        status = decode_binary(d, data.data, data.len, &fields[2]);
+        status = decode_elements(d, &data, &fields[2]);
         if (status == PC_OK && !(pc_term_make_binary(d->env, dtype, length, &fields[0]) &&
                                  pc_struct_make(d->env, PC_STRUCT_TENSOR, fields, term))) {
             status = failed(d, PC_NO_MEMORY);
@@ -321,6 +376,8 @@ enum pc_status pc_term_decode_ext(struct decoder *d, const struct pc_token *t, E
         return decode_arrow(d, t, term);
     case PC_EXT_REF:
         return decode_ref(d, t, term);
+    case PC_EXT_SEGMENT:
+        return decode_segment(d, t, term);
     default:
         return pc_term_fail(d->env, d->err, PC_INVALID, "an extension of the unknown type %d", t->ext);
     }

@@ -16,11 +16,33 @@ void pc_term_go_back(struct encoder *e, const struct progress *to) {
     }
     e->w->len = to->len;
     e->places_used = 0; /* some may have stood behind it */
+    if (e->opts->outgo != NULL) {
+        pc_outgo_cancel(e->opts->outgo, to->segments);
+    }
     if (e->opts->cuts != NULL) {
         e->w->max += e->opts->cuts->bytes - to->elsewhere;
         e->opts->cuts->n = to->cuts;
         e->opts->cuts->bytes = to->elsewhere;
     }
+}
+
+enum pc_status pc_term_encode_apart(struct encoder *e, enum pc_segment_kind kind, const ErlNifBinary *bin, bool *done) {
+    uint8_t payload[PC_SEGMENT_PAYLOAD] = {(uint8_t)kind};
+    struct pc_outgo *outgo = e->opts->outgo;
+    *done = true;
+    if (e->w->max - e->w->len < outgo->bytes + bin->size) {
+        return too_big(e);
+    }
+    if (e->budget != NULL && !pc_outgo_ready(outgo, bin->size)) {
+        return PC_BUDGET;
+    }
+    if (!pc_outgo_put(outgo, bin->data, bin->size)) {
+        *done = false;
+        return PC_OK;
+    }
+    pc_segment_name_write(&outgo->names[outgo->count - 1], payload + 1);
+    pc_write_ext(e->w, PC_EXT_SEGMENT, payload, sizeof payload);
+    return written(e);
 }
 
 /* Terms that only this VM understands. What the VM makes of them is of unknown size, but for a few. */

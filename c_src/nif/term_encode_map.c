@@ -13,10 +13,19 @@ static enum pc_status encode_key(struct encoder *e, ERL_NIF_TERM key) {
         return written(e);
     }
     size_t elsewhere = bytes_elsewhere(e);
+    e->keys++;
     enum pc_status status = pc_term_encode_value(e, key);
+    e->keys--;
     if (status == PC_OK && elsewhere == bytes_elsewhere(e)) {
         remember(e, key, slot, at);
     }
+    return status;
+}
+
+static enum pc_status encode_datum(struct encoder *e, ERL_NIF_TERM key) {
+    e->keys++;
+    enum pc_status status = pc_term_encode_value(e, key);
+    e->keys--;
     return status;
 }
 
@@ -29,7 +38,7 @@ static enum pc_status encode_pairs(struct encoder *e, ErlNifMapIterator *it, siz
             return PC_OK;
         }
         /* The keys of a large map are data, and would only push the others out. */
-        enum pc_status status = n > LARGE_MAP ? pc_term_encode_value(e, key) : encode_key(e, key);
+        enum pc_status status = n > LARGE_MAP ? encode_datum(e, key) : encode_key(e, key);
         if (status != PC_OK) {
             return stop_here(e, status, "in a key");
         }

@@ -37,7 +37,9 @@ static enum pc_status encode_set(struct encoder *e, ERL_NIF_TERM map) {
     size_t mark = pc_write_ext_begin(e->w);
     size_t elsewhere = bytes_elsewhere(e);
     pc_write_array(e->w, n);
+    e->keys++;
     status = encode_set_elements(e, map);
+    e->keys--;
     if (status != PC_OK) {
         return status;
     }
@@ -125,6 +127,13 @@ static enum pc_status encode_payload(struct encoder *e, int8_t type, ERL_NIF_TER
     enum pc_status status = pay_for_bytes(e, bin.size, false);
     if (status != PC_OK) {
         return status;
+    }
+    if (type == PC_EXT_ARROW && is_apart(e, bin.size)) {
+        bool done;
+        status = pc_term_encode_apart(e, PC_SEGMENT_ARROW, &bin, &done);
+        if (done) {
+            return status;
+        }
     }
     pc_write_ext_header(e->w, type, bin.size);
     return write_body(e, data, &bin);

@@ -11,8 +11,10 @@
 
 #include "atoms.h"
 #include "budget.h"
+#include "buffers.h"
 #include "term_private.h"
 #include "term_small.h"
+#include "wire/segment_footer.h"
 
 enum {
     SLOT_BITS = 5,
@@ -43,6 +45,7 @@ struct encoder {
     int64_t units;            /* of it, those that are left */
     unsigned depth;
     unsigned max_depth;
+    unsigned keys;   /* maps' keys and sets' elements around what is written */
     size_t max_size; /* of all that is written, for the message */
     ERL_NIF_TERM empty_list;
     struct pc_term_stop *stop; /* where the outermost list was when units ran out; or NULL */
@@ -55,6 +58,7 @@ struct progress {
     size_t len;
     size_t cuts;
     size_t elsewhere;
+    uint32_t segments;
 };
 
 /* term_encode.c: any term; one whose type is known; one that only this VM understands; and a step back. */
@@ -62,6 +66,9 @@ enum pc_status pc_term_encode_value(struct encoder *e, ERL_NIF_TERM term);
 enum pc_status pc_term_encode_typed(struct encoder *e, ERL_NIF_TERM term, ErlNifTermType type);
 enum pc_status pc_term_encode_opaque(struct encoder *e, ERL_NIF_TERM term, bool is_small);
 void pc_term_go_back(struct encoder *e, const struct progress *to);
+
+/* A large binary in shared memory; *done: it is, or has failed. Its contents have been looked at. */
+enum pc_status pc_term_encode_apart(struct encoder *e, enum pc_segment_kind kind, const ErlNifBinary *bin, bool *done);
 
 /* term_encode_list.c: a list; or the rest of one, of which the writer holds the beginning. */
 enum pc_status pc_term_encode_list(struct encoder *e, ERL_NIF_TERM list);
@@ -138,7 +145,11 @@ static inline size_t bytes_elsewhere(const struct encoder *e) {
 
 static inline struct progress progress(const struct encoder *e) {
     const struct pc_cuts *cuts = e->opts->cuts;
-    return (struct progress){.len = e->w->len, .cuts = cuts != NULL ? cuts->n : 0, .elsewhere = bytes_elsewhere(e)};
+    const struct pc_outgo *outgo = e->opts->outgo;
+    return (struct progress){.len = e->w->len,
+                             .cuts = cuts != NULL ? cuts->n : 0,
+                             .elsewhere = bytes_elsewhere(e),
+                             .segments = outgo != NULL ? outgo->count : 0};
 }
 
 /* Leaves a binary where it is, behind the header that was just written for it. */
@@ -228,12 +239,17 @@ static inline bool is_cut(const struct encoder *e, size_t n) {
     return e->opts->cuts != NULL && n >= e->opts->cuts->least;
 }
 
+/* Whether a binary is one for shared memory. */
+static inline bool is_apart(const struct encoder *e, size_t n) {
+    return e->opts->outgo != NULL && n >= PC_SEGMENT_LEAST && e->keys == 0;
+}
+
 /* Before n bytes are looked at or copied. */
 static inline enum pc_status pay_for_bytes(struct encoder *e, size_t n, bool is_text) {
     if (is_text) {
         e->units -= (int64_t)(n / PC_CHECKED_PER_UNIT);
     }
-    if (!is_cut(e, n) || e->opts->cuts->joined) {
+    if (!is_cut(e, n) || e->opts->cuts->joined || is_apart(e, n)) {
         e->units -= (int64_t)(n / PC_COPIED_PER_UNIT);
     }
     return is_time_up(e) ? PC_BUDGET : PC_OK;
@@ -255,18 +271,25 @@ static inline enum pc_status encode_bytes(struct encoder *e, ERL_NIF_TERM term, 
     if (status != PC_OK) {
         return status;
     }
-    if (as == PC_BINARIES_BIN) {
-        pc_write_bin_header(e->w, bin->size);
-    } else if (pc_utf8_valid(bin->data, bin->size)) {
-        pc_write_str_header(e->w, bin->size);
-    } else if (as == PC_BINARIES_AUTO) {
-        pc_write_bin_header(e->w, bin->size);
-    } else {
+    bool is_text = as != PC_BINARIES_BIN && pc_utf8_valid(bin->data, bin->size);
+    if (!is_text && as == PC_BINARIES_STR) {
         return pc_term_fail(
             e->env, e->err, PC_INVALID,
             "a binary that is not valid UTF-8; wrap it with Pitcrew.bytes/1 (pitcrew:bytes/1 in Erlang) "
             "or use the option binaries: %s",
             e->opts->raw == NULL ? "bytes" : "bin");
+    }
+    if (is_apart(e, bin->size)) {
+        bool done;
+        status = pc_term_encode_apart(e, is_text ? PC_SEGMENT_STR : PC_SEGMENT_BIN, bin, &done);
+        if (done) {
+            return status;
+        }
+    }
+    if (is_text) {
+        pc_write_str_header(e->w, bin->size);
+    } else {
+        pc_write_bin_header(e->w, bin->size);
     }
     return write_body(e, term, bin);
 }

@@ -1,6 +1,7 @@
 /* codec_opts() of pitcrew_nif.erl. */
 
 #include "atoms.h"
+#include "parcel.h"
 #include "refs.h"
 #include "term.h"
 
@@ -98,6 +99,9 @@ static bool set_option(ErlNifEnv *env, struct pc_term_opts *opts, ERL_NIF_TERM k
     }
     if (key == am_lease) {
         return pc_lease_get(env, value, &opts->lease);
+    }
+    if (key == am_parcel) {
+        return pc_parcel_get(env, value, &opts->parcel);
     }
     return key == am_raw && set_raw(env, value, opts);
 }

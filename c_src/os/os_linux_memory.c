@@ -10,16 +10,15 @@
 #include <linux/magic.h>
 #include <stdint.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
-/* Younger than some C libraries. */
+/* glibc names these from 2.32 and 2.35 on. */
 #ifndef F_SEAL_FUTURE_WRITE
 #define F_SEAL_FUTURE_WRITE 0x0010
 #endif
-enum { POPULATE_WRITE = 23, NOEXEC_SEAL = 0x0008 };
+enum { POPULATE_WRITE = 23 };
 
 enum {
     HUGE = 2 << 20,
@@ -34,25 +33,11 @@ enum {
 
 static int result(long rc) { return rc < 0 ? -errno : (int)rc; }
 
-/* Some systems insist on memory that cannot be executed; kernels before 6.3 do not know that there is any. */
-static int create(void) {
-    const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
-    int fd = result(memfd_create("pitcrew", flags | NOEXEC_SEAL));
-    return fd == -EINVAL ? result(memfd_create("pitcrew", flags)) : fd;
-}
-
-/* A descriptor whose size is not sealed yet, or -errno. A file larger than this process may make would be a signal, which kills it. */
+/* A descriptor whose size is not sealed yet, or -errno. */
 static int new_memory(size_t size) {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_FSIZE, &limit) != 0) {
-        return -errno;
-    }
-    if (limit.rlim_cur != RLIM_INFINITY && size > limit.rlim_cur) {
-        return -EFBIG;
-    }
-    int fd = create();
+    int fd = memfd_create("pitcrew", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0) {
-        return fd;
+        return -errno;
     }
     if (ftruncate(fd, (off_t)size) != 0) {
         int error = errno;

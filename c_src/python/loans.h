@@ -7,13 +7,7 @@
  */
 
 #include "decode.h"
-
-/* What stands in a segment. */
-enum pc_segment_kind {
-    PC_SEGMENT_BIN = 0,
-    PC_SEGMENT_STR = 1,
-    PC_SEGMENT_ARROW = 2,
-};
+#include "wire/segment_footer.h"
 
 /* Those of one call. What is read twice, as maps are whose keys are equal, is one loan. */
 struct pc_loans {

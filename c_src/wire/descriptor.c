@@ -7,19 +7,24 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-ssize_t pc_descriptor_send(int socket, const void *bytes, size_t n, int fd) {
+ssize_t pc_descriptors_send(int socket, const void *bytes, size_t n, const int *fds, size_t count) {
     union {
         struct cmsghdr header; /* for its alignment */
-        char space[CMSG_SPACE(sizeof(int))];
+        char space[CMSG_SPACE(PC_DESCRIPTORS_MOST * sizeof(int))];
     } control;
     struct iovec piece = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = n};
-    struct msghdr message = {
-        .msg_iov = &piece, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct msghdr message = {.msg_iov = &piece,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = CMSG_SPACE(count * sizeof *fds)};
+    if (count == 0 || count > PC_DESCRIPTORS_MOST) {
+        return -EINVAL;
+    }
     memset(&control, 0, sizeof control);
     control.header.cmsg_level = SOL_SOCKET;
     control.header.cmsg_type = SCM_RIGHTS;
-    control.header.cmsg_len = CMSG_LEN(sizeof fd);
-    memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+    control.header.cmsg_len = CMSG_LEN(count * sizeof *fds);
+    memcpy(CMSG_DATA(&control.header), fds, count * sizeof *fds);
     ssize_t sent;
     do {
         sent = sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);

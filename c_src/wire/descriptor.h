@@ -6,7 +6,9 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Sends up to n bytes, and a descriptor with the first of them; it stays the caller's. How many, or -errno; never blocks, and raises no signal. */
-ssize_t pc_descriptor_send(int socket, const void *bytes, size_t n, int fd);
+enum { PC_DESCRIPTORS_MOST = 4 };
+
+/* Sends up to n bytes, and descriptors with the first of them; they stay the caller's. How many bytes, or -errno; never blocks, and raises no signal. */
+ssize_t pc_descriptors_send(int socket, const void *bytes, size_t n, const int *fds, size_t count);
 
 #endif

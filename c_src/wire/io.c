@@ -271,8 +271,8 @@ enum pc_io pc_outbox_flush(struct pc_outbox *out, int fd) {
     return PC_IO_DONE;
 }
 
-enum pc_io pc_outbox_flush_with(struct pc_outbox *out, int fd, int descriptor) {
-    ssize_t put = pc_descriptor_send(fd, out->w.data + out->sent, out->w.len - out->sent, descriptor);
+enum pc_io pc_outbox_flush_with(struct pc_outbox *out, int fd, const int *descriptors, size_t count) {
+    ssize_t put = pc_descriptors_send(fd, out->w.data + out->sent, out->w.len - out->sent, descriptors, count);
     if (put < 0) {
         return put == -EAGAIN || put == -EWOULDBLOCK ? PC_IO_AGAIN : PC_IO_EOF;
     }

@@ -91,8 +91,8 @@ void pc_outbox_undo(struct pc_outbox *out, size_t mark);
 bool pc_outbox_part(struct pc_outbox *out, const struct pc_part *part);
 
 enum pc_io pc_outbox_flush(struct pc_outbox *out, int fd);
-/* The same, with a descriptor, which stays the caller's, beside the first byte. PC_IO_AGAIN with nothing sent: nor was that. */
-enum pc_io pc_outbox_flush_with(struct pc_outbox *out, int fd, int descriptor);
+/* The same, with descriptors, which stay the caller's, beside the first byte. PC_IO_AGAIN with nothing sent: nor were those. */
+enum pc_io pc_outbox_flush_with(struct pc_outbox *out, int fd, const int *descriptors, size_t count);
 static inline size_t pc_outbox_pending(const struct pc_outbox *out) {
     return out->w.len + out->parts_bytes - out->sent;
 }

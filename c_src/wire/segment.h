@@ -60,6 +60,9 @@ void pc_segments_free(struct pc_segments *s);
  */
 bool pc_segments_take(struct pc_segments *s, size_t n, struct pc_segment_name *name, void **memory);
 
+/* Whether one for n bytes is there already, so that taking it does not have to make its pages, which takes a while: seven times as long as copying, or more. */
+bool pc_segments_ready(struct pc_segments *s, size_t n);
+
 /* It is written, and may be named in a frame from now on: until the reader lets go, or pc_segments_cancel. */
 void pc_segments_lend(struct pc_segments *s, const struct pc_segment_name *name);
 
@@ -86,7 +89,7 @@ void pc_segments_info(struct pc_segments *s, struct pc_segments_info *info);
 
 /* In a process that was forked from one that had segments nothing of this is mapped (pc_os_keep_from_children), and none of these may be called. */
 
-/* ---- The reader. Any thread; locks inside. None that pc_view_drop takes is held over a call of the system. */
+/* ---- The reader. Any thread; a lock inside, never held over a fault. */
 
 struct pc_views;
 

@@ -12,6 +12,14 @@
 #include "codec/writer.h"
 #include "wire/segment.h"
 
+/* What a payload is, in its place in the frame: extension PC_EXT_SEGMENT holds this byte and the name. */
+enum pc_segment_kind {
+    PC_SEGMENT_BIN = 0,
+    PC_SEGMENT_STR = 1,
+    PC_SEGMENT_ARROW = 2, /* an Arrow IPC stream */
+};
+enum { PC_SEGMENT_PAYLOAD = 1 + PC_SEGMENT_NAME };
+
 enum {
     PC_SEGMENT_CALL_COUNT =
         9, /* elements of a call with a footer: kind, id, tool, args, kwargs, meta, deadline, names, number */

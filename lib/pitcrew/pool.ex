@@ -74,7 +74,11 @@ defmodule Pitcrew.Pool do
     * `:keys` - what becomes of a map whose keys Python calls equal (`1`, `1.0` and `true`; `"a"` and `:a`): with `:dict`
       (default) an error that names the path and both keys; with `:strict` it arrives as a `pitcrew.Map`, which keeps them
       apart and comes back equal. Other maps are a `dict` either way
-    * `:max_frame` - the largest message in bytes (default 1 GiB)
+    * `:shared` - whether payloads of 64 KiB and more lie in shared memory (default `true`): see `docs/buffers.md`
+    * `:max_shared` - how many bytes of results in shared memory terms may hold; further ones are copied into ordinary binaries. Also what the
+      segments of each worker may have in all, each way (default 1 GiB)
+    * `:on_hold` - milliseconds for which a process may hold a result in shared memory before an event names it, or `:infinity` (default 30 000)
+    * `:max_frame` - the largest message in bytes, payloads in shared memory included (default 1 GiB)
     * `:spin_us` - microseconds, at most 200, that a caller and its worker poll for the other's frame before they sleep until
       it is there, as long as polling pays: see `docs/performance.md` (default 50; 0: never)
     * `:pipeline` - how many calls a worker may hold at once, 1 to 1 024 (default 1). It runs one at a time; with more than one the
