@@ -25,6 +25,8 @@ channel_test_() ->
           {an_unknown_kind_is_refused_and_the_call_goes_on, fun an_unknown_kind_is_refused_and_the_call_goes_on/1},
           {a_worker_that_only_sends_strays_is_given_up, fun a_worker_that_only_sends_strays_is_given_up/1},
           {undecodable_value_leaves_the_channel_usable, fun undecodable_value_leaves_the_channel_usable/1},
+          {segments_that_are_not_there, fun segments_that_are_not_there/1},
+          {segments_that_are_named_wrongly, fun segments_that_are_named_wrongly/1},
           {end_of_file_waits_for_the_verdict, fun end_of_file_waits_for_the_verdict/1},
           {the_verdict_comes_without_end_of_file, fun the_verdict_comes_without_end_of_file/1},
           {abandon_cuts_the_call, fun abandon_cuts_the_call/1},
@@ -349,6 +351,59 @@ undecodable_value_leaves_the_channel_usable(#{slots := Slots, worker := Worker})
     ?assertMatch({error, #{kind := decode_error}}, await(Channel, Ref)),
     ok = pitcrew_nif:checkin(Channel),
     ok = pitcrew_nif:checkin(claim(Slots)).
+
+%% An answer that speaks of shared memory which nobody has sent, of a channel that has such memory or has not.
+segments_that_are_not_there(#{path := Path, listener := Listener, slots := Slots, worker := Worker, channel := Channel}) ->
+    refused_segments(claim(Slots), Worker),
+    ok = pitcrew_nif:slots_remove(Slots, 0),
+    Other = connect(Path),
+    {ok, Shared, _} = accept(Listener),
+    ok = pitcrew_nif:channel_hello(Shared, [1, 0, #{}], false, pitcrew_nif:account_new(1 bsl 30)),
+    [1, 0, _] = worker_recv(Other),
+    ok = pitcrew_nif:slots_install(Slots, 0, Shared),
+    refused_segments(claim(Slots), Other),
+    gen_tcp:close(Other),
+    ok = pitcrew_nif:slots_remove(Slots, 0),
+    ok = pitcrew_nif:channel_close(Shared),
+    ?assertNotEqual(Channel, Shared).
+
+refused_segments(Channel, Worker) ->
+    [begin
+         Ref = make_ref(),
+         {ok, _} = call(Channel, Ref, []),
+         [?CALL, Id | _] = worker_recv(Worker),
+         Answer = answer_with(Id, Value, footer([Name])),
+         ok = gen_tcp:send(Worker, <<(byte_size(Answer)):32, Answer/binary>>),
+         ?assertMatch({error, #{kind := decode_error, message := <<"a segment of shared memory that is not ", _/binary>>}}, await(Channel, Ref))
+     end || Name <- [name(0, 1), name(63, 1), name(64, 1), name(16#ffffffff, 16#ffffffff)],
+            Value <- [segment(Kind, Name) || Kind <- [0, 1, 2, 3, 255]] ++ [segment(0, name(5, 5)), <<16#c7, 3, 15, 0, 1, 2>>]],
+    ok = pitcrew_nif:checkin(Channel).
+
+name(Index, Generation) -> <<Index:32, Generation:32, 65536:64>>.
+segment(Kind, Name) -> <<16#c7, 17, 15, Kind, Name/binary>>.
+footer(Names) -> <<16#c6, (16 * length(Names)):32, (iolist_to_binary(Names))/binary, 16#ce, (length(Names)):32>>.
+answer_with(Id, Value, Footer) -> <<16#97, ?REPLY, Id, 0, Value/binary, 16#ce, 0:32, Footer/binary>>.
+
+segments_that_are_named_wrongly(#{path := Path, listener := Listener}) ->
+    [begin
+         Worker = connect(Path),
+         {ok, Channel, _} = accept(Listener),
+         Slots = pitcrew_nif:slots_new(1, lifo, self()),
+         ok = pitcrew_nif:slots_install(Slots, 0, Channel),
+         Claimed = claim(Slots),
+         Ref = make_ref(),
+         {ok, _} = call(Claimed, Ref, []),
+         [?CALL, Id | _] = worker_recv(Worker),
+         Answer = answer_with(Id, <<16#c0>>, Footer),
+         ok = gen_tcp:send(Worker, <<(byte_size(Answer)):32, Answer/binary>>),
+         receive {select, Claimed, Ref, _} -> ok end,
+         ?assertEqual({Footer, lost}, {Footer, pitcrew_nif:reply(Claimed, Ref, ?OPTS)}),
+         ?assertEqual(lost, told(Claimed)),
+         gen_tcp:close(Worker),
+         ok = pitcrew_nif:slots_remove(Slots, 0),
+         ok = pitcrew_nif:channel_close(Claimed)
+     end || Footer <- [<<>>, <<16#c0, 16#c0>>, footer([]), <<16#c6, 16:32, 16#ce, 1:32>>, <<16#c6, 0:32, 16#ce, 16#ffffffff:32>>,
+                       footer([name(0, 1) || _ <- lists:seq(1, 65)]), <<16#c5, 16:16, (name(0, 1))/binary, 16#ce, 1:32>>]].
 
 end_of_file_waits_for_the_verdict(#{slots := Slots, worker := Worker}) ->
     Channel = claim(Slots),

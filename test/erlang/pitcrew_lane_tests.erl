@@ -279,7 +279,7 @@ open_lane(lent, #{channel := Channel, reader := Reader} = Room) ->
     ok = pitcrew_nif:slots_install(Slots, 0, Channel),
     Room#{dispatch => Dispatch, slots => Slots};
 open_lane(published, #{channel := Channel, worker := Worker} = Room) ->
-    ok = pitcrew_nif:channel_hello(Channel, [1, 0, #{}]),
+    ok = pitcrew_nif:channel_hello(Channel, [1, 0, #{}], true, none),
     [1, 0, _] = worker_recv(Worker),
     open_lane(pipelined, Room);
 open_lane(pipelined, #{channel := Channel, reader := Reader} = Room) ->
