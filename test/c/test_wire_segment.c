@@ -488,12 +488,47 @@ static void test_nothing_for_the_reader(void **state) {
     name = lend(&w, 64 * KIB, 1);
     failing.calloc = 1;
     lost(&w, name);
-    name = lend(&w, 64 * KIB, 1);
+    world_end(&w);
+}
+
+/* Under valgrind the limit is not the kernel's. */
+static bool descriptors_still_come(void) {
+    int pair[2], fds[PC_PACKET_FDS];
+    struct pc_segment_packet packet = {.kind = PC_PACKET_NEW};
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    assert_int_equal(pc_segment_packet_send(pair[0], &packet, &pair[0]), 0);
+    rlim_t before = forbid_descriptors();
+    bool come = pc_segment_packet_receive(pair[1], &packet, fds) == PC_PACKET_GOOD;
+    allow_descriptors(before);
+    if (come) {
+        close(fds[0]);
+    }
+    close(pair[0]);
+    close(pair[1]);
+    return come;
+}
+
+static void test_no_descriptor_for_the_reader(void **state) {
+    (void)state;
+    struct world w;
+    struct pc_boards b;
+    if (descriptors_still_come()) {
+        skip();
+    }
+    world_begin(&w, (struct world_opts){0});
+    struct pc_segment_name name = lend(&w, 64 * KIB, 1);
     rlim_t before = forbid_descriptors();
     enum pc_view_status status = try_get(&w, name);
     allow_descriptors(before);
     assert_int_equal(status, PC_VIEW_NO_MEMORY);
     lost(&w, name);
+
+    assert_int_equal(pc_boards_send(w.reader_socket, &b), 0);
+    pc_boards_close(&b);
+    before = forbid_descriptors();
+    int error = pc_boards_receive(w.writer_socket, &b);
+    allow_descriptors(before);
+    assert_int_equal(error, -EMFILE);
     world_end(&w);
 }
 
@@ -760,12 +795,6 @@ static void test_no_boards(void **state) {
         assert_int_equal(pc_boards_receive(w.writer_socket, &b), -ENOMEM);
     }
     failing.mmap = 0;
-    assert_int_equal(pc_boards_send(w.reader_socket, &b), 0);
-    pc_boards_close(&b);
-    before = forbid_descriptors();
-    error = pc_boards_receive(w.writer_socket, &b);
-    allow_descriptors(before);
-    assert_int_equal(error, -EMFILE);
     assert_int_equal(count_fds(), fds);
     assert_int_equal(count_maps(), maps);
     world_end(&w);
@@ -791,6 +820,7 @@ int main(void) {
         cmocka_unit_test(test_no_descriptor_for_the_writer),
         cmocka_unit_test(test_no_memory_for_the_writer),
         cmocka_unit_test(test_nothing_for_the_reader),
+        cmocka_unit_test(test_no_descriptor_for_the_reader),
         cmocka_unit_test(test_lent_memory_is_protected),
         cmocka_unit_test(test_cannot_protect),
         cmocka_unit_test(test_cannot_unprotect),

@@ -18,8 +18,8 @@
 enum {
     WRITERS = 3,
     READERS = 3,
-    CHANNELS = 40,
-    USES = 250,
+    CHANNELS = 16,
+    USES = 150,
     HELD = 3,
     APART = 64 /* words, of those that are looked at */
 };
