@@ -10,15 +10,16 @@
 #include <linux/magic.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
-/* glibc names these from 2.32 and 2.35 on. */
+/* Younger than some C libraries. */
 #ifndef F_SEAL_FUTURE_WRITE
 #define F_SEAL_FUTURE_WRITE 0x0010
 #endif
-enum { POPULATE_WRITE = 23 };
+enum { POPULATE_WRITE = 23, NOEXEC_SEAL = 0x0008 };
 
 enum {
     HUGE = 2 << 20,
@@ -33,11 +34,25 @@ enum {
 
 static int result(long rc) { return rc < 0 ? -errno : (int)rc; }
 
-/* A descriptor whose size is not sealed yet, or -errno. */
+/* Some systems insist on memory that cannot be executed; kernels before 6.3 do not know that there is any. */
+static int create(void) {
+    const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+    int fd = result(memfd_create("pitcrew", flags | NOEXEC_SEAL));
+    return fd == -EINVAL ? result(memfd_create("pitcrew", flags)) : fd;
+}
+
+/* A descriptor whose size is not sealed yet, or -errno. A file larger than this process may make would be a signal, which kills it. */
 static int new_memory(size_t size) {
-    int fd = memfd_create("pitcrew", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) != 0) {
         return -errno;
+    }
+    if (limit.rlim_cur != RLIM_INFINITY && size > limit.rlim_cur) {
+        return -EFBIG;
+    }
+    int fd = create();
+    if (fd < 0) {
+        return fd;
     }
     if (ftruncate(fd, (off_t)size) != 0) {
         int error = errno;

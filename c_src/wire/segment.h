@@ -89,7 +89,7 @@ void pc_segments_info(struct pc_segments *s, struct pc_segments_info *info);
 
 /* In a process that was forked from one that had segments nothing of this is mapped (pc_os_keep_from_children), and none of these may be called. */
 
-/* ---- The reader. Any thread; a lock inside, never held over a fault. */
+/* ---- The reader. Any thread; locks inside. None that pc_view_drop takes is held over a call of the system. */
 
 struct pc_views;
 

@@ -25,7 +25,7 @@ struct segment {
     uint32_t generation; /* of the last use; stays when the segment goes */
     void *memory;        /* NULL: it is being made, or could not be protected */
     size_t size;
-    int64_t since; /* when it was found to be free */
+    int64_t since; /* when it was found to be free; no two have the same */
 };
 
 struct pc_segments {
@@ -33,6 +33,7 @@ struct pc_segments {
     pthread_mutex_t lock;
     unsigned count;
     size_t bytes;
+    int64_t latest; /* of all `since` */
     struct segment all[PC_SEGMENTS];
 };
 
@@ -78,9 +79,11 @@ static void unmap(const struct dead *dead) {
 
 /* ---- Under the lock */
 
-static void set_free(struct segment *g) {
+static void set_free(struct pc_segments *s, struct segment *g) {
+    int64_t now = pc_clock_ns();
+    s->latest = now > s->latest ? now : s->latest + 1;
     g->state = FREE;
-    g->since = pc_clock_ns();
+    g->since = s->latest;
 }
 
 /* What the reader has let go of is free. What it says about other uses than the last one is not believed. */
@@ -89,7 +92,7 @@ static void look_at_board(struct pc_segments *s) {
         struct segment *g = &s->all[i];
         if (g->state == LENT && !g->pinned &&
             atomic_load_explicit(&s->opts.board->done[i], memory_order_acquire) == g->generation) {
-            set_free(g);
+            set_free(s, g);
         }
     }
 }
@@ -255,7 +258,7 @@ bool pc_segments_take(struct pc_segments *s, size_t n, struct pc_segment_name *n
         if (g->memory == NULL) {
             clear(s, g);
         } else {
-            set_free(g);
+            set_free(s, g);
         }
         unlock(s);
         return false;
@@ -294,7 +297,7 @@ void pc_segments_cancel(struct pc_segments *s, const struct pc_segment_name *nam
     lock(s);
     struct segment *g = find(s, name);
     if (g != NULL && (g->state == TAKEN || g->state == LENT)) {
-        set_free(g);
+        set_free(s, g);
     }
     unlock(s);
 }

@@ -1,7 +1,9 @@
 /*
  * The reader of segment.h. What comes from the other end is checked before it is mapped, and only compared after that; what breaks the rules is
- * closed, and the index it was for names nothing. A segment is mapped under the lock, when its descriptor comes; it is unmapped, and its
- * copied pages are dropped, outside.
+ * closed, and the index it was for names nothing.
+ *
+ * Two locks. `receiving` is for who takes packets off the socket, in their order, and maps what came with them. `lock`, which may be taken under the
+ * other, is for the table and the counts, and never held over a call of the system: who only lets go of a view waits for no mapping.
  *
  * A mapping is owned by the table until it is forgotten, and by its view while that is out; who is last unmaps it. pc_views lives until
  * pc_views_free has been called and no view is out.
@@ -35,6 +37,7 @@ struct pc_view_home {
 struct pc_views {
     struct pc_views_opts opts;
     struct pc_board *board;
+    pthread_mutex_t receiving;
     pthread_mutex_t lock;
     bool closed;
     unsigned count; /* of all mappings, listed or out */
@@ -51,22 +54,26 @@ struct pc_views {
 static void lock(struct pc_views *v) { (void)pthread_mutex_lock(&v->lock); }
 static void unlock(struct pc_views *v) { (void)pthread_mutex_unlock(&v->lock); }
 
-struct pc_views *pc_views_new(const struct pc_views_opts *opts, struct pc_board *board) {
-    struct pc_views *v = calloc(1, sizeof *v);
-    if (v != NULL && pthread_mutex_init(&v->lock, NULL) != 0) {
-        free(v);
-        v = NULL;
-    }
-    if (v != NULL) {
-        v->opts = *opts;
-        v->board = board;
-    }
-    return v;
-}
-
 static void destroy(struct pc_views *v) {
     (void)pthread_mutex_destroy(&v->lock);
+    (void)pthread_mutex_destroy(&v->receiving);
     free(v);
+}
+
+struct pc_views *pc_views_new(const struct pc_views_opts *opts, struct pc_board *board) {
+    struct pc_views *v = calloc(1, sizeof *v);
+    if (v == NULL || pthread_mutex_init(&v->receiving, NULL) != 0) {
+        free(v);
+        return NULL;
+    }
+    if (pthread_mutex_init(&v->lock, NULL) != 0) {
+        (void)pthread_mutex_destroy(&v->receiving);
+        free(v);
+        return NULL;
+    }
+    v->opts = *opts;
+    v->board = board;
+    return v;
 }
 
 static void unmap(struct pc_view_home *list) {
@@ -100,66 +107,98 @@ static void forget(struct pc_views *v, uint32_t index, struct pc_view_home **dea
     }
 }
 
-static uint8_t *map(const struct pc_views *v, int fd, size_t size) {
-    const int use = v->opts.copy_on_write ? PROT_READ | PROT_WRITE : PROT_READ;
-    const int way = v->opts.copy_on_write ? MAP_PRIVATE | MAP_NORESERVE : MAP_SHARED;
-    void *data = mmap(NULL, size, use, way, fd, 0);
-    return data == MAP_FAILED ? NULL : data;
+/*
+ * Whether the writer may have one more of that size. An honest one never has more than PC_SEGMENTS, those that it has replaced included, for it
+ * replaces none that is out. Only who receives adds any, so what is allowed stays so.
+ */
+static bool is_allowed(const struct pc_views *v, uint64_t size) {
+    return v->count < PC_SEGMENTS && size <= v->opts.most - v->bytes;
 }
 
-/*
- * A segment, if the writer may have it. An honest one never has more than PC_SEGMENTS, those that it has replaced included, for it
- * replaces none that is out.
- */
-static void add(struct pc_views *v, const struct pc_segment_packet *packet, int fd) {
-    if (v->count == PC_SEGMENTS || packet->size > v->opts.most - v->bytes ||
-        pc_os_check_written_memory(fd, (size_t)packet->size) != 0) {
-        return;
-    }
-    struct pc_view_home *home = calloc(1, sizeof *home);
-    uint8_t *data = home != NULL ? map(v, fd, (size_t)packet->size) : NULL;
-    if (data == NULL) {
-        v->all[packet->index].lost = home == NULL || errno != EACCES; /* that one cannot be read */
-        free(home);
-        return;
-    }
-    home->views = v;
-    home->data = data;
-    home->size = (size_t)packet->size;
-    home->listed = true;
-    v->all[packet->index].home = home;
+static void list(struct pc_views *v, uint32_t index, struct pc_view_home *home) {
+    v->all[index].home = home;
     v->count++;
     v->bytes += home->size;
 }
 
-static void drain(struct pc_views *v, struct pc_view_home **dead) {
-    struct pc_segment_packet packet;
-    int fds[PC_PACKET_FDS];
-    enum pc_packet_status status;
-    for (int i = 0; i < MOST_PACKETS; i++) {
-        status = pc_segment_packet_receive(v->opts.socket, &packet, fds);
-        if (status == PC_PACKET_NONE) {
-            return;
-        }
-        bool known = status != PC_PACKET_BAD && packet.index < PC_SEGMENTS && packet.kind != PC_PACKET_BOARDS;
-        if (known) {
-            forget(v, packet.index, dead);
-        }
-        if (known && status == PC_PACKET_LOST) {
-            v->all[packet.index].lost = true;
-        }
-        if (status == PC_PACKET_GOOD && packet.kind == PC_PACKET_NEW) {
-            if (known) {
-                add(v, &packet, fds[0]);
-            }
-            (void)close(fds[0]);
-        }
-        if (status == PC_PACKET_GOOD && packet.kind == PC_PACKET_BOARDS) { /* not a second time */
-            (void)close(fds[0]);
-            (void)close(fds[1]);
+/* ---- Receiving */
+
+static void *map(const struct pc_views *v, int fd, size_t size) {
+    const int use = v->opts.copy_on_write ? PROT_READ | PROT_WRITE : PROT_READ;
+    const int way = v->opts.copy_on_write ? MAP_PRIVATE | MAP_NORESERVE : MAP_SHARED;
+    return mmap(NULL, size, use, way, fd, 0);
+}
+
+/* NULL: it breaks the rules; or, with *lost, it could not be mapped. */
+static struct pc_view_home *new_home(struct pc_views *v, int fd, size_t size, bool *lost) {
+    if (pc_os_check_written_memory(fd, size) != 0) {
+        return NULL;
+    }
+    struct pc_view_home *home = calloc(1, sizeof *home);
+    if (home == NULL) {
+        *lost = true;
+        return NULL;
+    }
+    void *data = map(v, fd, size);
+    if (data == MAP_FAILED) {
+        *lost = errno != EACCES; /* that one cannot be read */
+        free(home);
+        return NULL;
+    }
+    *home = (struct pc_view_home){.views = v, .data = data, .size = size, .listed = true};
+    return home;
+}
+
+/* The segment of an index is another one from now on, or none. `fd`, -1 if there is none, is closed. */
+static void replace(struct pc_views *v, const struct pc_segment_packet *packet, int fd, bool lost,
+                    struct pc_view_home **dead) {
+    struct pc_view_home *home = NULL;
+    lock(v);
+    forget(v, packet->index, dead);
+    bool allowed = is_allowed(v, packet->size);
+    unlock(v);
+    if (fd >= 0) {
+        home = allowed ? new_home(v, fd, (size_t)packet->size, &lost) : NULL;
+        (void)close(fd);
+    }
+    lock(v);
+    v->all[packet->index].lost = lost;
+    if (home != NULL) {
+        list(v, packet->index, home);
+    }
+    unlock(v);
+}
+
+/* Drops what is not for an index; of the boards' packet there is only one, which was taken before. */
+static void take_packet(struct pc_views *v, const struct pc_segment_packet *packet, bool lost, int fds[PC_PACKET_FDS],
+                        struct pc_view_home **dead) {
+    if (packet->kind != PC_PACKET_BOARDS && packet->index < PC_SEGMENTS) {
+        replace(v, packet, fds[0], lost, dead);
+        return;
+    }
+    for (int i = 0; i < PC_PACKET_FDS; i++) {
+        if (fds[i] >= 0) {
+            (void)close(fds[i]);
         }
     }
 }
+
+/* All that has come. What is to be unmapped is put before *dead. */
+static void receive(struct pc_views *v, struct pc_view_home **dead) {
+    struct pc_segment_packet packet;
+    enum pc_packet_status status = PC_PACKET_BAD;
+    (void)pthread_mutex_lock(&v->receiving);
+    for (int i = 0; i < MOST_PACKETS && status != PC_PACKET_NONE; i++) {
+        int fds[PC_PACKET_FDS] = {-1, -1};
+        status = pc_segment_packet_receive(v->opts.socket, &packet, fds);
+        if (status == PC_PACKET_GOOD || status == PC_PACKET_LOST) {
+            take_packet(v, &packet, status == PC_PACKET_LOST, fds, dead);
+        }
+    }
+    (void)pthread_mutex_unlock(&v->receiving);
+}
+
+/* ---- */
 
 static enum pc_view_status look_up(struct pc_views *v, const struct pc_segment_name *name) {
     if (name->index >= PC_SEGMENTS || name->generation == 0) {
@@ -174,12 +213,10 @@ static enum pc_view_status look_up(struct pc_views *v, const struct pc_segment_n
     return good ? PC_VIEW_OK : PC_VIEW_BAD;
 }
 
-/* ---- */
-
 enum pc_view_status pc_views_get(struct pc_views *v, const struct pc_segment_name *name, struct pc_view *view) {
     struct pc_view_home *dead = NULL;
+    receive(v, &dead);
     lock(v);
-    drain(v, &dead);
     enum pc_view_status status = look_up(v, name);
     if (status == PC_VIEW_OK) {
         struct pc_view_home *home = v->all[name->index].home;
@@ -231,9 +268,7 @@ void pc_view_drop(struct pc_view *view) {
 
 void pc_views_tend(struct pc_views *v) {
     struct pc_view_home *dead = NULL;
-    lock(v);
-    drain(v, &dead);
-    unlock(v);
+    receive(v, &dead);
     unmap(dead);
 }
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -73,6 +74,25 @@ static void test_no_such_memory(void **state) {
     assert_int_equal(again, next); /* nothing is left open */
     assert_int_equal(pc_os_check_written_memory(-1, 1), -EINVAL);
     assert_int_equal(pc_os_check_shared_memory(0, 1), -EINVAL);
+}
+
+/* It is an error, not a signal. In a child, for the limit stays. */
+static void test_limit_of_files(void **state) {
+    (void)state;
+    enum { LIMIT = 8192 };
+    int status;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        void *memory;
+        struct rlimit limit = {.rlim_cur = LIMIT, .rlim_max = LIMIT};
+        bool good = setrlimit(RLIMIT_FSIZE, &limit) == 0 && pc_os_written_memory(LIMIT + 1, &memory) == -EFBIG &&
+                    pc_os_shared_memory(LIMIT + 1) == -EFBIG && pc_os_written_memory(LIMIT, &memory) >= 0 &&
+                    pc_os_shared_memory(LIMIT) >= 0;
+        _exit(good ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
 }
 
 /* Whether a page is in the mapping. */
@@ -139,6 +159,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_written_memory),
         cmocka_unit_test(test_no_such_memory),
+        cmocka_unit_test(test_limit_of_files),
         cmocka_unit_test(test_copies_are_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -158,10 +158,12 @@ static void test_bad_packets(void **state) {
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         send_packet(&w, kinds[i], SOME, SIZE, (int[]){good(SIZE)}, 1);
         refused(&w, fds);
-        send_packet(&w, kinds[i], SOME, SIZE, (int[]){good(SIZE), good(SIZE)}, 2);
-        refused(&w, fds);
+        send_packet(&w, kinds[i], 0, SIZE, (int[]){good(SIZE), good(SIZE)}, 2);
+        refused(&w, fds); /* and the segment that is there stays */
     }
     send_packet(&w, PC_PACKET_BOARDS, 0, 0, NULL, 0);
+    refused(&w, fds);
+    send_packet(&w, PC_PACKET_KINDS, 0, 0, NULL, 0);
     refused(&w, fds);
     send_packet(&w, PC_PACKET_NEW, SOME, SIZE, NULL, 0);
     refused(&w, fds);
@@ -386,6 +388,8 @@ static void test_bad_boards(void **state) {
     send_packet(&w, PC_PACKET_FORGET, 0, BOARD, NULL, 0);
     assert_int_equal(pc_boards_receive(reader, &b), -EPROTO);
     send_packet(&w, PC_PACKET_BOARDS, 0, BOARD, (int[]){good(BOARD)}, 1);
+    assert_int_equal(pc_boards_receive(reader, &b), -EPROTO);
+    send_packet(&w, PC_PACKET_BOARDS, 0, BOARD, (int[]){good(BOARD), memory(BOARD, 0, shared), good(BOARD)}, 3);
     assert_int_equal(pc_boards_receive(reader, &b), -EPROTO);
     send_packet(&w, PC_PACKET_BOARDS, 0, 2 * BOARD, (int[]){good(2 * BOARD), good(2 * BOARD)}, 2);
     assert_int_equal(pc_boards_receive(reader, &b), -EPROTO);
