@@ -13,10 +13,8 @@ ssize_t pc_descriptors_send(int socket, const void *bytes, size_t n, const int *
         char space[CMSG_SPACE(PC_DESCRIPTORS_MOST * sizeof(int))];
     } control;
     struct iovec piece = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = n};
-    struct msghdr message = {.msg_iov = &piece,
-                             .msg_iovlen = 1,
-                             .msg_control = &control,
-                             .msg_controllen = CMSG_SPACE(count * sizeof *fds)};
+    struct msghdr message = {
+        .msg_iov = &piece, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_SPACE(count * sizeof *fds)};
     if (count == 0 || count > PC_DESCRIPTORS_MOST) {
         return -EINVAL;
     }
