@@ -20,7 +20,7 @@ PAGE = 4096
 MOST = 1 << 26
 
 F_ADD_SEALS, F_GET_SEALS = 1033, 1034
-SEAL_SEAL, SHRINK, GROW, WRITE, FUTURE_WRITE = 1, 2, 4, 8, 16
+SEAL_SEAL, SHRINK, GROW, WRITE, FUTURE_WRITE, EXEC = 1, 2, 4, 8, 16, 32
 WRITTEN = SEAL_SEAL | SHRINK | GROW | FUTURE_WRITE
 
 PACKET = struct.Struct("=IIQ")
@@ -114,7 +114,7 @@ class Shared:
                 continue
             (fd,) = fds
             assert kind == NEW
-            assert fcntl.fcntl(fd, F_GET_SEALS) == WRITTEN
+            assert fcntl.fcntl(fd, F_GET_SEALS) | EXEC == WRITTEN | EXEC  # the last is of new systems
             assert os.fstat(fd).st_size == size and size % PAGE == 0
             self.seen[index] = mmap.mmap(fd, size, prot=mmap.PROT_READ)
             os.close(fd)
