@@ -19,7 +19,7 @@ static int write_stream(struct pc_encoder *e, PyObject *stream) {
     return 0;
 }
 
-/* Whether to take `data` of the value (1) or have the value dumped (2). */
+/* Whether to take the buffer of the value (1) or have the value dumped (2). */
 static int form_of(PyObject *value) {
     int is = pc_lazy_is(value, PC_LAZY_ARROW);
     if (is != 0) {
@@ -39,7 +39,7 @@ int pc_arrow_write(struct pc_encoder *e, PyObject *value) {
     }
     PyObject *stream = NULL;
     if (form == 1) {
-        stream = PyObject_GetAttrString(value, "data");
+        stream = PyObject_GetAttrString(value, "_buffer");
     } else {
         PyObject *dump = pc_lazy_get(PC_LAZY_DUMP_ARROW);
         stream = dump == NULL ? NULL : PyObject_CallOneArg(dump, value);

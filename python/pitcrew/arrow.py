@@ -8,38 +8,46 @@ if TYPE_CHECKING:
 
 
 class Arrow:
-    """An Arrow IPC stream: `data` holds its bytes, or is a memoryview of them. Goes back to the VM as it came.
+    """An Arrow IPC stream: `data` holds its bytes. Goes back to the VM as it came.
 
     A table always arrives as this, whether pyarrow is imported or not. `to_pyarrow()` reads it; so does whatever speaks
     the Arrow PyCapsule interface: `pyarrow.table(arrow)`, `polars.DataFrame(arrow)`.
     """
 
-    __slots__ = ("data",)
+    __slots__ = ("_buffer",)
 
-    def __init__(self, data: bytes | memoryview) -> None:
-        self.data = data
+    def __init__(self, data: Any) -> None:
+        self._buffer = data
+
+    @property
+    def data(self) -> bytes:
+        """The bytes of the stream. A large one lies in the VM's memory, of which this makes a copy that is kept."""
+        if isinstance(self._buffer, memoryview):
+            self._buffer = bytes(self._buffer)
+        data: bytes = self._buffer
+        return data
 
     def to_pyarrow(self) -> Any:
-        """The pyarrow.Table; its columns share the memory of `data`."""
+        """The pyarrow.Table; its columns share the memory that the stream lies in."""
         import pyarrow  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
-        with pyarrow.ipc.open_stream(self.data) as reader:
+        with pyarrow.ipc.open_stream(self._buffer) as reader:
             return reader.read_all()
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         return self.to_pyarrow().__arrow_c_stream__(requested_schema)
 
     def __eq__(self, other: object) -> bool:
-        return bytes(self.data) == bytes(other.data) if isinstance(other, Arrow) else NotImplemented
+        return bytes(self._buffer) == bytes(other._buffer) if isinstance(other, Arrow) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash((Arrow, bytes(self.data)))
+        return hash((Arrow, bytes(self._buffer)))
 
     def __repr__(self) -> str:
-        return f"<pitcrew.Arrow, {len(self.data)} bytes>"
+        return f"<pitcrew.Arrow, {len(self._buffer)} bytes>"
 
     def __reduce__(self) -> tuple[type[Arrow], tuple[bytes]]:
-        return Arrow, (bytes(self.data),)
+        return Arrow, (bytes(self._buffer),)
 
 
 def dump(table: Any) -> Any:

@@ -117,11 +117,17 @@ def test_arrow_streams(sharer):
     data = noise(100_000)
     assert sharer.call("about_arrow", sharer.vm.write(data, ARROW)) == [
         "Arrow",
-        "memoryview",
+        "bytes",
         100_000,
         digest(data),
         True,
+        "<pitcrew.Arrow, 100000 bytes>",
     ]
+    assert sharer.done()
+    sharer.call("keep", sharer.vm.write(data, ARROW))
+    assert not sharer.done(), "nobody has asked for a copy"
+    assert sharer.vm.read(sharer.call("returns")) == (ARROW, data)
+    assert sharer.call("arrow_data") == ["bytes", 100_000, digest(data)]
     assert sharer.done()
 
 
