@@ -142,6 +142,7 @@ static void encoder_init(struct encoder *e, ErlNifEnv *env, struct pc_writer *w,
     e->budget = budget;
     e->units = budget != NULL ? budget->units : PC_BUDGET_GRANT;
     e->depth = 0;
+    e->keys = 0;
     e->max_depth = opts->max_depth != 0 ? opts->max_depth : PC_MAX_DEPTH;
     e->max_size = w->max;
     e->empty_list = enif_make_list_from_array(env, NULL, 0);

@@ -106,7 +106,7 @@ much_test_() ->
 
 memory_test_() ->
     test(fun() ->
-        with_tools(#{}, fun(Pool, _) ->
+        with_tools(#{shared => false}, fun(Pool, _) ->
             Term = [bytes(?MB), bytes(1024), bytes(?MB)],
             {ok, [Large, Small, _]} = pitcrew:call(Pool, echo, [Term]),
             ?assertNotEqual(?MB, binary:referenced_byte_size(Large)),
