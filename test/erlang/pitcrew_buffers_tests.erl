@@ -53,6 +53,22 @@ there_and_back_test_() ->
         end)
     end).
 
+%% It is shared memory that they lie in: a segment for what comes, one for what goes, and none for what is smaller.
+in_shared_memory_test_() ->
+    test(fun() ->
+        with(#{}, fun(Pool) ->
+            Mappings = fun() -> {ok, #{<<"mappings">> := N}} = pitcrew:call(Pool, memory), N end,
+            Boards = Mappings(),
+            {ok, _} = pitcrew:call(Pool, checksum, [pitcrew:bytes(random(?LEAST - 1))]),
+            {ok, _} = pitcrew:call(Pool, zeros, [?LEAST - 1]),
+            ?assertEqual(Boards, Mappings()),
+            {ok, _} = pitcrew:call(Pool, checksum, [pitcrew:bytes(random(?LEAST))]),
+            ?assertEqual(Boards + 1, Mappings()),
+            {ok, _} = pitcrew:call(Pool, zeros, [?LEAST]),
+            ?assertEqual(Boards + 2, Mappings())
+        end)
+    end).
+
 %% Inside keys and sets there are none; everything else around them is as ever.
 in_keys_test_() ->
     test(fun() ->
