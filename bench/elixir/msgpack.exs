@@ -1,7 +1,7 @@
 defmodule Bench.MessagePack do
   @moduledoc """
   MessagePack in plain Elixir, as somebody writes it for a bridge of their own: no NIF, and only
-  what small messages need (nil, booleans, signed integers of 64 bits, floats, text, lists, maps).
+  what its messages need (nil, booleans, signed integers of 64 bits, floats, text, bytes as `{:bytes, data}`, lists, maps).
   """
 
   def encode(nil), do: <<0xC0>>
@@ -14,6 +14,7 @@ defmodule Bench.MessagePack do
   def encode(x) when is_float(x), do: <<0xCB, x::float-64>>
   def encode(text) when is_binary(text) and byte_size(text) < 32, do: <<0b101::3, byte_size(text)::5, text::binary>>
   def encode(text) when is_binary(text), do: <<0xDB, byte_size(text)::32, text::binary>>
+  def encode({:bytes, data}), do: [<<0xC6, byte_size(data)::32>> | data]
   def encode(list) when is_list(list), do: [array_head(length(list)) | Enum.map(list, &encode/1)]
 
   def encode(map) when is_map(map) do
@@ -51,6 +52,9 @@ defmodule Bench.MessagePack do
   defp value(<<0xD9, size::8, text::binary-size(size), rest::binary>>), do: {text, rest}
   defp value(<<0xDA, size::16, text::binary-size(size), rest::binary>>), do: {text, rest}
   defp value(<<0xDB, size::32, text::binary-size(size), rest::binary>>), do: {text, rest}
+  defp value(<<0xC4, size::8, data::binary-size(size), rest::binary>>), do: {data, rest}
+  defp value(<<0xC5, size::16, data::binary-size(size), rest::binary>>), do: {data, rest}
+  defp value(<<0xC6, size::32, data::binary-size(size), rest::binary>>), do: {data, rest}
   defp value(<<0xDC, size::16, rest::binary>>), do: items(rest, size, [])
   defp value(<<0xDD, size::32, rest::binary>>), do: items(rest, size, [])
   defp value(<<0xDE, size::16, rest::binary>>), do: pairs(rest, size, [])
