@@ -1,4 +1,4 @@
-/* pyarrow is never imported here: a table exists only where somebody else has imported it. */
+/* No library is imported here to recognize a table: one exists only where somebody else has imported its library. */
 
 #include "arrow.h"
 
@@ -21,13 +21,14 @@ static int write_stream(struct pc_encoder *e, PyObject *stream) {
 
 /* Whether to take the buffer of the value (1) or have the value dumped (2). */
 static int form_of(PyObject *value) {
+    static const enum pc_lazy dumped[] = {PC_LAZY_ARROW_TABLE, PC_LAZY_ARROW_BATCH, PC_LAZY_PANDAS_FRAME,
+                                          PC_LAZY_POLARS_FRAME};
     int is = pc_lazy_is(value, PC_LAZY_ARROW);
     if (is != 0) {
         return is;
     }
-    is = pc_lazy_is(value, PC_LAZY_ARROW_TABLE);
-    if (is == 0) {
-        is = pc_lazy_is(value, PC_LAZY_ARROW_BATCH);
+    for (size_t i = 0; is == 0 && i < sizeof dumped / sizeof *dumped; i++) {
+        is = pc_lazy_is(value, dumped[i]);
     }
     return is > 0 ? 2 : is;
 }

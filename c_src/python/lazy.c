@@ -32,6 +32,8 @@ static struct {
     [PC_LAZY_NUMPY_ARRAY] = {"numpy", "ndarray", NULL, NULL},
     [PC_LAZY_ARROW_TABLE] = {"pyarrow", "Table", NULL, NULL},
     [PC_LAZY_ARROW_BATCH] = {"pyarrow", "RecordBatch", NULL, NULL},
+    [PC_LAZY_PANDAS_FRAME] = {"pandas", "DataFrame", NULL, NULL},
+    [PC_LAZY_POLARS_FRAME] = {"polars", "DataFrame", NULL, NULL},
     [PC_LAZY_LOOP] = {"pitcrew.aio", "loop", NULL, NULL},
     [PC_LAZY_CANCELLED] = {"pitcrew.aio", "Cancelled", NULL, NULL},
     [PC_LAZY_CANCELLED_ERROR] = {"pitcrew.aio", "CancelledError", NULL, NULL},

@@ -249,10 +249,10 @@ int pc_scalar_write_number(struct pc_encoder *e, PyObject *value) {
 
 static const char *hint_for(const struct pc_encoder *e, PyObject *value, const char *name) {
     if (strncmp(name, "pandas.", 7) == 0) {
-        return ": this version of Pitcrew has no pandas; send pyarrow.Table.from_pandas(df), or .to_dict()";
+        return ": of pandas only a DataFrame has a form; send .to_frame(), .tolist() or .to_pydatetime()";
     }
     if (strncmp(name, "polars.", 7) == 0) {
-        return ": this version of Pitcrew has no polars; send .to_arrow()";
+        return ": of polars only a DataFrame has a form; send .collect(), .to_frame() or .to_list()";
     }
     if (PyGen_Check(value) || PyAsyncGen_CheckExact(value)) {
         return ": this version of Pitcrew has no streams; send a list";
