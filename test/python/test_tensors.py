@@ -40,6 +40,24 @@ def test_arrays_come_back_equal(dtype, shape):
     assert fields(_core.encode(value))[:2] == [value.dtype.str, list(shape)]
 
 
+@pytest.mark.parametrize("dtype", [*NUMBERS, *MOMENTS, *TEXTS])
+@pytest.mark.parametrize("size", [32_767, 65_535, 65_536, 65_537, 1_048_577])
+def test_large_arrays_of_every_layout_come_back_equal(dtype, size):
+    kind, width = np.dtype(dtype).kind, np.dtype(dtype).itemsize
+    count = -(-size // width)
+    if kind in "SU":
+        plain = np.resize(np.array(["a", "zz", ""]), count).astype(dtype)
+    else:  # bytes that are a boolean as well
+        plain = np.random.default_rng(size).integers(0, 2, count * width, "u1").view(dtype)
+    square = plain[: len(plain) // 2 * 2].reshape(2, -1)
+    fixed = plain.copy()
+    fixed.flags.writeable = False
+    for value in (plain, fixed, plain[1:], plain[::-1], square.T, square[:, ::3], np.asfortranarray(square)):
+        back = _core.decode(_core.encode([value]))[0]
+        assert back.dtype == value.dtype and back.shape == value.shape and back.flags.writeable
+        assert back.tobytes() == value.tobytes() and back.flags.c_contiguous
+
+
 def test_arrays_that_lie_otherwise_are_copied_to_c_order():
     base = np.arange(24.0).reshape(2, 3, 4)
     for value in (base.T, base[:, ::2], base[::-1], np.asfortranarray(base), np.broadcast_to(base[0], (5, 3, 4))):
