@@ -69,6 +69,18 @@ written_test_() ->
         ]
     end).
 
+%% Large ones really go this way, each time, and small ones do not.
+shared_test_() ->
+    with_tensors(fun(Pool) ->
+        [
+            begin
+                ?assertEqual({N, Shared}, {N, call(Pool, is_shared, [random(<<"|u1">>, 1, {N})])}),
+                ?assertEqual({N, Shared}, {N, call(Pool, is_view_shared, [pitcrew:bytes(rand:bytes(N))])})
+            end
+         || _ <- lists:seq(1, 5), {N, Shared} <- [{65_535, false}, {65_536, true}, {1_048_577, true}]
+        ]
+    end).
+
 %% ---- Shapes
 
 shapes_test_() ->
