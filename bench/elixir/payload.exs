@@ -17,10 +17,12 @@ defmodule Bench.Payload do
   @most_seconds 100
 
   def main(argv) do
-    {opts, [], []} = OptionParser.parse(argv, strict: [rounds: :integer, fresh: :integer])
+    {opts, [], []} = OptionParser.parse(argv, strict: [rounds: :integer, fresh: :integer, shared: :boolean])
     rounds = Keyword.get(opts, :rounds, 9)
     fresh = Keyword.get(opts, :fresh, 3)
     began = System.monotonic_time(:second)
+    # With --no-shared everything goes through the socket.
+    :persistent_term.put({__MODULE__, :shared}, Keyword.get(opts, :shared, true))
 
     start()
     gives = PayloadCases.call(@pool, "gives", [])
@@ -50,9 +52,9 @@ defmodule Bench.Payload do
   defp payload(%{name: name}), do: :persistent_term.get({__MODULE__, name})
 
   defp start do
-    {:ok, _} =
-      Pitcrew.Pool.start_link(name: @pool, tools: ["payload_tools"], python: python(), cd: @python_dir, size: 1)
-
+    shared = :persistent_term.get({__MODULE__, :shared})
+    options = [name: @pool, tools: ["payload_tools"], python: python(), cd: @python_dir, size: 1, shared: shared]
+    {:ok, _} = Pitcrew.Pool.start_link(options)
     nil = PayloadCases.call(@pool, "echo", [nil])
   end
 
