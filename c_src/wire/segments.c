@@ -20,7 +20,7 @@ enum state { NONE, FREE, TAKEN, LENT };
 
 struct segment {
     enum state state;
-    bool protected;
+    bool protected;      /* those pages that the last use has */
     bool pinned;         /* not free, whatever the reader says */
     uint32_t generation; /* of the last use; stays when the segment goes */
     void *memory;        /* NULL: it is being made, or could not be protected */
@@ -214,9 +214,14 @@ static bool unprotect(struct segment *g) {
     return !g->protected;
 }
 
-/* What cannot be protected is not mapped here any more, unless somebody has a pointer to it: the reader's mapping keeps it. */
-static void protect(struct segment *g) {
-    if (mprotect(g->memory, g->size, PROT_READ) == 0) {
+/*
+ * The pages of a payload, for it costs as much as a part of the copy and the reader looks at no others. What cannot be protected is not mapped
+ * here any more, unless somebody has a pointer to it: the reader's mapping keeps it.
+ */
+static void protect(struct segment *g, size_t n) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t pages = n > 0 ? (n + page - 1) / page : 1;
+    if (mprotect(g->memory, pages * page, PROT_READ) == 0) {
         g->protected = true;
     } else if (!g->pinned) {
         (void)munmap(g->memory, g->size);
@@ -286,7 +291,7 @@ void pc_segments_lend(struct pc_segments *s, const struct pc_segment_name *name)
         return;
     }
     if (s->opts.protect) {
-        protect(g);
+        protect(g, (size_t)name->n);
     }
     lock(s);
     g->state = LENT;
