@@ -202,14 +202,14 @@ static enum pc_status decode_segment(struct decoder *d, const struct pc_token *t
     enum pc_segment_kind kind;
     ERL_NIF_TERM data;
     enum pc_status status = decode_apart(d, t, &kind, &data);
-    *term = data;
-    if (status != PC_OK || kind == PC_SEGMENT_STR) {
+    if (status != PC_OK) {
         return status;
     }
+    *term = data;
     bool made = true;
     if (kind == PC_SEGMENT_ARROW) {
         made = pc_struct_make(d->env, PC_STRUCT_ARROW, &data, term);
-    } else if (d->opts->tagged_bytes) {
+    } else if (kind == PC_SEGMENT_BIN && d->opts->tagged_bytes) {
         made = pc_struct_make(d->env, PC_STRUCT_BYTES, &data, term);
     }
     return made ? PC_OK : failed(d, PC_NO_MEMORY);

@@ -15,7 +15,7 @@
 %% ---- The worker
 
 workers_test_() ->
-    {timeout, 300, fun() ->
+    pitcrew_test:unless_sanitized({timeout, 300, fun() ->
         with_library(fun(Library) ->
             pitcrew_test:quietly(fun() ->
                 Steps = cut(Library, 1, []),
@@ -24,7 +24,7 @@ workers_test_() ->
                 ?assertEqual([cut, start], lists:usort(Steps))
             end)
         end)
-    end}.
+    end}).
 
 %% One step after the other, until there is none at which it could die.
 cut(_, ?MOST_STEPS, _) -> error(it_never_ends);
@@ -78,13 +78,13 @@ flush_exits() ->
 %% ---- The VM
 
 vms_test_() ->
-    {timeout, 300, fun() ->
+    pitcrew_test:unless_sanitized({timeout, 300, fun() ->
         with_library(fun(Library) ->
             Last = steps_of_a_whole_run(Library, 64),
             Steps = lists:sublist(pitcrew_test:shuffle(lists:seq(1, Last)), ?SAMPLES),
             [?assertEqual({Step, {dead, []}}, {Step, vm(Library, Step)}) || Step <- Steps]
         end)
-    end}.
+    end}).
 
 %% From where on it would not die, found by halving.
 steps_of_a_whole_run(Library, N) ->

@@ -177,7 +177,8 @@ off_test_() ->
 
 %% A VM for which the system has no memfd.
 without_memfd_test_() ->
-    test(fun() ->
+    %% A sanitizer has to be the first library itself.
+    pitcrew_test:unless_sanitized(test(fun() ->
         Base = pitcrew_test:base(),
         ok = file:make_dir(Base),
         Library = filename:join(Base, "no_memfd.so"),
@@ -190,7 +191,7 @@ without_memfd_test_() ->
         after
             file:del_dir_r(Base)
         end
-    end).
+    end)).
 
 without_memfd() ->
     with(#{}, fun(Pool) ->
