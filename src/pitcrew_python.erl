@@ -14,6 +14,10 @@
     <<"BLIS_NUM_THREADS">>
 ]).
 
+%% The memory allocators of Arrow (pyarrow, and so pandas) and of programs in Rust start a thread when they load, only to give memory back to the
+%% system, which they also do without. With it no worker could be forked.
+-define(ALLOCATOR_VARIABLES, [<<"JE_ARROW_MALLOC_CONF">>, <<"_RJEM_MALLOC_CONF">>]).
+
 %% @doc Argv, changes to the environment, and the folder.
 -spec zygote(pitcrew_options:pool(), Instance :: binary()) ->
     {[binary()], #{binary() => binary() | nil}, Cd :: binary() | nil}.
@@ -30,7 +34,7 @@ zygote(#{python := Python, start := Start, env := Env, cd := Cd} = Options, Inst
         <<"PYTHONPATH">> => python_path(Env),
         <<"PITCREW_INSTANCE">> => <<Instance/binary, "-00000000">>
     },
-    {Argv, maps:merge(maps:merge(thread_limits(Options), Env), Ours), folder(Cd)}.
+    {Argv, maps:merge(maps:merge(preset(Options), Env), Ours), folder(Cd)}.
 
 modules(#{preload := Preload, tools := Tools}) -> words(<<"--preload">>, Preload) ++ words(<<"--tools">>, Tools).
 
@@ -57,9 +61,15 @@ python_path(Env) ->
         Users -> <<Own/binary, ":", Users/binary>>
     end.
 
-thread_limits(#{thread_limits := none}) -> #{};
-thread_limits(#{thread_limits := Limit, env := Env}) ->
-    maps:from_list([{Name, integer_to_binary(Limit)} || Name <- ?THREAD_VARIABLES, value(Name, Env) =:= nil]).
+%% What is in the pool's `env' or in the VM's own environment comes first.
+preset(#{env := Env} = Options) ->
+    maps:from_list([{Name, Value} || {Name, Value} <- thread_limits(Options) ++ allocators(Options), value(Name, Env) =:= nil]).
+
+thread_limits(#{thread_limits := none}) -> [];
+thread_limits(#{thread_limits := Limit}) -> [{Name, integer_to_binary(Limit)} || Name <- ?THREAD_VARIABLES].
+
+allocators(#{start := spawn}) -> [];
+allocators(#{}) -> [{Name, <<"background_thread:false">>} || Name <- ?ALLOCATOR_VARIABLES].
 
 %% What Python would see without us.
 value(Name, Env) ->

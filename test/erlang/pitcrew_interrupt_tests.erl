@@ -279,7 +279,7 @@ a_large_answer_that_nobody_waits_for_is_read_test_() ->
 
 a_frame_that_is_half_out_goes_out_test_() ->
     test(fun() ->
-        with_tools(#{on_caller_exit => finish}, fun(Pool, Listener, [Port, File]) ->
+        with_tools(#{on_caller_exit => finish, shared => false}, fun(Pool, Listener, [Port, File]) ->
             [OsPid] = os_pids(Pool),
             signal(OsPid, "STOP"),
             Caller = start(Pool, work, [Port, File, pitcrew:bytes(<<0:(64 bsl 23)>>)], #{}),

@@ -109,6 +109,7 @@ what_python_runs_in_test_() ->
             ?assertEqual(nil, Get(<<"HOME">>)),
             ?assertEqual(<<"3">>, Get(<<"OMP_NUM_THREADS">>)),
             ?assertEqual(<<"1">>, Get(<<"OPENBLAS_NUM_THREADS">>)),
+            ?assertEqual(<<"background_thread:false">>, Get(<<"JE_ARROW_MALLOC_CONF">>)),
             ?assertEqual({ok, list_to_binary(pitcrew_test:fixtures())}, pitcrew:call(Pool, folder))
         end)
     end).
