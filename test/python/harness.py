@@ -97,9 +97,15 @@ class Worker:
         # The worker opens its side channel only when it can start.
         ready, _, _ = select.select([self.call_socket, listener.socket], [], [], SECONDS)
         if listener.socket in ready:
-            self.side_socket, side_auth = listener.accept()
-            assert side_auth[2:4] == [token, "side"]
+            self.accept_side(listener, token)
         self.first = recv_frame(self.call_socket)
+        # What select has looked at first may be ready since.
+        if self.side_socket is None and self.first[0] == _core.KIND_READY:
+            self.accept_side(listener, token)
+
+    def accept_side(self, listener: Listener, token: bytes) -> None:
+        self.side_socket, side_auth = listener.accept()
+        assert side_auth[2:4] == [token, "side"]
 
     @property
     def pid(self) -> int:

@@ -68,7 +68,7 @@ def test_values_and_errors(tools, most):
     for fail in ["fail", "fail_later"]:
         fault = worker.fault(fail, "no")
         assert (fault["kind"], fault["type"], fault["message"]) == ("tool_error", "ValueError", "no")
-        assert "crowd_tools.py" in fault["traceback"] and "pitcrew/" not in fault["traceback"]
+        assert "crowd_tools.py" in fault["traceback"] and "python/pitcrew/" not in fault["traceback"]
         assert worker.fault(fail)["kind"] == "bad_arguments"
     assert worker.fault("leave", 3)["type"] == "SystemExit"
     assert worker.fault("nobody")["kind"] == "unknown_tool"
