@@ -71,6 +71,7 @@ defmodule Pitcrew do
       brought them, which stays in memory as long as one of them does, at most 16 times its size
     * `:keys` - `:dict` (a map whose keys Python calls equal is an error) or `:strict` (it is a `pitcrew.Map`)
     * `:ref` - `true`: the result stays in its worker, and a `Pitcrew.Ref` comes back
+    * `:cache` - `false`: goes round the pool's cache; `true`: uses it for any tool, not only for those that are declared idempotent; see `Pitcrew.Cache`
   """
   @type option ::
           {:timeout, timeout()}
@@ -84,6 +85,7 @@ defmodule Pitcrew do
           | {:copy_binaries, boolean()}
           | {:keys, :dict | :strict}
           | {:ref, boolean()}
+          | {:cache, boolean()}
 
   @doc """
   Calls a tool and returns its result.

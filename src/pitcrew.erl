@@ -48,7 +48,8 @@
 %% `binaries' says what a binary is in Python, `nil' which atom is None. With `bytes => tagged' Python's bytes come back as
 %% {@link bytes/1} makes them. A map whose keys Python calls equal (1, 1.0 and true; <<"a">> and a) is an error, or with
 %% `keys => strict' arrives as a pitcrew.Map, which keeps them apart and comes back equal. With `ref => true' the result stays in the
-%% worker, and a {@link ref()} comes back, as if the tool had returned `pitcrew.ref(result)'.
+%% worker, and a {@link ref()} comes back, as if the tool had returned `pitcrew.ref(result)'. `cache => false' goes round the pool's cache, and `cache => true' uses it
+%% for any tool: docs/cache.md.
 -type call_options() ::
     #{
         timeout => timeout(),
@@ -61,7 +62,8 @@
         nil => nil | undefined,
         copy_binaries => boolean(),
         keys => dict | strict,
-        ref => boolean()
+        ref => boolean(),
+        cache => boolean()
     }
     | [{atom(), term()}].
 %% A call that was started by {@link async/4}, for this node.

@@ -63,6 +63,8 @@ of_arguments(_) -> any.
     {ok, pitcrew_options:call()} | {error, pitcrew_error:t()}.
 options(any, Checked) -> Checked;
 options(_, {error, _} = Error) -> Error;
+options(_, {ok, #{cache := true}}) ->
+    {error, pitcrew_error:new(invalid_option, "option cache must be false for calls of a session or an object; it is true")};
 options({ref, _}, {ok, #{protocol := json}}) -> {error, no_json("calls of an object's methods")};
 options({ref, _}, Checked) -> Checked;
 options(_, {ok, #{protocol := json}}) -> {error, no_json("a session's calls")};

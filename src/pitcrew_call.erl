@@ -4,6 +4,7 @@
 %% call stays in the caller's mailbox; no deadline is later than the caller's own.
 -module(pitcrew_call).
 
+-export_type([result/0]).
 -export([run/4, run_at/3, no_pool/1, tool_id/1, facts/2, on_caller_exit/2]).
 
 -include("pitcrew_pool.hrl").
@@ -75,12 +76,31 @@ perform(#pool{name = PoolName, defaults = Defaults} = Pool, Aim, {Tool, Id, Args
     Checked = pitcrew_aim:options(Aim, pitcrew_options:call(Options, Defaults)),
     Told = #{pool => PoolName, tool_id => Id, protocol => protocol(Checked, Defaults)},
     started(Pool, Started, Told),
-    {Result, Job} =
-        case permitted(Pool, {Aim, Tool, Id}, Args, Checked, Started) of
-            {ok, New} -> attempt(New);
-            {error, _} = Error -> {Error, nil}
-        end,
+    {Result, Job} = perform(Pool, {Aim, Tool, Id}, Args, Checked, Started),
     finished(Pool, Started, Told, Result, Job).
+
+perform(#pool{cache = none} = Pool, What, Args, Options, Started) ->
+    execute(Pool, What, Args, Options, Started);
+perform(#pool{cache = Cache} = Pool, {Aim, Tool, Id} = What, Args, Options, Started) ->
+    case pitcrew_cache_call:key(Pool, Aim, Tool, Args, Options) of
+        none ->
+            execute(Pool, What, Args, Options, Started);
+        Key ->
+            %% What calls from Python to tools of the VM find in the cache will come from here as well.
+            {ok, #{timeout := Timeout, codec := Codec} = Given} = Options,
+            Facts = #{tool_id => Id, started => Started, deadline => deadline(Started, Timeout), timeout => Timeout},
+            %% What is kept must not keep alive the message that brought it, nor memory that belongs to a worker.
+            Apart = {ok, Given#{codec := Codec#{copy_binaries => true}}},
+            pitcrew_cache_call:run(Cache, Key, Facts, fun() -> execute(Pool, What, Args, Apart, Started) end)
+    end.
+
+execute(Pool, What, Args, Options, Started) ->
+    case permitted(Pool, What, Args, Options, Started) of
+        {ok, New} -> attempt(New);
+        {error, _} = Error -> {Error, nil}
+    end.
+
+deadline(Started, Timeout) -> pitcrew_deadline:in(erlang:convert_time_unit(Started, native, millisecond), Timeout).
 
 -spec no_pool(term()) -> pitcrew_error:t().
 no_pool(Name) ->
@@ -142,7 +162,7 @@ prepare(Pool, {Aim, Tool, Id}, Args, {ok, Options}, Started) ->
         kwargs = nil,
         codec = Codec,
         meta = Meta,
-        deadline = pitcrew_deadline:in(erlang:convert_time_unit(Started, native, millisecond), Timeout),
+        deadline = deadline(Started, Timeout),
         timeout = Timeout,
         checkout_timeout = Checkout,
         retries = Retry,

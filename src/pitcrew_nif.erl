@@ -3,6 +3,7 @@
 -module(pitcrew_nif).
 
 -export([encode/2, encode_iov/2, decode/2, decode_all/2]).
+-export([term_key/3, term_weight/1]).
 -export([listen/1, accept/2, close_listener/1]).
 -export([account_new/1, account_info/2, channel_tend/1]).
 -export([channel_give/2, channel_hello/4, channel_send/2, channel_recv/2, channel_flush/2, channel_close/1, channel_info/1]).
@@ -91,6 +92,14 @@ decode(_Binary, _Opts) -> erlang:nif_error(not_loaded).
 -spec decode_all(binary(), codec_opts()) ->
     {ok | raw, [term()], Left :: non_neg_integer()} | {error, codec_error()}.
 decode_all(_Binary, _Opts) -> erlang:nif_error(not_loaded).
+
+%% For the cache. The 128 bits that stand for a term, by a hash with that key: c_src/nif/term_key.h says what they tell apart. About the bytes
+%% that a copy of it takes. `none': it is or holds a pid, reference, port, fun, bitstring or improper list, or is nested too deeply.
+%% `Units' is for tests, as `inline_units' above; 0 is the usual.
+-spec term_key(term(), Key :: <<_:128>>, Units :: non_neg_integer()) -> <<_:128>> | none.
+term_key(_Term, _Key, _Units) -> erlang:nif_error(not_loaded).
+-spec term_weight(term()) -> non_neg_integer() | none.
+term_weight(_Term) -> erlang:nif_error(not_loaded).
 
 %% Listening. The descriptor closes when the calling process (its owner) ends.
 %% accept/2 arms a select when nobody is there: {select, Listener, Ref, ready_input} will come.

@@ -47,6 +47,7 @@
     shared := boolean(),
     max_shared := pos_integer(),
     on_hold := pos_integer() | infinity,
+    cache := none | cache(),
     max_frame := pos_integer(),
     spin_us := non_neg_integer(),
     pipeline := pos_integer(),
@@ -59,8 +60,13 @@
     retry := non_neg_integer(),
     on_caller_exit := cancel | finish,
     protocol := msgpack | json,
+    %% `none': the pool has no cache. `auto': for tools that are declared idempotent.
+    cache := none | auto | boolean(),
     codec := pitcrew_nif:codec_opts(),
     meta := meta()
+}.
+-type cache() :: #{
+    max_entries := pos_integer(), max_bytes := pos_integer(), ttl := pos_integer() | infinity, backend := ets | {redis, map()}
 }.
 %% What a call tells the worker about itself; nil where everything is as usual.
 -type meta() :: nil | #{keys => strict, ref => true}.
@@ -121,11 +127,20 @@ pool_table() ->
         {shared, {one_of, [true, false]}, {value, true}},
         {max_shared, {integer, 1 bsl 20, 1 bsl 60}, {value, 1 bsl 30}},
         {on_hold, {integer_or, 100, 86_400_000, infinity}, {value, 30_000}},
+        {cache, {switch, cache_table()}, {value, none}},
         {max_frame, {integer, 1024, 1 bsl 30}, {value, 1 bsl 30}},
         {spin_us, {integer, 0, 200}, {value, 50}},
         {pipeline, {integer, 1, 1024}, {value, 1}},
         {pipeline_age, {integer, 1, 60_000}, {value, 1}},
         {concurrency, {integer, 1, 1024}, {value, 1}}
+    ].
+
+cache_table() ->
+    [
+        {max_entries, {integer, 1, 100_000_000}, {value, 10_000}},
+        {max_bytes, {integer, 1 bsl 12, 1 bsl 60}, {value, 1 bsl 26}},
+        {ttl, {integer_or, 1, 16#ffffffff, infinity}, {value, 300_000}},
+        {backend, backend, {value, ets}}
     ].
 
 %% A worker needs some descriptors for itself, and Python some memory to start.
@@ -137,7 +152,7 @@ rlimits_table() ->
     ].
 
 call_table() ->
-    [{ref, {one_of, [false, true]}, {value, false}} | call_table_of_pool()].
+    [{ref, {one_of, [false, true]}, {value, false}}, {cache, {one_of, [false, true]}, {value, auto}} | call_table_of_pool()].
 
 call_table_of_pool() ->
     Names = [timeout, checkout_timeout, retry, on_caller_exit, protocol, binaries, bytes, nil, keys, copy_binaries],
@@ -192,7 +207,8 @@ call(Options, Defaults) when Options =:= #{} ->
 call(Options, #{codec := Codec} = Defaults) ->
     valid(fun() ->
         Given = read(Options, call_table(), #{}),
-        agree(with_meta(Given, (maps:merge(Defaults, plain(Given)))#{codec => maps:merge(Codec, codec(Given))}))
+        Call = with_cache(Given, maps:merge(Defaults, plain(Given))),
+        agree(with_meta(Given, Call#{codec => maps:merge(Codec, codec(Given))}))
     end).
 
 %% @doc Checks the options of a session, for the process that is to own it if no other is named, and fills in the defaults.
@@ -218,11 +234,18 @@ is_not(Name) ->
 
 %% @doc What a pool's options say of its calls.
 -spec defaults(pool()) -> call().
-defaults(Options) -> with_meta(Options, (plain(Options))#{codec => codec(Options)}).
+defaults(#{cache := Cache} = Options) ->
+    Uses = case Cache of none -> none; #{} -> auto end,
+    with_meta(Options, (plain(Options))#{codec => codec(Options), cache => Uses}).
 
 plain(Options) -> maps:with([timeout, checkout_timeout, retry, on_caller_exit, protocol], Options).
 
 codec(Options) -> maps:with([binaries, bytes, nil, copy_binaries], Options).
+
+with_cache(#{cache := true}, #{cache := none}) -> fail("option cache must be false: the pool has no cache, as its own option cache says; it is true", []);
+with_cache(#{cache := _}, #{cache := none} = Call) -> Call;
+with_cache(#{cache := Uses}, Call) -> Call#{cache := Uses};
+with_cache(#{}, Call) -> Call.
 
 with_meta(Given, Call) ->
     Before = case Call of #{meta := #{} = Meta} -> Meta; #{} -> #{} end,
@@ -235,7 +258,9 @@ add_meta({keys, strict}, Meta) -> Meta#{keys => strict};
 add_meta({ref, true}, Meta) -> Meta#{ref => true};
 add_meta({Name, _}, Meta) -> maps:remove(Name, Meta).
 
-%% What JSON has no use for would be ignored.
+%% What a call asks for besides; then what JSON has no use for would be ignored.
+agree(#{cache := true, meta := #{ref := true}}) ->
+    fail("option cache must be false with the option ref, because a result that stays in its worker cannot be kept; it is true", []);
 agree(#{protocol := json, codec := #{binaries := bytes}}) -> disagree(binaries, str, "carries no bytes", bytes);
 agree(#{protocol := json, codec := #{bytes := tagged}}) -> disagree(bytes, plain, "carries no bytes", tagged);
 agree(#{protocol := json, codec := #{copy_binaries := true}}) -> disagree(copy_binaries, false, "always copies them", true);
@@ -297,7 +322,7 @@ default_python() ->
         Path -> unicode:characters_to_binary(Path)
     end.
 
-checked(Key, {options, _} = Type, Value) ->
+checked(Key, {Nested, _} = Type, Value) when Nested =:= options; Nested =:= switch ->
     %% What is wrong inside says so, and where it stands.
     try check(Type, Value) of
         {ok, Clean} -> Clean;
@@ -321,6 +346,10 @@ check(timeout, infinity) -> {ok, infinity};
 check(timeout, N) -> check({integer, 0, 16#ffffffff}, N);
 check({one_of, Values}, Value) -> member(Value, Values);
 check({options, Table}, Options) when is_map(Options); is_list(Options) -> {ok, read(Options, Table, #{})};
+check({switch, _}, Off) when Off =:= false; Off =:= none; Off =:= nil; Off =:= undefined -> {ok, none};
+check({switch, Table}, true) -> {ok, complete([], Table)};
+check({switch, Table}, Options) when is_map(Options); is_list(Options) -> {ok, complete(Options, Table)};
+check(backend, ets) -> {ok, ets};
 %% The measurements show no payload at which JSON is the faster one, so there is nothing to choose by.
 check(protocol, auto) -> {ok, msgpack};
 check(protocol, Protocol) -> member(Protocol, [msgpack, json]);
@@ -435,6 +464,8 @@ allowed(name) -> "an atom that is not nil, undefined or a boolean";
 allowed({integer, Min, Max}) -> io_lib:format("an integer from ~b to ~b", [Min, Max]);
 allowed({integer_or, Min, Max, Word}) -> io_lib:format("an integer from ~b to ~b, or ~tp", [Min, Max, Word]);
 allowed({options, Table}) -> ["a map or a list of pairs with some of ", names_text(Table)];
+allowed({switch, Table}) -> ["true, false, or a map or a list of pairs with some of ", names_text(Table)];
+allowed(backend) -> "ets";
 allowed(timeout) -> "a number of milliseconds or infinity";
 allowed({one_of, Values}) -> ["one of ", lists:join(", ", [show(Value) || Value <- Values])];
 allowed(protocol) -> allowed({one_of, [msgpack, json, auto]});

@@ -73,6 +73,8 @@
 %%   segments of each worker may have in all, each way</li>
 %% <li>`on_hold' (30,000): milliseconds for which a process may hold a result in shared memory before an event,
 %%   `[pitcrew, pool, on_hold]', names it; `infinity'</li>
+%% <li>`cache' (`false'): `true', or a map with some of `max_entries' (10,000), `max_bytes' (64 MiB), `ttl' (300,000 milliseconds) and `backend' (`ets'):
+%%   results of tools that are declared idempotent are kept for equal calls; docs/cache.md</li>
 %% <li>`max_frame' (1 GiB): bytes of the largest call or result, payloads in shared memory included</li>
 %% <li>`spin_us' (50): microseconds, at most 200, that a caller and its worker poll for the other's frame before they sleep until it is
 %%   there, as long as polling pays: see docs/performance.md. 0: never</li>
@@ -185,9 +187,15 @@ reload(Pool) -> reload(Pool, []).
 %%
 %% Returns when all calls go to new workers. When the modules cannot be imported any more, the workers stay as they are, and the error says
 %% what Python said. When a new worker cannot start the error says so as well, the old ones go on, and it is tried again. `timeout' (30000)
-%% is how long to wait for either.
+%% is how long to wait for either. With them goes what the pool has in its cache.
 -spec reload(atom() | pid(), #{timeout => timeout()} | [{timeout, timeout()}]) -> ok | {error, pitcrew_error:t()}.
-reload(Pool, Given) -> with_timeout(Given, 30_000, Pool, fun pitcrew_pool_server:reload/2).
+reload(Pool, Given) ->
+    with_timeout(Given, 30_000, Pool, fun(#pool{cache = Cache} = Entry, Timeout) ->
+        case pitcrew_pool_server:reload(Entry, Timeout) of
+            ok when Cache =/= none -> pitcrew_cache_keeper:clear(Cache);
+            Outcome -> Outcome
+        end
+    end).
 
 %% @doc Stops a pool in an orderly way: it takes no more calls, those that it has go on until they have ended, and then its workers leave.
 %%

@@ -1,3 +1,5 @@
+-include("pitcrew_cache.hrl").
+
 %% What a caller needs to know of a pool. Read on every call, without a copy.
 -record(pool, {
     name :: atom(),
@@ -12,6 +14,7 @@
     permits :: pitcrew_permits:permits(),
     %% Prefix ++ [call, start | stop | exception], made once.
     events :: {[atom(), ...], [atom(), ...], [atom(), ...]},
+    cache :: none | #cache{},
     max_queue :: non_neg_integer() | infinity,
     max_frame :: pos_integer(),
     spin_us :: non_neg_integer(),

@@ -296,7 +296,9 @@ act_on(retire, #state{keeper = Keeper} = State) ->
     State;
 act_on({replace, Index}, State) ->
     replace(Index, State);
-act_on({reply, From, Outcome}, State) ->
+act_on({reply, From, Outcome}, #state{sup = Sup} = State) ->
+    %% Other code may give other results. Whoever waits clears as well, before going on.
+    _ = [pitcrew_cache_keeper:clear_soon(pitcrew_pools:cache(Sup)) || Outcome =:= ok],
     gen_server:reply(From, Outcome),
     State.
 
@@ -471,6 +473,7 @@ entry(#state{options = #{telemetry_prefix := Prefix} = Options} = State) ->
         tools = by_name(State#state.tools),
         permits = pitcrew_permits:new(Options),
         events = {Prefix ++ [call, start], Prefix ++ [call, stop], Prefix ++ [call, exception]},
+        cache = pitcrew_pools:cache(State#state.sup),
         max_queue = maps:get(max_queue, Options),
         max_frame = maps:get(max_frame, Options),
         spin_us = maps:get(spin_us, Options),

@@ -5,13 +5,13 @@
 -module(pitcrew_pools).
 
 -export([new_table/0, put/1, withdraw/2, find/1]).
--export([join/2, member/2, forget/2, put_sessions/2, sessions/1]).
+-export([join/2, member/2, forget/2, put_sessions/2, sessions/1, put_cache/2, cache/1]).
 -export_type([entry/0, role/0]).
 
 -include("pitcrew_pool.hrl").
 
 -type entry() :: #pool{}.
--type role() :: keeper | sessions | workers | server.
+-type role() :: keeper | sessions | workers | server | cache | redis.
 
 -define(TABLE, ?MODULE).
 %% Where an entry lies: callers read it without copying it. Its own pool writes it and takes it away, so the table says which one a name
@@ -61,11 +61,22 @@ sessions(Sup) ->
         [] -> absent
     end.
 
+%% @doc The cache of a pool, which ends with its supervisor.
+-spec put_cache(pid(), #cache{} | none) -> ok.
+put_cache(Sup, Cache) ->
+    true = ets:insert(?TABLE, {{Sup, tables_of_cache}, Cache}),
+    ok.
+
+-spec cache(pid()) -> #cache{} | none.
+cache(Sup) -> ets:lookup_element(?TABLE, {Sup, tables_of_cache}, 2).
+
 %% @doc Takes out the pool and whoever joined.
 -spec forget(atom(), pid()) -> ok.
 forget(Name, Sup) ->
     ok = withdraw(Name, Sup),
-    lists:foreach(fun(Role) -> ets:delete(?TABLE, {Sup, Role}) end, [keeper, sessions, table_of_sessions, workers, server]).
+    lists:foreach(fun(Role) -> ets:delete(?TABLE, {Sup, Role}) end, [
+        keeper, sessions, table_of_sessions, workers, server, cache, redis, tables_of_cache
+    ]).
 
 -spec find(atom() | pid()) -> {ok, entry()} | absent.
 find(Sup) when is_pid(Sup) ->

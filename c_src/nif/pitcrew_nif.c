@@ -38,6 +38,8 @@ WATCHED(nif_encode)
 WATCHED(nif_decode)
 WATCHED(nif_encode_iov)
 WATCHED(nif_decode_all)
+WATCHED(nif_term_key)
+WATCHED(nif_term_weight)
 WATCHED(nif_call)
 WATCHED(nif_call_json)
 WATCHED(nif_reply)
@@ -52,6 +54,9 @@ static ErlNifFunc functions[] = {
     /* The same as encode/2 and decode/2, with large binaries left where they are, and value after value. */
     {"encode_iov", 2, watched_nif_encode_iov, NORMAL},
     {"decode_all", 2, watched_nif_decode_all, NORMAL},
+    /* A walk over a term within a budget; beyond it they start over on a dirty CPU scheduler. */
+    {"term_key", 3, watched_nif_term_key, NORMAL},
+    {"term_weight", 1, watched_nif_term_weight, NORMAL},
     /* A few system calls that do not block. */
     {"listen", 1, nif_listen, NORMAL},
     {"accept", 2, nif_accept, NORMAL},

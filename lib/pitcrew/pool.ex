@@ -78,6 +78,9 @@ defmodule Pitcrew.Pool do
     * `:max_shared` - how many bytes of results in shared memory terms may hold; further ones are copied into ordinary binaries. Also what the
       segments of each worker may have in all, each way (default 1 GiB)
     * `:on_hold` - milliseconds for which a process may hold a result in shared memory before an event names it, or `:infinity` (default 30 000)
+    * `:cache` - `true`, or a keyword list or map with some of `:max_entries` (default 10 000), `:max_bytes` (64 MiB), `:ttl` (300 000 milliseconds, or
+      `:infinity`) and `:backend` (`:ets`): results of tools declared `@tool(idempotent=True)` are kept for equal calls; see `Pitcrew.Cache` and
+      `docs/cache.md` (default `false`)
     * `:max_frame` - the largest message in bytes, payloads in shared memory included (default 1 GiB)
     * `:spin_us` - microseconds, at most 200, that a caller and its worker poll for the other's frame before they sleep until
       it is there, as long as polling pays: see `docs/performance.md` (default 50; 0: never)

@@ -26,6 +26,11 @@ defmodule Pitcrew.Telemetry do
   | `worker, :recycle` | `lifetime`, `calls` | the same, and `reason`: `:max_calls`, `:max_age`, or `{:max_rss, bytes}` when that is what it still had; its successor is started now |
   | `worker, :stop` | `lifetime`, `calls` | `pool`, `worker`, `id`, `reason` |
   | `pool, :health` | `ready`, `wanted` (workers) | `pool`, `status` and `before` (`:ok`, `:degraded`, `:down`), `failure` |
+  | `cache, :hit` | `duration` of the whole call | `pool`, `tool_id`, `source`: `:cache`, `:flight` (the result of an equal call that ran), `:backend` (Redis) |
+  | `cache, :miss` | `duration` until it was known | `pool`, `tool_id`; for every call that looked for a result and runs |
+  | `cache, :evict` | `entries`, `bytes` | `pool`, `reason`: `:full` or `:expired` |
+
+  A call that finds its result in the cache has its `call` events as well, with no worker.
 
   `protocol` is `:msgpack` or `:json`, as the call travels; `worker` is an operating-system process id; `reason` is
   `:normal`, `:recycled`, `:idle` (it was not needed), `:stop` (the pool stops), `:interrupted` (it ended after a call of its was cut, in an orderly way), `{:signal, :sigkill}`, 

@@ -88,6 +88,50 @@ static void every_bit_counts(void **state) {
     }
 }
 
+static void pieces_make_the_whole(void **state) {
+    (void)state;
+    uint8_t key[PC_SIPHASH_KEY];
+    uint8_t message[64];
+    uint8_t whole[PC_SIPHASH_TAG];
+    uint8_t pieces[PC_SIPHASH_TAG];
+    make_key(key);
+    for (size_t i = 0; i < sizeof message; i++) {
+        message[i] = (uint8_t)(0xff - i);
+    }
+    pc_siphash(key, message, sizeof message, whole);
+    for (size_t first = 0; first <= sizeof message; first++) {
+        for (size_t second = first; second <= sizeof message; second++) {
+            struct pc_siphash s;
+            pc_siphash_begin(&s, key);
+            pc_siphash_bytes(&s, message, first);
+            pc_siphash_bytes(&s, message + first, second - first);
+            pc_siphash_bytes(&s, message + second, sizeof message - second);
+            pc_siphash_end(&s, pieces);
+            assert_true(pc_siphash_same(whole, pieces));
+        }
+    }
+}
+
+static void a_word_is_its_bytes(void **state) {
+    (void)state;
+    uint8_t key[PC_SIPHASH_KEY];
+    uint8_t whole[PC_SIPHASH_TAG];
+    uint8_t pieces[PC_SIPHASH_TAG];
+    make_key(key);
+    pc_siphash(key, "\1\2\3\4\5\6\7\10\11\12\13", 11, whole);
+    for (unsigned n = 1; n <= 3; n++) { /* so many bytes, then a whole word, then the rest */
+        struct pc_siphash s;
+        pc_siphash_begin(&s, key);
+        pc_siphash_word(&s, UINT64_C(0x030201) & ((UINT64_C(1) << 8 * n) - 1), n);
+        pc_siphash_word(&s, (UINT64_C(0x0807060504030201) >> 8 * n) | (UINT64_C(0x0b0a09) << 8 * (8 - n)), 8);
+        if (n < 3) {
+            pc_siphash_word(&s, UINT64_C(0x0b0a09) >> 8 * n, 3 - n);
+        }
+        pc_siphash_end(&s, pieces);
+        assert_true(pc_siphash_same(whole, pieces));
+    }
+}
+
 static void tags_are_compared_whole(void **state) {
     (void)state;
     uint8_t a[PC_SIPHASH_TAG] = {1, 2, 3};
@@ -103,8 +147,8 @@ static void tags_are_compared_whole(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(agrees_with_the_reference),
-        cmocka_unit_test(every_bit_counts),
+        cmocka_unit_test(agrees_with_the_reference), cmocka_unit_test(every_bit_counts),
+        cmocka_unit_test(pieces_make_the_whole),     cmocka_unit_test(a_word_is_its_bytes),
         cmocka_unit_test(tags_are_compared_whole),
     };
     return cmocka_run_group_tests_name("codec/siphash", tests, NULL, NULL);
