@@ -24,8 +24,9 @@
 %% @doc Keeps a result, unless the flight's row has been taken away, and takes that away. `look': who waits finds it in the table.
 -callback store(#cache{}, Key :: binary(), flight(), ticket(), Value :: term(), Bytes :: pos_integer()) -> look | over.
 
--callback delete(#cache{}, Key :: binary()) -> ok.
--callback clear(#cache{}) -> ok.
+%% What others might still find afterwards is an error.
+-callback delete(#cache{}, Key :: binary()) -> ok | {error, pitcrew_error:t()}.
+-callback clear(#cache{}) -> ok | {error, pitcrew_error:t()}.
 
 %% @doc A process of the pool's that the backend needs.
 -callback child_spec(#cache{}, pitcrew_options:pool()) -> [supervisor:child_spec()].

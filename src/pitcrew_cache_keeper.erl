@@ -99,7 +99,8 @@ init(Sup) ->
 handle_continue(look, State) -> {noreply, make_room(sweep(State))}.
 
 handle_call(clear, _, State) ->
-    {reply, ok, empty(State)};
+    {Outcome, Emptied} = empty(State),
+    {reply, Outcome, Emptied};
 handle_call(_, _, State) ->
     {reply, {error, unknown}, State}.
 
@@ -110,7 +111,8 @@ handle_info({?MODULE, {stored, Key, Stamp, Bytes}}, State) ->
 handle_info({?MODULE, {dropped, Key, Stamp}}, #state{policy = Policy} = State) ->
     {noreply, tally(State#state{policy = pitcrew_cache_policy:forget(Key, Stamp, Policy)})};
 handle_info({?MODULE, clear}, State) ->
-    {noreply, empty(State)};
+    {_, Emptied} = empty(State),
+    {noreply, Emptied};
 handle_info({timeout, _, sweep}, #state{cache = Cache} = State) ->
     ok = sweep_later(Cache),
     {noreply, make_room(sweep(State))};
@@ -121,8 +123,7 @@ handle_info(_, State) ->
 empty(#state{cache = #cache{table = Table, size = Size, backend = Backend} = Cache}) ->
     true = ets:delete_all_objects(Table),
     ok = atomics:put(Size, 1, 0),
-    ok = Backend:clear(Cache),
-    emptied(Cache).
+    {Backend:clear(Cache), emptied(Cache)}.
 
 emptied(#cache{max_entries = Entries, max_bytes = Bytes} = Cache) ->
     #state{cache = Cache, policy = pitcrew_cache_policy:new(Entries, Bytes)}.

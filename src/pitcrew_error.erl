@@ -29,6 +29,7 @@
     | no_pool
     | no_session
     | bad_ref
+    | cache_error
     | start_error
     | invalid_option
     | protocol_error.
@@ -71,6 +72,7 @@ kinds() ->
         no_pool,
         no_session,
         bad_ref,
+        cache_error,
         start_error,
         invalid_option,
         protocol_error

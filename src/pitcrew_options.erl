@@ -143,6 +143,18 @@ cache_table() ->
         {backend, backend, {value, ets}}
     ].
 
+redis_table() ->
+    [
+        {secret, {secret, 16}, required},
+        {namespace, optional_text, {value, nil}},
+        {host, text, {value, <<"127.0.0.1">>}},
+        {port, {integer, 1, 65535}, {value, 6379}},
+        {database, {integer, 0, 1_000_000}, {value, 0}},
+        {password, {secret, 0}, {value, fun() -> <<>> end}},
+        {timeout, {integer, 1, 60_000}, {value, 50}},
+        {retry_after, {integer, 1, 3_600_000}, {value, 1_000}}
+    ].
+
 %% A worker needs some descriptors for itself, and Python some memory to start.
 rlimits_table() ->
     [
@@ -350,6 +362,10 @@ check({switch, _}, Off) when Off =:= false; Off =:= none; Off =:= nil; Off =:= u
 check({switch, Table}, true) -> {ok, complete([], Table)};
 check({switch, Table}, Options) when is_map(Options); is_list(Options) -> {ok, complete(Options, Table)};
 check(backend, ets) -> {ok, ets};
+check(backend, {redis, Options}) when is_map(Options); is_list(Options) -> {ok, {redis, complete(Options, redis_table())}};
+%% As a fun, which no report shows.
+check({secret, Least}, Secret) when is_binary(Secret), byte_size(Secret) >= Least -> {ok, fun() -> Secret end};
+check({secret, _}, _) -> {error, "what was given is not shown"};
 %% The measurements show no payload at which JSON is the faster one, so there is nothing to choose by.
 check(protocol, auto) -> {ok, msgpack};
 check(protocol, Protocol) -> member(Protocol, [msgpack, json]);
@@ -465,7 +481,8 @@ allowed({integer, Min, Max}) -> io_lib:format("an integer from ~b to ~b", [Min, 
 allowed({integer_or, Min, Max, Word}) -> io_lib:format("an integer from ~b to ~b, or ~tp", [Min, Max, Word]);
 allowed({options, Table}) -> ["a map or a list of pairs with some of ", names_text(Table)];
 allowed({switch, Table}) -> ["true, false, or a map or a list of pairs with some of ", names_text(Table)];
-allowed(backend) -> "ets";
+allowed(backend) -> ["ets, or {redis, Options} with some of ", names_text(redis_table())];
+allowed({secret, Least}) -> io_lib:format("a binary of at least ~b bytes", [Least]);
 allowed(timeout) -> "a number of milliseconds or infinity";
 allowed({one_of, Values}) -> ["one of ", lists:join(", ", [show(Value) || Value <- Values])];
 allowed(protocol) -> allowed({one_of, [msgpack, json, auto]});

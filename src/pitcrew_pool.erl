@@ -73,7 +73,7 @@
 %%   segments of each worker may have in all, each way</li>
 %% <li>`on_hold' (30,000): milliseconds for which a process may hold a result in shared memory before an event,
 %%   `[pitcrew, pool, on_hold]', names it; `infinity'</li>
-%% <li>`cache' (`false'): `true', or a map with some of `max_entries' (10,000), `max_bytes' (64 MiB), `ttl' (300,000 milliseconds) and `backend' (`ets'):
+%% <li>`cache' (`false'): `true', or a map with some of `max_entries' (10,000), `max_bytes' (64 MiB), `ttl' (300,000 milliseconds) and `backend' (`ets', or `{redis, Options}' to share them with other nodes):
 %%   results of tools that are declared idempotent are kept for equal calls; docs/cache.md</li>
 %% <li>`max_frame' (1 GiB): bytes of the largest call or result, payloads in shared memory included</li>
 %% <li>`spin_us' (50): microseconds, at most 200, that a caller and its worker poll for the other's frame before they sleep until it is
@@ -99,7 +99,7 @@ start(Given) -> begin_with(Given, {fun pitcrew_sup:start_pool/1, fun pitcrew_sup
 begin_with(Given, Ways) ->
     case pitcrew_options:pool(Given) of
         {ok, Options} ->
-            case speaks(Options) of
+            case has_what_it_needs(Options) of
                 ok -> with_supervisor(Options, whereis(pitcrew_sup), Ways);
                 {error, _} = Error -> Error
             end;
@@ -107,14 +107,18 @@ begin_with(Given, Ways) ->
             Error
     end.
 
-%% Whether what the protocol needs is installed.
-speaks(#{protocol := msgpack}) ->
-    ok;
-speaks(#{protocol := json, name := Name}) ->
-    case pitcrew_json:available() of
-        ok -> ok;
-        {error, Error} -> {error, pitcrew_error:add(Error#{kind := start_error}, #{pool => Name})}
+%% Whether what the options need is installed.
+has_what_it_needs(#{name := Name} = Options) ->
+    case [Error || {error, Error} <- [library(Options), backend(Options)]] of
+        [] -> ok;
+        [Error | _] -> {error, pitcrew_error:add(Error#{kind := start_error}, #{pool => Name})}
     end.
+
+library(#{protocol := json}) -> pitcrew_json:available();
+library(_) -> ok.
+
+backend(#{cache := #{backend := {redis, _}}}) -> pitcrew_cache_redis_link:available();
+backend(_) -> ok.
 
 with_supervisor(#{name := Name}, undefined, _) ->
     Message = "the application pitcrew is not running: add it to the applications of yours, or call application:ensure_all_started(pitcrew)",

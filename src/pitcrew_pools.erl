@@ -5,7 +5,7 @@
 -module(pitcrew_pools).
 
 -export([new_table/0, put/1, withdraw/2, find/1]).
--export([join/2, member/2, forget/2, put_sessions/2, sessions/1, put_cache/2, cache/1]).
+-export([join/2, join/3, member/2, forget/2, put_sessions/2, sessions/1, put_cache/2, cache/1]).
 -export_type([entry/0, role/0]).
 
 -include("pitcrew_pool.hrl").
@@ -40,8 +40,12 @@ withdraw(Name, Sup) ->
 
 %% @doc Makes the calling process known to its siblings under the same supervisor, whose pids change with restarts.
 -spec join(pid(), role()) -> ok.
-join(Sup, Role) ->
-    true = ets:insert(?TABLE, {{Sup, Role}, self()}),
+join(Sup, Role) -> join(Sup, Role, self()).
+
+%% @doc The same for another process.
+-spec join(pid(), role(), pid()) -> ok.
+join(Sup, Role, Pid) ->
+    true = ets:insert(?TABLE, {{Sup, Role}, Pid}),
     ok.
 
 %% @doc Who joined last in a role.

@@ -27,6 +27,7 @@ defmodule Pitcrew.Error do
   | `:pool_down`, `:no_pool` | the pool stopped meanwhile, or does not run |
   | `:no_session` | the session has ended, or there is none of that name |
   | `:bad_ref` | the object that a `Pitcrew.Ref` stands for is not there: its worker has ended, or it is another pool's; or one call refers to objects of two workers |
+  | `:cache_error` | Redis could not be told to forget a result: see `Pitcrew.Cache` |
   | `:start_error` | a pool cannot start; `traceback` is Python's, when it came that far |
   | `:invalid_option` | an option is unknown or has the wrong type |
   | `:protocol_error` | a worker broke the protocol |

@@ -79,7 +79,7 @@ defmodule Pitcrew.Pool do
       segments of each worker may have in all, each way (default 1 GiB)
     * `:on_hold` - milliseconds for which a process may hold a result in shared memory before an event names it, or `:infinity` (default 30 000)
     * `:cache` - `true`, or a keyword list or map with some of `:max_entries` (default 10 000), `:max_bytes` (64 MiB), `:ttl` (300 000 milliseconds, or
-      `:infinity`) and `:backend` (`:ets`): results of tools declared `@tool(idempotent=True)` are kept for equal calls; see `Pitcrew.Cache` and
+      `:infinity`) and `:backend` (`:ets`, or `{:redis, options}` to share them with other nodes): results of tools declared `@tool(idempotent=True)` are kept for equal calls; see `Pitcrew.Cache` and
       `docs/cache.md` (default `false`)
     * `:max_frame` - the largest message in bytes, payloads in shared memory included (default 1 GiB)
     * `:spin_us` - microseconds, at most 200, that a caller and its worker poll for the other's frame before they sleep until

@@ -1,6 +1,7 @@
 %% A pool's cache: what is kept and for whom, what is forgotten, and calls that are equal at the same time.
 -module(pitcrew_cache_tests).
 -include_lib("eunit/include/eunit.hrl").
+-include("../../src/pitcrew_pool.hrl").
 -export([tell/4]).
 
 -import(pitcrew_test, [listen/0, port/1, meet/1, answer/2, until/1, mailbox/0]).
@@ -215,12 +216,8 @@ together(Pool, N, Args) -> [pitcrew:async(Pool, meet_fresh, Args) || _ <- lists:
 
 %% Whether so many wait for the one that runs.
 waiting(Pool, N) ->
-    {ok, Entry} = pitcrew_pools:find(Pool),
-    Cache = element(cache_place(Entry), Entry),
-    Waiters = element(5, Cache),
+    {ok, #pool{cache = #cache{waiters = Waiters}}} = pitcrew_pools:find(Pool),
     until(fun() -> case ets:info(Waiters, size) of N -> ok; Other -> Other end end).
-
-cache_place(Entry) -> hd([N || N <- lists:seq(1, tuple_size(Entry)), is_tuple(element(N, Entry)), element(1, element(N, Entry)) =:= cache]).
 
 one_runs_test_() ->
     with_cache(#{size => 4}, fun(Pool) ->
@@ -299,8 +296,7 @@ objects_are_not_shared_test_() ->
 keeper_dies_test_() ->
     with_cache(#{cache => #{max_entries => 10}}, fun(Pool) ->
         Before = [ok(pitcrew:call(Pool, fresh, [N])) || N <- lists:seq(1, 8)],
-        {ok, Entry} = pitcrew_pools:find(Pool),
-        Sup = element(3, Entry),
+        {ok, #pool{sup = Sup}} = pitcrew_pools:find(Pool),
         Pids = pitcrew_test:os_pids(Pool),
         Keeper = pitcrew_pools:member(Sup, cache),
         pitcrew_test:quietly(fun() ->
