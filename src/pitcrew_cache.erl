@@ -35,7 +35,7 @@ stats(Pool) ->
             Counted = maps:from_list([{Name, counters:get(Counts, Place)} || {Name, Place} <- places()]),
             Counted#{
                 entries => entries(Table),
-                bytes => atomics:get(Cache#cache.size, 1),
+                bytes => atomics:get(Cache#cache.size, ?BYTES),
                 max_entries => Cache#cache.max_entries,
                 max_bytes => Cache#cache.max_bytes
             };

@@ -6,6 +6,8 @@
     table :: ets:tid(),
     %% Who waits for one of those: {Token, Alias, Pid}.
     waiters :: ets:tid(),
+    %% Rows that are new, {No, Key, Stamp, Bytes}, for the process that keeps the limits.
+    news :: ets:tid(),
     %% Of the hash.
     key :: <<_:128>>,
     backend :: module(),
@@ -15,7 +17,7 @@
     max_bytes :: pos_integer(),
     %% Milliseconds.
     ttl :: pos_integer() | infinity,
-    %% Bytes, in the first place.
+    %% Bytes and entries, and how many rows have ever been new.
     size :: atomics:atomics_ref(),
     counts :: counters:counters_ref(),
     %% Prefix ++ [cache, hit | miss | evict].
@@ -34,6 +36,11 @@
 -define(BAD, 9).
 -define(UNREACHABLE, 10).
 -define(COUNTS, 10).
+
+%% Places in `size'.
+-define(BYTES, 1).
+-define(ENTRIES, 2).
+-define(NEWS, 3).
 
 %% What an entry costs besides its value.
 -define(ENTRY_BYTES, 256).

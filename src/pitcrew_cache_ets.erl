@@ -18,7 +18,7 @@ fetch(_, _) -> {miss, none}.
 %% One step from the call that runs to its result: if the call is not there any more, somebody has asked meanwhile that nothing be kept.
 -spec store(#cache{}, binary(), pitcrew_cache_backend:flight(), none, term(), pos_integer()) -> look | over.
 store(#cache{table = Table, size = Size, max_bytes = Most} = Cache, Key, Flight, none, Value, Bytes) ->
-    case atomics:get(Size, 1) + Bytes > Most + Most div 4 of
+    case atomics:get(Size, ?BYTES) + Bytes > Most + Most div 4 of
         true ->
             %% What is there already has not been looked through yet.
             over(Cache, ?TOO_LARGE, Key, Flight);
@@ -36,8 +36,7 @@ over(#cache{table = Table, counts = Counts}, Count, Key, Flight) ->
     true = ets:delete_object(Table, {Key, Flight}),
     over.
 
-stored(#cache{size = Size, counts = Counts} = Cache, Key, Stamp, Bytes) ->
-    ok = atomics:add(Size, 1, Bytes),
+stored(#cache{counts = Counts} = Cache, Key, Stamp, Bytes) ->
     ok = counters:add(Counts, ?STORED, 1),
     ok = pitcrew_cache_keeper:stored(Cache, Key, Stamp, Bytes),
     look.

@@ -1,5 +1,5 @@
-%% Keeps a pool's cache within its limits: hears of each result that callers have put into the table, and takes out what has to go. Callers that find
-%% their result never meet it. The tables are the pool's supervisor's, so nothing is lost when this process starts anew.
+%% Keeps a pool's cache within its limits: takes out what has to go. Callers that find their result never meet it; those that put one into the table write
+%% that down, and wake it when there is something to do: a message for each would cost them more than all else. The tables are the pool's supervisor's, so nothing is lost when this process starts anew.
 -module(pitcrew_cache_keeper).
 -behaviour(gen_server).
 
@@ -13,6 +13,8 @@
 %% How often it looks for what has expired, and for what the dead have left behind, in milliseconds.
 -define(LEAST_SWEEP, 1_000).
 -define(MOST_SWEEP, 30_000).
+%% It is woken when so many rows are new.
+-define(BATCH, 32).
 %% Rows at a time.
 -define(CHUNK, 500).
 
@@ -31,13 +33,14 @@ new(Sup, #{cache := Cache, name := Name, telemetry_prefix := Prefix} = Options) 
         pool = Name,
         table = ets:new(pitcrew_cache, [set, public, {read_concurrency, true}, {write_concurrency, true}]),
         waiters = ets:new(pitcrew_cache_waiters, [bag, public, {write_concurrency, true}]),
+        news = ets:new(pitcrew_cache_news, [ordered_set, public, {write_concurrency, true}]),
         key = HashKey,
         backend = Module,
         handle = Handle,
         max_entries = Entries,
         max_bytes = Bytes,
         ttl = Ttl,
-        size = atomics:new(1, []),
+        size = atomics:new(3, []),
         counts = counters:new(?COUNTS, [write_concurrency]),
         events = {Prefix ++ [cache, hit], Prefix ++ [cache, miss], Prefix ++ [cache, evict]}
     }.
@@ -56,7 +59,14 @@ start_link(Sup) -> gen_server:start_link(?MODULE, Sup, []).
 
 %% @doc There is a new row. Nobody waits for anybody.
 -spec stored(#cache{}, binary(), integer(), pos_integer()) -> ok.
-stored(Cache, Key, Stamp, Bytes) -> tell(Cache, {stored, Key, Stamp, Bytes}).
+stored(#cache{news = News, size = Size, max_entries = Entries, max_bytes = Most} = Cache, Key, Stamp, Bytes) ->
+    AllBytes = atomics:add_get(Size, ?BYTES, Bytes),
+    AllEntries = atomics:add_get(Size, ?ENTRIES, 1),
+    true = ets:insert(News, {erlang:unique_integer([monotonic]), Key, Stamp, Bytes}),
+    case AllBytes > Most orelse AllEntries > Entries orelse atomics:add_get(Size, ?NEWS, 1) rem ?BATCH =:= 0 of
+        true -> tell(Cache, news);
+        false -> ok
+    end.
 
 %% @doc A row is gone, or has become another.
 -spec dropped(#cache{}, binary(), integer()) -> ok.
@@ -96,7 +106,7 @@ init(Sup) ->
     ok = sweep_later(Cache),
     {ok, emptied(Cache), {continue, look}}.
 
-handle_continue(look, State) -> {noreply, make_room(sweep(State))}.
+handle_continue(look, State) -> {noreply, sweep(State)}.
 
 handle_call(clear, _, State) ->
     {Outcome, Emptied} = empty(State),
@@ -106,40 +116,93 @@ handle_call(_, _, State) ->
 
 handle_cast(_, State) -> {noreply, State}.
 
-handle_info({?MODULE, {stored, Key, Stamp, Bytes}}, State) ->
-    {noreply, make_room(learn({Key, Stamp, Bytes}, State))};
-handle_info({?MODULE, {dropped, Key, Stamp}}, #state{policy = Policy} = State) ->
-    {noreply, tally(State#state{policy = pitcrew_cache_policy:forget(Key, Stamp, Policy)})};
+handle_info({?MODULE, news}, State) ->
+    {noreply, make_room(read_news(State))};
+handle_info({?MODULE, {dropped, Key, Stamp}}, State) ->
+    {noreply, forget(Key, Stamp, State)};
 handle_info({?MODULE, clear}, State) ->
     {_, Emptied} = empty(State),
     {noreply, Emptied};
 handle_info({timeout, _, sweep}, #state{cache = Cache} = State) ->
     ok = sweep_later(Cache),
-    {noreply, make_room(sweep(State))};
+    {noreply, sweep(State)};
 handle_info(_, State) ->
     {noreply, State}.
 
 %% With the calls that run, so that their results are not kept.
-empty(#state{cache = #cache{table = Table, size = Size, backend = Backend} = Cache}) ->
+empty(#state{cache = #cache{table = Table, news = News, backend = Backend} = Cache} = State) ->
     true = ets:delete_all_objects(Table),
-    ok = atomics:put(Size, 1, 0),
+    %% Of rows that were among those.
+    Known = read_news(State),
+    true = ets:delete_all_objects(News),
+    ok = less(Known, emptied(Cache)),
     {Backend:clear(Cache), emptied(Cache)}.
 
 emptied(#cache{max_entries = Entries, max_bytes = Bytes} = Cache) ->
     #state{cache = Cache, policy = pitcrew_cache_policy:new(Entries, Bytes)}.
 
-learn({Key, Stamp, Bytes}, #state{policy = Policy} = State) ->
-    State#state{policy = pitcrew_cache_policy:insert(Key, Stamp, Bytes, Policy)}.
+read_news(#state{cache = #cache{news = News}} = State) ->
+    case ets:first(News) of
+        '$end_of_table' -> State;
+        No -> read_news(lists:foldl(fun learn_new/2, State, ets:take(News, No)))
+    end.
 
-%% What callers have added and have not been heard of yet is missing here, for as long as their message takes.
-tally(#state{cache = #cache{size = Size}, policy = Policy} = State) ->
-    ok = atomics:put(Size, 1, pitcrew_cache_policy:bytes(Policy)),
-    State.
+%% The row may be gone already, or may have been found before.
+learn_new({_, Key, Stamp, Bytes}, #state{cache = #cache{table = Table, size = Size}, policy = Policy} = State) ->
+    case pitcrew_cache_policy:knows(Key, Stamp, Policy) of
+        true ->
+            State;
+        false ->
+            case stamp(Table, Key) of
+                Stamp ->
+                    learn({Key, Stamp, Bytes}, State);
+                _ ->
+                    ok = subtract(Size, Bytes, 1),
+                    State
+            end
+    end.
+
+stamp(Table, Key) ->
+    try
+        ets:lookup_element(Table, Key, 5)
+    catch
+        error:badarg -> none
+    end.
+
+%% In place of another one with its key, if that was not heard of.
+learn({Key, Stamp, Bytes}, #state{cache = #cache{size = Size}, policy = Before} = State) ->
+    After = pitcrew_cache_policy:insert(Key, Stamp, Bytes, Before),
+    ok = subtract(
+        Size,
+        pitcrew_cache_policy:bytes(Before) + Bytes - pitcrew_cache_policy:bytes(After),
+        pitcrew_cache_policy:count(Before) + 1 - pitcrew_cache_policy:count(After)
+    ),
+    State#state{policy = After}.
+
+forget(Key, Stamp, #state{policy = Policy} = State) -> lessened(State, State#state{policy = pitcrew_cache_policy:forget(Key, Stamp, Policy)}).
 
 make_room(#state{cache = #cache{table = Table} = Cache, policy = Policy} = State) ->
     {Gone, Fewer} = pitcrew_cache_policy:evict(fun(Key, Stamp, How) -> uses(Table, Key, Stamp, How) end, Policy),
     ok = evicted(Cache, ?EVICTED, full, [take(Table, Entry) || Entry <- Gone]),
-    tally(State#state{policy = Fewer}).
+    lessened(State, State#state{policy = Fewer}).
+
+%% What callers count up is counted down here.
+lessened(Before, After) ->
+    ok = less(Before, After),
+    After.
+
+less(#state{policy = Before}, #state{cache = #cache{size = Size}, policy = After}) ->
+    subtract(
+        Size,
+        pitcrew_cache_policy:bytes(Before) - pitcrew_cache_policy:bytes(After),
+        pitcrew_cache_policy:count(Before) - pitcrew_cache_policy:count(After)
+    ).
+
+subtract(_, 0, 0) ->
+    ok;
+subtract(Size, Bytes, Entries) ->
+    ok = atomics:sub(Size, ?BYTES, Bytes),
+    atomics:sub(Size, ?ENTRIES, Entries).
 
 uses(Table, Key, Stamp, How) ->
     try
@@ -184,17 +247,24 @@ sweep_later(#cache{ttl = Ttl}) ->
     _ = erlang:start_timer(max(?LEAST_SWEEP, min(Ttl, ?MOST_SWEEP)), self(), sweep),
     ok.
 
-%% Through the whole table: rows that have expired, rows of callers who died before they could say so, and what callers who died have left.
-sweep(#state{cache = #cache{table = Table, waiters = Waiters}} = State) ->
+%% Through the whole table: rows that have expired, rows of callers who died before they could say so, and what callers who died have left. Those may not
+%% have counted either.
+sweep(#state{cache = #cache{table = Table, waiters = Waiters, size = Size}} = State) ->
     Rows = [
         {{'$1', '_', '_', '$2', '$3', '$4'}, [], [{{'$1', '$2', '$3', '$4'}}]},
         {{'$1', '$2'}, [], [{{'$1', '$2'}}]}
     ],
     true = ets:safe_fixtable(Table, true),
-    Swept = sweep(ets:select(Table, Rows, ?CHUNK), erlang:monotonic_time(), State),
+    Swept = make_room(sweep(ets:select(Table, Rows, ?CHUNK), erlang:monotonic_time(), read_news(State))),
     true = ets:safe_fixtable(Table, false),
     _ = [ets:delete_object(Waiters, Name) || {_, _, Pid} = Name <- ets:tab2list(Waiters), not is_process_alive(Pid)],
-    Swept.
+    Counted = {atomics:get(Size, ?BYTES), atomics:get(Size, ?ENTRIES)},
+    correct(Size, Counted, make_room(read_news(Swept))).
+
+%% What is counted between a caller's two steps is corrected the next time.
+correct(Size, {Bytes, Entries}, #state{policy = Policy} = State) ->
+    ok = subtract(Size, Bytes - pitcrew_cache_policy:bytes(Policy), Entries - pitcrew_cache_policy:count(Policy)),
+    State.
 
 sweep('$end_of_table', _, State) ->
     State;
@@ -205,9 +275,9 @@ sweep({Rows, Continuation}, Now, State) ->
 sweep_row({Key, {flight, Pid, _} = Flight}, _, #state{cache = #cache{table = Table}} = State) ->
     _ = [ets:delete_object(Table, {Key, Flight}) || not is_process_alive(Pid)],
     State;
-sweep_row({Key, Expires, Stamp, _}, Now, #state{cache = #cache{table = Table} = Cache, policy = Policy} = State) when Expires =< Now ->
+sweep_row({Key, Expires, Stamp, _}, Now, #state{cache = #cache{table = Table} = Cache} = State) when Expires =< Now ->
     ok = evicted(Cache, ?EXPIRED, expired, [take(Table, {Key, Stamp})]),
-    State#state{policy = pitcrew_cache_policy:forget(Key, Stamp, Policy)};
+    forget(Key, Stamp, State);
 sweep_row({Key, _, Stamp, Bytes}, _, #state{policy = Policy} = State) ->
     case pitcrew_cache_policy:knows(Key, Stamp, Policy) of
         true -> State;

@@ -70,22 +70,26 @@ forget(Key, Stamp, Policy) ->
         false -> Policy
     end.
 
-%% @doc What must go now.
+%% @doc What must go now: if the cache is too full, so much that there is room for a few more, so that this is not asked for each of them.
 -spec evict(use(), policy()) -> {[{key(), stamp()}], policy()}.
-evict(Use, Policy) -> evict(Use, Policy, []).
+evict(Use, #policy{max_entries = Entries, max_bytes = Most} = Policy) ->
+    case is_beyond(Entries, Most, Policy) of
+        true -> evict(Use, {Entries - Entries div 32, Most - Most div 32}, Policy, []);
+        false -> {[], Policy}
+    end.
 
-evict(Use, Policy, Gone) ->
-    case is_full(Policy) of
+evict(Use, {Entries, Most} = Target, Policy, Gone) ->
+    case is_beyond(Entries, Most, Policy) of
         false ->
             {lists:reverse(Gone), Policy};
         true ->
             case step(front(Policy), Use, Policy) of
-                {gone, Entry, Fewer} -> evict(Use, Fewer, [Entry | Gone]);
-                {kept, Next} -> evict(Use, Next, Gone)
+                {gone, Entry, Fewer} -> evict(Use, Target, Fewer, [Entry | Gone]);
+                {kept, Next} -> evict(Use, Target, Next, Gone)
             end
     end.
 
-is_full(#policy{max_entries = Entries, max_bytes = Most} = Policy) -> count(Policy) > Entries orelse bytes(Policy) > Most.
+is_beyond(Entries, Most, Policy) -> count(Policy) > Entries orelse bytes(Policy) > Most.
 
 %% Which queue's turn it is.
 front(#policy{main = #fifo{count = 0}}) -> small;
