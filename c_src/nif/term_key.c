@@ -37,6 +37,7 @@ enum {
     HASH_COST = 5,
     SORT_COST = 4,
     LOCAL_HASHES = 8,
+    LOCAL_LEVELS = 64,
     /* In bytes. */
     WORD = 8,
     ON_HEAP = 64, /* larger binaries are kept apart from the heap */
@@ -225,7 +226,9 @@ static enum pc_status walk_pairs(struct walk *w, ERL_NIF_TERM map, bool is_set, 
     }
     while (status == PC_OK && enif_map_iterator_get_pair(w->env, &it, &key, &value)) {
         status = walk_pair(w, key, value, is_set, hashes);
-        hashes += w->to != NULL ? 1 : 0;
+        if (hashes != NULL) {
+            hashes++;
+        }
         (void)enif_map_iterator_next(w->env, &it);
     }
     enif_map_iterator_destroy(w->env, &it);
@@ -237,7 +240,7 @@ static int compare(const void *a, const void *b) { return memcmp(a, b, sizeof(st
 
 static enum pc_status put_sorted(struct walk *w, struct hash *hashes, size_t n) {
     enum pc_status status = pay(w, SORT_COST * (int64_t)n);
-    if (status != PC_OK || w->to == NULL) {
+    if (status != PC_OK || hashes == NULL) {
         return status;
     }
     qsort(hashes, n, sizeof *hashes, compare);
@@ -245,28 +248,32 @@ static enum pc_status put_sorted(struct walk *w, struct hash *hashes, size_t n) 
     return PC_OK;
 }
 
-APART static enum pc_status walk_unordered(struct walk *w, ERL_NIF_TERM map, bool is_set) {
-    struct hash local[LOCAL_HASHES];
-    size_t n;
-    (void)enif_get_map_size(w->env, map, &n);
-    struct hash *hashes = n <= LOCAL_HASHES || w->to == NULL ? local : enif_alloc(n * sizeof *hashes);
-    if (hashes == NULL) {
-        return PC_NO_MEMORY;
-    }
+/* With room for the hashes of all n pairs, or NULL when none are asked for. */
+APART static enum pc_status walk_unordered(struct walk *w, ERL_NIF_TERM map, size_t n, bool is_set,
+                                           struct hash *hashes) {
     put(w, is_set ? FORM_SET : FORM_MAP, n);
     w->bytes += (5 + 3 * n) * WORD;
     enum pc_status status = walk_pairs(w, map, is_set, hashes);
-    if (status == PC_OK) {
-        status = put_sorted(w, hashes, n);
+    return status == PC_OK ? put_sorted(w, hashes, n) : status;
+}
+
+APART static enum pc_status walk_few(struct walk *w, ERL_NIF_TERM map, size_t n, bool is_set) {
+    struct hash hashes[LOCAL_HASHES];
+    return walk_unordered(w, map, n, is_set, hashes);
+}
+
+APART static enum pc_status walk_many(struct walk *w, ERL_NIF_TERM map, size_t n, bool is_set) {
+    struct hash *hashes = enif_alloc((n + 1) * sizeof *hashes);
+    if (hashes == NULL) {
+        return PC_NO_MEMORY;
     }
-    if (hashes != local) {
-        enif_free(hashes);
-    }
+    enum pc_status status = walk_unordered(w, map, n, is_set, hashes);
+    enif_free(hashes);
     return status;
 }
 
 /* The fields of a MapSet besides its elements differ between versions of Elixir, and mean nothing. */
-static ERL_NIF_TERM elements_of(struct walk *w, ERL_NIF_TERM map, bool *is_set) {
+APART static ERL_NIF_TERM elements_of(struct walk *w, ERL_NIF_TERM map, bool *is_set) {
     ERL_NIF_TERM name;
     ERL_NIF_TERM fields[PC_STRUCT_FIELDS];
     *is_set = enif_get_map_value(w->env, map, am_struct_key, &name) && name == am_map_set &&
@@ -275,14 +282,24 @@ static ERL_NIF_TERM elements_of(struct walk *w, ERL_NIF_TERM map, bool *is_set) 
     return *is_set ? fields[0] : map;
 }
 
+/* Far down, where the stack is short, hashes are not on it. */
 APART static enum pc_status walk_map(struct walk *w, ERL_NIF_TERM map) {
+    size_t n;
     bool is_set;
     enum pc_status status = enter(w);
-    if (status == PC_OK) {
-        map = elements_of(w, map, &is_set);
-        status = walk_unordered(w, map, is_set);
-        w->depth--;
+    if (status != PC_OK) {
+        return status;
     }
+    map = elements_of(w, map, &is_set);
+    (void)enif_get_map_size(w->env, map, &n);
+    if (w->to == NULL) {
+        status = walk_unordered(w, map, n, is_set, NULL);
+    } else if (n <= LOCAL_HASHES && w->depth <= LOCAL_LEVELS) {
+        status = walk_few(w, map, n, is_set);
+    } else {
+        status = walk_many(w, map, n, is_set);
+    }
+    w->depth--;
     return status;
 }
 

@@ -69,6 +69,14 @@ budgets_test_() ->
         [?assertEqual(key(Term), pitcrew_nif:term_key(Term, ?KEY, Units)) || Term <- Terms, Units <- lists:seq(1, 300)]
     end}.
 
+%% As deep as calls go, on the short stack of a dirty scheduler.
+deep_terms_test() ->
+    Deep = fun(Around) -> lists:foldl(fun(_, Inside) -> Around(Inside) end, 1, lists:seq(1, 511)) end,
+    [begin
+         ?assertEqual(key(Deep(Around)), pitcrew_nif:term_key(Deep(Around), ?KEY, 1)),
+         ?assert(pitcrew_nif:term_weight(Deep(Around)) > 511)
+     end || Around <- [fun(X) -> [X] end, fun(X) -> {X} end, fun(X) -> #{a => X, b => 1} end, fun(X) -> #{X => 1} end, fun(X) -> set([X]) end]].
+
 it_stays_short_test_() ->
     {timeout, 60, fun() ->
         Term = [maps:from_list([{N, binary:copy(<<"y">>, N rem 500)} || N <- lists:seq(1, 20_000)]), binary:copy(<<"x">>, 5_000_000), lists:seq(1, 100_000)],
@@ -94,18 +102,18 @@ rebuilt(List) when is_list(List) -> [rebuilt(E) || E <- List];
 rebuilt(Tuple) when is_tuple(Tuple) -> list_to_tuple(rebuilt(tuple_to_list(Tuple)));
 rebuilt(Other) -> binary_to_term(term_to_binary(Other)).
 
-equal_terms_test_() -> check(proper:forall(plain(), fun(Term) -> key(Term) =:= key(rebuilt(Term)) end), 1000).
+equal_terms_test_() -> check(proper:forall(plain(), fun(Term) -> key(Term) =:= key(rebuilt(Term)) end), 500).
 
 %% Zeros apart, which are one term with two forms on some releases.
 different_terms_test_() ->
-    check(proper:forall({plain(), plain()}, fun({A, B}) -> (A =:= B) =:= (key(A) =:= key(B)) end), 3000).
+    check(proper:forall({plain(), plain()}, fun({A, B}) -> (A =:= B) =:= (key(A) =:= key(B)) end), 1000).
 
 %% What is wrapped in what, and where one ends and the next begins, counts.
 nesting_test_() ->
     check(proper:forall({plain(), plain()}, fun({A, B}) ->
         All = [[A, B], [[A], B], [A, [B]], [[A, B]], {A, B}, [A | [[B]]] ++ [B], #{A => B}],
         length(lists:usort([key(T) || T <- All])) =:= length(lists:usort(All))
-    end), 1000).
+    end), 300).
 
 %% No less than what the VM says, and not much more.
 weight_test_() ->
@@ -113,4 +121,4 @@ weight_test_() ->
         Weight = pitcrew_nif:term_weight(Term),
         Flat = 8 * erts_debug:flat_size(Term),
         Weight >= Flat - 64 andalso Weight =< 3 * Flat + erlang:external_size(Term) + 64
-    end), 1000).
+    end), 500).
