@@ -120,6 +120,16 @@ entries_test_() ->
         ok = until(fun() -> case pitcrew_cache:stats(Pool) of #{entries := 10, evicted := 40} -> ok; Stats -> Stats end end)
     end).
 
+%% Of many at once, not one by one; and always within the limit.
+many_entries_test_() ->
+    with_cache(#{cache => #{max_entries => 200}, pipeline => 16}, fun(Pool) ->
+        Callers = [spawn_monitor(fun() -> [{ok, _} = pitcrew:call(Pool, fresh, [C, N]) || N <- lists:seq(1, 100)] end) || C <- lists:seq(1, 20)],
+        [receive {'DOWN', Ref, process, _, Reason} -> ?assertEqual(normal, Reason) end || {_, Ref} <- Callers],
+        ok = until(fun() -> case pitcrew_cache:stats(Pool) of #{entries := N} when N =< 200, N > 150 -> ok; Stats -> Stats end end),
+        #{stored := 2000, evicted := Evicted, entries := Entries} = pitcrew_cache:stats(Pool),
+        ?assertEqual(2000, Evicted + Entries)
+    end).
+
 bytes_test_() ->
     with_cache(#{cache => #{max_bytes => 100_000}}, fun(Pool) ->
         [begin
