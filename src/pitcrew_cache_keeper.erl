@@ -1,5 +1,5 @@
 %% Keeps a pool's cache within its limits: takes out what has to go. Callers that find their result never meet it; those that put one into the table write
-%% that down, and wake it when there is something to do: a message for each would cost them more than all else. The tables are the pool's supervisor's, so nothing is lost when this process starts anew.
+%% that down, and wake it when there is something to do: whoever wakes another process for each call does not get to poll for the next answer (docs/performance.md). The tables are the pool's supervisor's, so nothing is lost when this process starts anew.
 -module(pitcrew_cache_keeper).
 -behaviour(gen_server).
 
