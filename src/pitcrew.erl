@@ -9,8 +9,10 @@
 -export([call/2, call/3, call/4, eval/2, eval/3, eval/4, bytes/1, tools/1, info/1, health/1]).
 -export([start_pool/1, stop_pool/1, stop_pool/2, reload/1, reload/2]).
 -export([async/2, async/3, async/4, await/1, await/2, cancel/1]).
+-export([stream/2, stream/3, stream/4, next/1, stop/1, stream_to/5]).
 -export([session/2, session/3, start_session/2, start_session/3, stop_session/1, attribute/2, attribute/3, value/1, value/2]).
 -export_type([pool/0, target/0, session/0, session_options/0, ref/0, tool/0, args/0, bindings/0, call_options/0, bytes/0, async/0]).
+-export_type([stream/0, stream_options/0]).
 
 %% The name of a pool, or the pid that {@link pitcrew_pool:start_link/1} returned.
 -type pool() :: atom() | pid().
@@ -66,6 +68,12 @@
         cache => boolean()
     }
     | [{atom(), term()}].
+%% Those of a call, and `buffer': how many chunks the tool may be ahead of whoever takes them. One counts as one more for each 64 KiB that it
+%% has. `timeout' is how long to wait for each chunk, and for the first one with its worker. `retry' counts before the first
+%% chunk. `on_caller_exit', `ref' and the protocol json are not for streams.
+-type stream_options() :: call_options() | #{buffer => pos_integer(), atom() => term()}.
+%% What a tool yields; for the process that takes the first chunk.
+-type stream() :: pitcrew_stream:stream().
 %% A call that was started by {@link async/4}, for this node.
 -type async() :: pitcrew_async:call().
 -opaque bytes() :: #{'__struct__' := 'Elixir.Pitcrew.Bytes', data := binary()}.
@@ -170,6 +178,50 @@ await(Call, Timeout) -> pitcrew_async:await(Call, Timeout).
 %% (`pipeline', `concurrency'). A call that has ended is left alone, and its result may still be awaited.
 -spec cancel(async()) -> ok.
 cancel(Call) -> pitcrew_async:cancel(Call).
+
+%% @equiv stream(Pool, Tool, [], [])
+-spec stream(target(), tool()) -> stream().
+stream(Pool, Tool) -> stream(Pool, Tool, [], []).
+
+%% @equiv stream(Pool, Tool, Args, [])
+-spec stream(target(), tool(), args()) -> stream().
+stream(Pool, Tool, Args) -> stream(Pool, Tool, Args, []).
+
+%% @doc What a tool yields that is a generator or an asynchronous one, or that returns another iterator.
+%%
+%% ```
+%% Stream = pitcrew:stream(py, count_to, [3]),
+%% {ok, 1, S1} = pitcrew:next(Stream),
+%% {ok, 2, S2} = pitcrew:next(S1),
+%% ok = pitcrew:stop(S2).
+%% '''
+%%
+%% Nothing happens before the first {@link next/1}, and nothing of it can be used twice. See docs/streams.md.
+-spec stream(target(), tool(), args(), stream_options()) -> stream().
+stream(Pool, Tool, Args, Options) -> pitcrew_stream:new(Pool, Tool, Args, Options).
+
+%% @doc The next chunk, and what is behind it; or that there are no more, or what went wrong after those that have come. Only for the
+%% process that took the first one.
+-spec next(stream()) -> {ok, term(), stream()} | done | {error, pitcrew_error:t()}.
+next(Stream) -> pitcrew_stream:next(Stream).
+
+%% @doc No more chunks are wanted: the generator is closed, so that its `finally' blocks run, and then the worker is free. One that does not end
+%% within the pool's `grace' is interrupted, as a call at its deadline.
+-spec stop(stream() | pitcrew_stream:sent()) -> ok.
+stop(Stream) -> pitcrew_stream:stop(Stream).
+
+%% @doc Has what a tool yields sent to a process: {pitcrew_stream, Ref, {chunk, Term}} for each chunk, and then {pitcrew_stream, Ref, {done, Chunks}} or
+%% {pitcrew_stream, Ref, {error, Error}}.
+%%
+%% ```
+%% {Ref, Stream} = pitcrew:stream_to(self(), py, count_to, [2], []),
+%% receive {pitcrew_stream, Ref, {chunk, 1}} -> ok end,
+%% ok = pitcrew:stop(Stream).
+%% '''
+%%
+%% Whoever sends them is linked to the caller, does not wait for the receiver, and stops when that has ended.
+-spec stream_to(pid(), target(), tool(), args(), stream_options()) -> {reference(), pitcrew_stream:sent()}.
+stream_to(Receiver, Pool, Tool, Args, Options) -> pitcrew_stream:to(Receiver, Pool, Tool, Args, Options).
 
 %% @equiv session(Pool, Fun, [])
 -spec session(pool(), fun((session()) -> T)) -> {ok, T} | {error, pitcrew_error:t()}.

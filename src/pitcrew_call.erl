@@ -6,41 +6,12 @@
 
 -export_type([result/0]).
 -export([run/4, run_at/3, no_pool/1, tool_id/1, facts/2, on_caller_exit/2]).
+-export([open/4, chunk/2, last/2, close/3]).
+-export_type([opened/0]).
 
 -include("pitcrew_pool.hrl").
 -include("pitcrew_session.hrl").
-
--record(job, {
-    pool :: #pool{},
-    %% Where it may run: anywhere, where an object is, in a session, or where a session begins.
-    aim = any :: pitcrew_aim:aim(),
-    tool :: binary(),
-    %% Its name for people.
-    id :: binary(),
-    args :: list(),
-    kwargs :: map() | nil,
-    %% With the protocol json: what is sent instead.
-    texts = nil :: pitcrew_call_json:texts() | nil,
-    codec :: pitcrew_nif:codec_opts(),
-    meta :: map() | nil,
-    %% Monotonic milliseconds.
-    deadline :: integer() | infinity,
-    %% Milliseconds, as given: for messages, and per attempt.
-    timeout :: timeout(),
-    checkout_timeout :: timeout(),
-    retries :: non_neg_integer(),
-    on_caller_exit :: cancel | finish,
-    %% What telemetry is told. Times in native units, summed over the attempts.
-    queue = 0 :: integer(),
-    python = 0 :: integer(),
-    bytes_in = 0 :: non_neg_integer(),
-    bytes_out = 0 :: non_neg_integer(),
-    %% How often it was tried again because a worker died.
-    retried = 0 :: non_neg_integer(),
-    worker = nil :: pos_integer() | nil,
-    %% Of this attempt.
-    ref = nil :: reference() | nil
-}).
+-include("pitcrew_job.hrl").
 
 -type result() :: {ok, term()} | {error, pitcrew_error:t()}.
 
@@ -65,7 +36,59 @@ run(Target, Tool, Args, Options) ->
             Error
     end.
 
-%% @doc The same, with a pool that was found already, for a session that begins.
+%% What is known of a stream from its beginning.
+-opaque opened() :: {#pool{}, pitcrew_aim:aim(), Started :: integer(), Told :: map()}.
+
+%% @doc Begins a stream, and waits for its first chunk or its end; {@link close/3} follows.
+-spec open(pitcrew:target(), pitcrew:tool(), pitcrew:args(), pitcrew:stream_options()) ->
+    {opened(), {result() | {begun, pitcrew_pipeline:stream(), pitcrew_pipeline:chunks()}, #job{} | nil}} | {error, pitcrew_error:t()}.
+open(Target, Tool, Args, Options) ->
+    case aimed(Target, Tool, Args) of
+        {ok, Pool, Aim, {Wire, Id, Whole}} -> open_at(Pool, Aim, {Wire, Id, Whole, Options});
+        {error, _} = Error -> Error
+    end.
+
+aimed(Name, Tool, Args) when is_atom(Name); is_pid(Name) ->
+    case pitcrew_pools:find(Name) of
+        {ok, Pool} ->
+            Id = tool_id(Tool),
+            {ok, Pool, any, {Id, Id, Args}};
+        absent ->
+            {error, no_pool(Name)}
+    end;
+aimed(Target, Tool, Args) ->
+    pitcrew_aim:at(Target, Tool, Args).
+
+open_at(#pool{name = PoolName, defaults = Defaults} = Pool, Aim, {Tool, Id, Args, Options}) ->
+    Started = erlang:monotonic_time(),
+    ok = pitcrew_aim:use(Aim),
+    Checked = pitcrew_aim:options(Aim, pitcrew_options:stream(Options, Defaults)),
+    Told = #{pool => PoolName, tool_id => Id, protocol => protocol(Checked, Defaults), stream => true},
+    started(Pool, Started, Told),
+    Opened = {Pool, Aim, Started, Told},
+    case permitted(Pool, {Aim, Tool, Id}, Args, Checked, Started) of
+        {ok, #job{meta = #{stream := Credit}} = Job} -> {Opened, attempt(Job#job{stream = Credit})};
+        {error, _} = Error -> {Opened, {Error, nil}}
+    end.
+
+%% @doc A chunk that came by itself, as its consumer sees it.
+-spec chunk(pitcrew_pipeline:answer(), #job{}) -> {result(), #job{}}.
+chunk(Answer, Job) -> answered(Answer, Job).
+
+%% @doc How a stream that has begun has ended: that cannot be tried again.
+-spec last(pitcrew_pipeline:outcome(), #job{}) -> {result(), #job{}}.
+last(Outcome, Job) -> handed_over(Outcome, Job#job{retries = 0}).
+
+%% @doc The end of a stream, for whoever listens.
+-spec close(opened(), result() | halted, #job{} | nil) -> result().
+close({Pool, Aim, Started, Told}, Result, Job) ->
+    ok = pitcrew_aim:use(Aim),
+    case Result of
+        halted -> finished(Pool, Started, Told#{result => halted}, {ok, nil}, Job);
+        _ -> finished(Pool, Started, Told, Result, Job)
+    end.
+
+%% @doc The same as run/4, with a pool that was found already, for a session that begins.
 -spec run_at(#pool{}, pitcrew_aim:aim(), {pitcrew:tool(), pitcrew:args(), pitcrew:call_options()}) -> result().
 run_at(Pool, Aim, {Tool, Args, Options}) ->
     Id = tool_id(Tool),
@@ -194,6 +217,8 @@ arguments(Other, _) ->
 
 %% One attempt: a slot, an exchange, and what follows from its outcome. Where no slot is free, or none is ever claimed, the call is handed on
 %% with its frame ready.
+attempt(#job{aim = any, stream = Credit, pool = #pool{dispatch = Dispatch}} = Job) when Credit > 0 ->
+    hand_over(Dispatch, Job);
 attempt(#job{aim = any, pool = #pool{is_pipelined = true, dispatch = Dispatch}} = Job) ->
     hand_over(Dispatch, Job);
 attempt(#job{aim = any, pool = #pool{slots = Slots, dispatch = Dispatch}} = Job) ->
@@ -229,6 +254,9 @@ follow(#place{} = Place, Seen, #job{deadline = Deadline, pool = #pool{sup = Sup}
             {Error, Job}
     end.
 
+hand_over(Way, #job{stream = Credit, pool = #pool{max_frame = Max}, codec = Codec} = Job) when Credit > 0 ->
+    #job{deadline = Deadline, checkout_timeout = Timeout} = Job,
+    handed_over(pitcrew_pipeline:open(Way, {request(Job), Codec, Max, cancel}, {Deadline, Timeout}), Job);
 hand_over(Way, #job{pool = #pool{max_frame = Max}, codec = Codec} = Job) ->
     #job{deadline = Deadline, checkout_timeout = Timeout, on_caller_exit = OnExit} = Job,
     handed_over(pitcrew_pipeline:exchange(Way, {request(Job), Codec, Max, OnExit}, {Deadline, Timeout}), Job).
@@ -236,6 +264,8 @@ hand_over(Way, #job{pool = #pool{max_frame = Max}, codec = Codec} = Job) ->
 request(#job{texts = nil, tool = Tool, args = Args, kwargs = Kwargs, meta = Meta}) -> {msgpack, Tool, Args, Kwargs, Meta};
 request(#job{texts = {Tool, Args, Kwargs}}) -> {json, Tool, Args, Kwargs}.
 
+handed_over({begun, _, _} = Begun, Job) ->
+    {Begun, Job};
 handed_over({done, _, _, _, {gone, Reason}}, Job) ->
     gone(Reason, Job);
 handed_over(gone, Job) ->
@@ -261,7 +291,8 @@ handed_over(checkout_timeout, Job) ->
 handed_over({error, _} = Refused, Job) ->
     conclude(Refused, Job).
 
-%% The only worker that could have run it is no more, or is about to be; it has not begun.
+%% The only worker that could have run it is no more, or is about to be; it has not begun. A stream may only have been given a slot.
+gone(_, #job{aim = any} = Job) -> attempt(Job);
 gone(_, #job{aim = {session, _, #place{at = {tenant, Tenant}} = Place}} = Job) -> follow(Place, Tenant, Job);
 gone(Reason, #job{aim = Aim, id = Id} = Job) -> {{error, pitcrew_aim:missed(Aim, Reason, Id)}, Job}.
 
@@ -432,6 +463,8 @@ answered({json, Kind, PythonNs, BytesIn, Text}, #job{codec = #{nil := Null}} = J
     {pitcrew_call_json:answer(Kind, Text, Null), count(PythonNs, BytesIn, Job)};
 answered({error, Unreadable}, Job) ->
     {{error, pitcrew_error:from_codec(Unreadable)}, Job};
+answered(timeout, #job{id = Id, stream = Credit, timeout = Timeout} = Job) when Credit > 0 ->
+    {{error, pitcrew_error:new(timeout, "the stream of ~ts gave no chunk for ~b ms, and was cancelled", [Id, Timeout])}, Job};
 answered(timeout, #job{pool = #pool{is_pipelined = true}} = Job) ->
     {{error, timeout_error(Job, "and was cancelled")}, Job};
 answered(timeout, Job) ->
@@ -475,7 +508,7 @@ finished(#pool{events = {_, Stop, _}}, Started, Told, {ok, _} = Result, Job) ->
             ok;
         false ->
             Measured = measured(erlang:monotonic_time() - Started, Job),
-            pitcrew_telemetry:execute(Stop, Measured, Told#{worker => worker(Job), result => ok})
+            pitcrew_telemetry:execute(Stop, Measured, maps:merge(#{worker => worker(Job), result => ok}, Told))
     end,
     Result;
 finished(#pool{events = {_, _, Exception}}, Started, #{pool := Name, tool_id := Tool} = Told, {error, Plain}, Job) ->
@@ -487,6 +520,8 @@ finished(#pool{events = {_, _, Exception}}, Started, #{pool := Name, tool_id := 
 
 measured(Duration, nil) ->
     #{duration => Duration, queue => 0, python => 0, bytes_in => 0, bytes_out => 0, retries => 0};
+measured(Duration, #job{stream = Credit, chunks = Chunks} = Job) when Credit > 0 ->
+    (measured(Duration, Job#job{stream = 0}))#{chunks => Chunks};
 measured(Duration, #job{queue = Queue, python = Python, bytes_in = In, bytes_out = Out, retried = Retries}) ->
     #{duration => Duration, queue => Queue, python => Python, bytes_in => In, bytes_out => Out, retries => Retries}.
 

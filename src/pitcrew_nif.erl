@@ -9,7 +9,7 @@
 -export([channel_give/2, channel_hello/4, channel_send/2, channel_recv/2, channel_flush/2, channel_close/1, channel_info/1]).
 -export([slots_new/3, slots_install/3, slots_remove/2, slots_info/1, drain/1]).
 -export([claim/1, call/10, call_json/8, reply/3, checkin/1, abandon/2, verdict/2]).
--export([dispatch_new/6, dispatch_info/1, dispatch_limit/2, dispatch_watch/1, dispatch_uneven/2, submit/10, submit_json/9, leave/3]).
+-export([dispatch_new/6, dispatch_info/1, dispatch_limit/2, dispatch_watch/1, dispatch_uneven/2, submit/10, submit_json/9, leave/3, stream_tell/3]).
 -export([lane_attach/7, lane_open/7, lane_deliver/2, lane_recover/1, lane_flush/1, lane_drop/2, lane_stop/2, lane_shutdown/1]).
 -export([lane_retire/1, lane_rest/1, lane_forget/1, tenant_new/3, tenant_share/2, tenant_info/1, tenant_end/2]).
 -export([lane_give_up/2, lane_unstarted/1]).
@@ -17,6 +17,7 @@
 -export([live/0, longest_stay/1]).
 -on_load(load/0).
 
+-type left() :: queued | {out, OsPid :: pos_integer()} | out | none.
 -export_type([way/0, listener/0, channel/0, slots/0, dispatch/0, tenant/0, ref/0, lease/0, account/0, parcel/0, codec_opts/0, codec_error/0]).
 
 -opaque listener() :: reference().
@@ -264,9 +265,15 @@ submit(_Way, _Ref, _Tool, _Args, _Kwargs, _Meta, _Opts, _MaxFrame, _OnCallerExit
 submit_json(_Way, _Ref, _Tool, _Args, _Kwargs, _Opts, _MaxFrame, _OnCallerExit, _Deadline) ->
     erlang:nif_error(not_loaded).
 %% What the death of the caller does, too; then it may be {finish, Id}. `queued': it was taken out of the queue. {out, Index}: no message comes, and the worker's process is told {pitcrew_channel, Channel, {left, Id}};
-%% with OnlyQueued it is just `out', and nothing has changed. `none': the message has come, or is about to.
--spec leave(dispatch(), reference(), OnlyQueued :: boolean()) -> queued | {out, OsPid :: pos_integer()} | out | none.
+%% with OnlyQueued it is just `out', and nothing has changed. `none': the message has come, or is about to. {owed, N, _}: of a stream; there have been
+%% N messages with chunks in all, the last of which may still be about to come.
+-spec leave(dispatch(), reference(), OnlyQueued :: boolean()) -> left() | {owed, pos_integer(), left()}.
 leave(_Dispatch, _Ref, _OnlyQueued) -> erlang:nif_error(not_loaded).
+%% Streams: calls that have `stream', their first credit, in their meta. Their chunks come in messages {pitcrew_chunks, Ref, Cost, Bytes, [Term]} and
+%% {pitcrew_chunk, Ref, Cost, Bytes, Answer} before the end; each costs what c_src/wire/stream.h says. More credit, or the wish that it
+%% ends; `none': it has ended, or waits still.
+-spec stream_tell(dispatch(), reference(), Credit :: pos_integer() | stop) -> ok | none.
+stream_tell(_Dispatch, _Ref, _What) -> erlang:nif_error(not_loaded).
 %% By the controlling process, before slots_install/3: the reader is sent `pitcrew_lent' when the slot is lent. After so many calls,
 %% unless that is 0, {pitcrew_channel, Channel, worn} comes.
 -spec lane_attach(dispatch(), non_neg_integer(), OsPid :: pos_integer(), channel(), Reader :: pid(), MaxFrame :: pos_integer(),

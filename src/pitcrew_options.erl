@@ -2,7 +2,7 @@
 %% wrong is an error that says what was given and what is allowed.
 -module(pitcrew_options).
 
--export([pool/1, call/2, session/1, defaults/1, table/2, given/2, set/3, names/1]).
+-export([pool/1, call/2, stream/2, session/1, defaults/1, table/2, given/2, set/3, names/1]).
 -export_type([pool/0, call/0, session/0, row/0]).
 
 -type pool() :: #{
@@ -69,7 +69,7 @@
     max_entries := pos_integer(), max_bytes := pos_integer(), ttl := pos_integer() | infinity, backend := ets | {redis, map()}
 }.
 %% What a call tells the worker about itself; nil where everything is as usual.
--type meta() :: nil | #{keys => strict, ref => true}.
+-type meta() :: nil | #{keys => strict, ref => true, stream => pos_integer()}.
 -type session() :: #{
     exclusive := boolean(),
     ttl := timeout(),
@@ -170,6 +170,9 @@ call_table_of_pool() ->
     Names = [timeout, checkout_timeout, retry, on_caller_exit, protocol, binaries, bytes, nil, keys, copy_binaries],
     [Row || {Name, _, _} = Row <- pool_table(), lists:member(Name, Names)].
 
+stream_table() ->
+    [{buffer, {integer, 1, 1_000_000}, {value, 256}}].
+
 session_table() ->
     [
         {exclusive, {one_of, [false, true]}, {value, false}},
@@ -222,6 +225,28 @@ call(Options, #{codec := Codec} = Defaults) ->
         Call = with_cache(Given, maps:merge(Defaults, plain(Given))),
         agree(with_meta(Given, Call#{codec => maps:merge(Codec, codec(Given))}))
     end).
+
+%% @doc The same of a stream, whose first credit goes into its meta.
+-spec stream(map() | [{atom(), term()}], call()) -> {ok, call()} | error().
+stream(Options, Defaults) ->
+    case table(pick(buffer, Options), stream_table()) of
+        {ok, #{buffer := Buffer}} -> with_credit(Buffer, call(drop(buffer, Options), Defaults));
+        {error, _} = Error -> Error
+    end.
+
+pick(Name, Options) when is_map(Options) -> maps:with([Name], Options);
+pick(Name, Options) when length(Options) >= 0 -> [Given || {Other, _} = Given <- Options, Other =:= Name];
+pick(_, _) -> [].
+
+drop(Name, Options) when is_map(Options) -> maps:remove(Name, Options);
+drop(Name, Options) when length(Options) >= 0 -> lists:filter(is_not(Name), Options);
+drop(_, Options) -> Options.
+
+with_credit(_, {ok, #{protocol := json}}) -> invalid("a stream needs the protocol msgpack");
+with_credit(_, {ok, #{meta := #{ref := true}}}) -> invalid("option ref must be false for a stream: its chunks cannot stay in the worker");
+with_credit(Buffer, {ok, #{meta := nil} = Call}) -> {ok, Call#{meta := #{stream => Buffer}}};
+with_credit(Buffer, {ok, #{meta := Meta} = Call}) -> {ok, Call#{meta := Meta#{stream => Buffer}}};
+with_credit(_, {error, _} = Error) -> Error.
 
 %% @doc Checks the options of a session, for the process that is to own it if no other is named, and fills in the defaults.
 -spec session(map() | [{atom(), term()}]) -> {ok, session()} | error().

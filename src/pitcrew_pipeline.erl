@@ -4,8 +4,8 @@
 %% Invariant: every submission that is not refused is followed by exactly one message, or by a leave/3 that says that none comes.
 -module(pitcrew_pipeline).
 
--export([exchange/3]).
--export_type([outcome/0, answer/0, limits/0]).
+-export([exchange/3, open/3, next/3, stop/2]).
+-export_type([outcome/0, answer/0, limits/0, stream/0, chunks/0]).
 
 -type request() ::
     {msgpack, Tool :: binary(), Args :: list(), Kwargs :: map() | nil, Meta :: map() | nil}
@@ -20,6 +20,11 @@
     | {gone, term()}
     | unstarted
     | timeout.
+%% A stream whose first chunks have come.
+-type stream() :: {pitcrew_nif:dispatch(), reference()}.
+%% In one message; each costs some of the credit. `chunk' is one that is still to be decoded.
+-type chunks() ::
+    {chunks, Cost :: pos_integer(), Bytes :: pos_integer(), [term()]} | {chunk, Cost :: pos_integer(), Bytes :: pos_integer(), answer()}.
 -type outcome() ::
     {done, OsPid :: pos_integer() | nil, BytesOut :: non_neg_integer(), QueueNs :: non_neg_integer(), answer()}
     | {error, pitcrew_nif:codec_error()}
@@ -72,4 +77,99 @@ leave(Dispatch, Ref, Deadline, OnlyQueued) ->
         out -> await(Dispatch, Ref, Deadline);
         {out, OsPid} -> {done, OsPid, 0, 0, timeout};
         none -> await(Dispatch, Ref, infinity)
+    end.
+
+%% ---- Streams
+
+%% As exchange/3, but that it returns with the first chunks, too. The frame has no deadline: each chunk has one of its own.
+-spec open(pitcrew_nif:way(), {request(), pitcrew_nif:codec_opts(), pos_integer(), cancel}, limits()) ->
+    outcome() | {begun, stream(), chunks()}.
+open(Way, Request, {Deadline, Timeout}) ->
+    Ref = make_ref(),
+    Dispatch = dispatch(Way),
+    case submit(Way, {Ref, Request, infinity}) of
+        ok -> first(Dispatch, Ref, Deadline, Deadline);
+        queued -> first(Dispatch, Ref, min(Deadline, pitcrew_deadline:in(Timeout)), Deadline);
+        Refused -> Refused
+    end.
+
+first(Dispatch, Ref, Until, Deadline) ->
+    case take(Ref, none, Until) of
+        late -> first_late(Dispatch, Ref, Until < Deadline, Deadline);
+        {done, _, _, _, _} = Done -> Done;
+        Chunks -> {begun, {Dispatch, Ref}, Chunks}
+    end.
+
+first_late(Dispatch, Ref, OnlyQueued, Deadline) ->
+    case left(Dispatch, Ref, 0, OnlyQueued) of
+        queued when OnlyQueued -> checkout_timeout;
+        queued -> queue_timeout;
+        out -> first(Dispatch, Ref, Deadline, Deadline);
+        Done -> Done
+    end.
+
+%% What comes next, until a moment; or that whoever watches, by a reference of {pitcrew_halt, Watch} or of a monitor, wants no more.
+-spec next(stream(), {Watch :: reference() | none, Received :: non_neg_integer()}, pitcrew_deadline:deadline()) ->
+    chunks() | outcome() | halt.
+next({Dispatch, Ref}, {Watch, Received}, Deadline) ->
+    case take(Ref, Watch, Deadline) of
+        late -> left(Dispatch, Ref, Received, false);
+        What -> What
+    end.
+
+take(Ref, Watch, Deadline) ->
+    receive
+        {pitcrew_chunks, Ref, Cost, Bytes, Terms} -> {chunks, Cost, Bytes, Terms};
+        {pitcrew_chunk, Ref, Cost, Bytes, Answer} -> {chunk, Cost, Bytes, Answer};
+        {pitcrew_end, Ref, OsPid, Bytes, QueueNs, Answer} -> ended(Ref, {done, OsPid, Bytes, QueueNs, Answer});
+        {pitcrew_halt, Watch} -> halt;
+        {'DOWN', Watch, process, _, _} -> halt
+    after pitcrew_deadline:left(Deadline) -> late
+    end.
+
+%% The end overtakes chunks only where a pool dies in the middle of them.
+ended(Ref, Done) ->
+    receive
+        {pitcrew_chunks, Ref, _, _, _} -> ended(Ref, Done);
+        {pitcrew_chunk, Ref, _, _, _} -> ended(Ref, Done)
+    after 0 -> Done
+    end.
+
+%% So many messages with chunks have come already; no others stay behind.
+left(Dispatch, Ref, Received, OnlyQueued) ->
+    case pitcrew_nif:leave(Dispatch, Ref, OnlyQueued) of
+        {owed, Sent, Outcome} ->
+            drop_chunks(Ref, Sent - Received),
+            left(Dispatch, Ref, Outcome);
+        Outcome ->
+            left(Dispatch, Ref, Outcome)
+    end.
+
+left(_, _, {out, OsPid}) ->
+    {done, OsPid, 0, 0, timeout};
+left(_, Ref, none) ->
+    receive
+        {pitcrew_end, Ref, OsPid, Bytes, QueueNs, Answer} -> {done, OsPid, Bytes, QueueNs, Answer}
+    end;
+left(_, _, Queued) ->
+    Queued.
+
+drop_chunks(_, N) when N =< 0 -> ok;
+drop_chunks(Ref, N) ->
+    receive
+        {pitcrew_chunks, Ref, _, _, _} -> drop_chunks(Ref, N - 1);
+        {pitcrew_chunk, Ref, _, _, _} -> drop_chunks(Ref, N - 1)
+    end.
+
+%% No more chunks are wanted: the tool is told to end in its own way, until a moment, and then interrupted. `Received' as above.
+-spec stop(stream(), {Received :: non_neg_integer(), pitcrew_deadline:deadline()}) -> outcome().
+stop({Dispatch, Ref}, {Received, Deadline}) ->
+    _ = pitcrew_nif:stream_tell(Dispatch, Ref, stop),
+    await_end(Dispatch, Ref, Received, Deadline).
+
+await_end(Dispatch, Ref, Received, Deadline) ->
+    case take(Ref, none, Deadline) of
+        late -> left(Dispatch, Ref, Received, false);
+        {done, _, _, _, _} = Done -> Done;
+        _ -> await_end(Dispatch, Ref, Received + 1, Deadline)
     end.

@@ -18,5 +18,6 @@
     max_queue :: non_neg_integer() | infinity,
     max_frame :: pos_integer(),
     spin_us :: non_neg_integer(),
+    grace :: timeout(),
     defaults :: pitcrew_options:call()
 }).

@@ -477,6 +477,7 @@ entry(#state{options = #{telemetry_prefix := Prefix} = Options} = State) ->
         max_queue = maps:get(max_queue, Options),
         max_frame = maps:get(max_frame, Options),
         spin_us = maps:get(spin_us, Options),
+        grace = maps:get(grace, Options),
         defaults = pitcrew_options:defaults(Options)
     }.
 

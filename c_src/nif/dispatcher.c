@@ -12,6 +12,7 @@
 #include "nif/nif.h"
 #include "nif/send.h"
 #include "wire/clock.h"
+#include "wire/stream.h"
 
 enum { MOST_MOVED = 256 };
 
@@ -184,14 +185,19 @@ ERL_NIF_TERM nif_leave(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     }
     bool only_queued = enif_is_identical(argv[2], am_true);
     ERL_NIF_TERM os_pid = am_nil;
+    unsigned messages = only_queued ? 0 : pc_dispatch_deafen(&dispatcher->d, self.pid, has_ref, &argv[1]);
+    ERL_NIF_TERM outcome = am_none;
     switch (leave(env, dispatcher, &self, has_ref, &argv[1], only_queued, &os_pid)) {
     case PC_LEAVE_QUEUED:
-        return am_queued;
+        outcome = am_queued;
+        break;
     case PC_LEAVE_OUT:
-        return only_queued ? am_out : enif_make_tuple2(env, am_out, os_pid);
+        outcome = only_queued ? am_out : enif_make_tuple2(env, am_out, os_pid);
+        break;
     default:
-        return am_none;
+        break;
     }
+    return messages == 0 ? outcome : enif_make_tuple3(env, am_owed, enif_make_uint(env, messages), outcome);
 }
 
 /* ---- The resource */

@@ -40,7 +40,7 @@ static bool read_segments(struct pc_frame *f) {
 static void read_refs(struct pc_frame *f) {
     enum { REFS = 5, UINT32 = 0xce, NONE = 0 };
     static const uint8_t none[REFS] = {UINT32, NONE, NONE, NONE, NONE};
-    if (f->kind == PC_KIND_REPLY && f->count > 4 && f->size > REFS && f->value[f->size - REFS] == UINT32) {
+    if (f->kind != PC_KIND_ERROR && f->count > 4 && f->size > REFS && f->value[f->size - REFS] == UINT32) {
         f->has_refs = memcmp(f->value + f->size - REFS, none, REFS) != 0;
         f->size -= REFS;
     }
@@ -62,14 +62,14 @@ bool pc_frame_answer(struct pc_frame *f) {
     }
     f->value = f->r.p;
     f->size = pc_reader_left(&f->r);
-    if (f->kind == PC_KIND_REPLY && f->count == PC_SEGMENT_REPLY_COUNT && !read_segments(f)) {
+    if (f->kind != PC_KIND_ERROR && f->count == PC_SEGMENT_REPLY_COUNT && !read_segments(f)) {
         return false;
     }
     read_refs(f);
     return true;
 }
 
-ERL_NIF_TERM pc_frame_kind(const struct pc_frame *f) { return f->kind == PC_KIND_REPLY ? am_reply : am_fault; }
+ERL_NIF_TERM pc_frame_kind(const struct pc_frame *f) { return f->kind == PC_KIND_ERROR ? am_fault : am_reply; }
 
 ERL_NIF_TERM pc_frame_bytes(ErlNifEnv *env, const struct pc_frame *f) {
     return enif_make_uint64(env, f->n + f->apart + PC_FRAME_HEADER);

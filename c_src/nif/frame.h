@@ -31,10 +31,10 @@ struct pc_frame {
 /* Reads kind and id of f->payload; false if the frame cannot be delimited. */
 bool pc_frame_open(struct pc_frame *f);
 
-/* What stands behind the id of a reply or an error; false if it is not that. In MessagePack f->r stands before the value then. */
+/* What stands behind the id of a reply, a chunk or an error; false if it is not that. In MessagePack f->r stands before the value then. */
 bool pc_frame_answer(struct pc_frame *f);
 
-/* `reply` or `fault`. */
+/* `reply`, also of a chunk, or `fault`. */
 ERL_NIF_TERM pc_frame_kind(const struct pc_frame *f);
 
 /* With its length in front. */

@@ -1,115 +1,29 @@
 /*
- * A lane's reader: one process for each lane, which takes answers from the socket and sends each to the caller that waits for it. Small answers
- * are decoded here; large ones go out as bytes, and their callers decode them.
+ * A lane's reader: one process for each lane, which takes answers from the socket and sends each to the caller that waits for it, and chunks of
+ * streams to those who consume them.
  */
 #include "nif/atoms.h"
 #include "nif/budget.h"
 #include "nif/frame.h"
+#include "nif/gather.h"
 #include "nif/lane.h"
+#include "nif/lane_answer.h"
 #include "nif/nif.h"
 #include "nif/note.h"
-#include "nif/parcel.h"
 #include "nif/refs.h"
 #include "nif/started.h"
 #include "wire/clock.h"
 #include "wire/kinds.h"
 
 enum {
-    HANDED_OUT = 16 * 1024, /* bytes of answers that their callers decode */
-    MOST_FRAMES = 256,      /* in one turn */
-    UNITS_PER_FRAME = 30,   /* of the budget */
+    MOST_FRAMES = 256,    /* in one turn */
+    UNITS_PER_FRAME = 30, /* of the budget */
 };
 
 /* A channel whose reader is the calling process, which goes into *self. */
 static bool read_lane(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_channel **channel, ErlNifPid *self) {
     return pc_channel_get(env, term, channel) && (*channel)->lane != NULL && enif_self(env, self) != NULL &&
            enif_compare_pids(self, &(*channel)->reader) == 0;
-}
-
-/* The value as bytes, for the caller to decode. Those of a large frame are the inbox's memory, which the frame then takes along. */
-static bool value_bytes(ErlNifEnv *env, struct pc_inbox *in, const struct pc_frame *f, bool *is_taken,
-                        ERL_NIF_TERM *bytes) {
-    if (f->n > PC_INLINE_BYTES) {
-        ERL_NIF_TERM payload = pc_frame_take(env, in, f);
-        if (payload != 0) {
-            *is_taken = true;
-            *bytes = enif_make_sub_binary(env, payload, (size_t)(f->value - f->payload), f->size);
-            return true;
-        }
-    }
-    return pc_term_make_binary(env, f->value, f->size, bytes);
-}
-
-/* Owns the lease; `none` for none. */
-static ERL_NIF_TERM lease_term(ErlNifEnv *env, struct pc_lease *lease) {
-    if (lease == NULL) {
-        return am_none;
-    }
-    ERL_NIF_TERM handle = pc_lease_term(env, lease);
-    pc_lease_release(lease);
-    return handle;
-}
-
-/* What the frame names in shared memory; `none` without memory for it, and then its decoding fails. */
-static ERL_NIF_TERM parcel_term(struct pc_job *job, struct pc_channel *c, const struct pc_frame *f) {
-    struct pc_parcel *parcel = pc_parcel_new(c->buffers, &f->segments, &job->owner, job->opts.copy_binaries);
-    if (parcel == NULL) {
-        pc_parcel_refuse(c->buffers, &f->segments);
-        return am_none;
-    }
-    ERL_NIF_TERM handle = pc_parcel_term(job->env, parcel);
-    pc_parcel_release(parcel);
-    return handle;
-}
-
-/* The caller decodes these, and the lease and what is in shared memory go with them. */
-static ERL_NIF_TERM make_frame(struct pc_job *job, struct pc_channel *c, const struct pc_frame *f, ERL_NIF_TERM bytes) {
-    ErlNifEnv *env = job->env;
-    ERL_NIF_TERM kind = pc_frame_kind(f);
-    ERL_NIF_TERM python_ns = enif_make_int64(env, f->python_ns);
-    ERL_NIF_TERM size = pc_frame_bytes(env, f);
-    struct pc_lease *lease = f->has_refs ? pc_lease_new(c, f->id) : NULL;
-    if (f->segments.count > 0 && c->buffers != NULL) {
-        return enif_make_tuple7(env, am_frame, kind, python_ns, size, bytes, lease_term(env, lease),
-                                parcel_term(job, c, f));
-    }
-    if (lease == NULL) {
-        return enif_make_tuple5(env, f->json ? am_json : am_frame, kind, python_ns, size, bytes);
-    }
-    return enif_make_tuple6(env, am_frame, kind, python_ns, size, bytes, lease_term(env, lease));
-}
-
-/* Nobody will read them. */
-static void drop_segments(struct pc_channel *c, const struct pc_frame *f) {
-    if (f->segments.count > 0 && c->buffers != NULL) {
-        pc_parcel_refuse(c->buffers, &f->segments);
-    }
-}
-
-/* What the caller of `job` is told. */
-static ERL_NIF_TERM make_answer(struct pc_job *job, struct pc_channel *c, struct pc_frame *f, struct pc_budget *budget,
-                                bool *is_taken) {
-    ErlNifEnv *env = job->env;
-    struct pc_term_error err = {.status = PC_OK, .path = enif_make_list(env, 0)};
-    ERL_NIF_TERM value;
-    if (!f->json && f->n <= HANDED_OUT && !f->has_refs && f->segments.count == 0) {
-        enum pc_status status = pc_term_decode_within(env, &f->r, &job->opts, budget, NULL, &value, &err);
-        if (status == PC_OK) {
-            return enif_make_tuple4(env, pc_frame_kind(f), enif_make_int64(env, f->python_ns), pc_frame_bytes(env, f),
-                                    value);
-        }
-        if (status != PC_BUDGET) {
-            return enif_make_tuple2(env, am_error, pc_term_error_make(env, am_decode_error, &err));
-        }
-    }
-    if (!value_bytes(env, &c->in, f, is_taken, &value)) {
-        (void)pc_term_refuse(env, &err, PC_NO_MEMORY);
-        pc_channel_drop_refs(c, f->has_refs, f->id);
-        drop_segments(c, f);
-        return enif_make_tuple2(env, am_error, pc_term_error_make(env, am_decode_error, &err));
-    }
-    budget->units -= (int64_t)(f->size / PC_COPIED_PER_UNIT);
-    return make_frame(job, c, f, value);
 }
 
 /* An error frame for a kind that is not known. */
@@ -132,12 +46,31 @@ static bool drop_stray(struct pc_channel *c, const struct pc_frame *f, bool unkn
     return true;
 }
 
+static bool deliver_chunk(ErlNifEnv *env, struct pc_gather *gather, struct pc_frame *f, struct pc_budget *budget) {
+    bool is_taken = false;
+    if (!pc_frame_answer(f) || !pc_gather_add(env, gather, f, budget, &is_taken)) {
+        return false;
+    }
+    gather->c->strays = 0;
+    if (!is_taken) {
+        pc_inbox_consume(&gather->c->in);
+    }
+    return true;
+}
+
 /* Sends one frame on to whom it concerns; false if nothing that follows can be understood. */
-static bool deliver_frame(ErlNifEnv *env, struct pc_channel *c, struct pc_frame *f, int64_t now,
+static bool deliver_frame(ErlNifEnv *env, struct pc_gather *gather, struct pc_frame *f, int64_t now,
                           struct pc_budget *budget) {
+    struct pc_channel *c = gather->c;
     bool left, known;
     bool is_taken = false;
     if (!pc_frame_open(f)) {
+        return false;
+    }
+    if (f->kind == PC_KIND_CHUNK) {
+        return deliver_chunk(env, gather, f, budget);
+    }
+    if (!pc_gather_send(env, gather)) {
         return false;
     }
     if (f->kind != PC_KIND_REPLY && f->kind != PC_KIND_ERROR) {
@@ -150,16 +83,16 @@ static bool deliver_frame(ErlNifEnv *env, struct pc_channel *c, struct pc_frame 
         (struct pc_job *)pc_lane_take(c->lane, f->id, f->json ? PC_JSON : PC_MESSAGEPACK, now, &left, &known);
     if (job == NULL) {
         pc_channel_drop_refs(c, known && f->has_refs, f->id);
-        drop_segments(c, f);
+        pc_lane_drop_segments(c, f);
         return known && drop_stray(c, f, false);
     }
     c->strays = 0;
     if (left) {
         pc_channel_drop_refs(c, f->has_refs, f->id);
-        drop_segments(c, f);
+        pc_lane_drop_segments(c, f);
         pc_job_drop(job);
     } else {
-        pc_job_end(env, job, make_answer(job, c, f, budget, &is_taken));
+        pc_job_end(env, job, pc_lane_answer(job, c, f, budget, &is_taken));
     }
     if (!is_taken) {
         pc_inbox_consume(&c->in);
@@ -168,7 +101,8 @@ static bool deliver_frame(ErlNifEnv *env, struct pc_channel *c, struct pc_frame 
 }
 
 /* Reads and delivers until there is nothing left, or enough is done for one turn; *n counts the frames. */
-static enum pc_io deliver_all(ErlNifEnv *env, struct pc_channel *c, struct pc_budget *budget, unsigned *n) {
+static enum pc_io deliver_some(ErlNifEnv *env, struct pc_gather *gather, struct pc_budget *budget, unsigned *n) {
+    struct pc_channel *c = gather->c;
     int64_t now = pc_clock_ns();
     size_t share = PC_SHARE;
     if (c->deaf) {
@@ -186,11 +120,18 @@ static enum pc_io deliver_all(ErlNifEnv *env, struct pc_channel *c, struct pc_bu
         if (io != PC_IO_DONE) {
             return io;
         }
-        if (!deliver_frame(env, c, &f, now, budget)) {
+        if (!deliver_frame(env, gather, &f, now, budget)) {
             return PC_IO_BAD;
         }
     }
     return PC_IO_MORE;
+}
+
+static enum pc_io deliver_all(ErlNifEnv *env, struct pc_channel *c, struct pc_budget *budget, unsigned *n) {
+    struct pc_gather gather;
+    pc_gather_init(&gather, c);
+    enum pc_io io = deliver_some(env, &gather, budget, n);
+    return pc_gather_send(env, &gather) ? io : PC_IO_BAD;
 }
 
 static bool is_lent(const struct pc_channel *c) { return pc_dispatcher_of(c->lane)->slots != NULL; }

@@ -13,6 +13,7 @@
 #include "nif/nif.h"
 #include "nif/refs.h"
 #include "nif/tenancy.h"
+#include "wire/stream.h"
 
 enum {
     LOCAL = 2048,   /* bytes of a body that take no memory of their own */
@@ -29,6 +30,7 @@ struct request {
     ERL_NIF_TERM ref;
     bool json;
     bool finish;
+    ErlNifSInt64 credit; /* of a stream; 0: it is none */
     struct pc_term_opts opts;
     ErlNifUInt64 max_frame;
     struct pc_call_terms terms; /* MessagePack */
@@ -54,6 +56,23 @@ static ERL_NIF_TERM no_memory(ErlNifEnv *env) {
     return encode_error(env, &err);
 }
 
+/* Where no call may wait, a stream goes straight to a slot that is free: nobody claims one for it. */
+static enum pc_submitted submit_to_slot(ErlNifEnv *env, const struct request *r, struct pc_job *job,
+                                        struct pc_body *body) {
+    struct pc_lane *lane;
+    struct pc_channel *c = pc_slots_take(r->dispatcher->slots);
+    if (c == NULL) {
+        return PC_SUBMIT_FULL;
+    }
+    job->call.target = c->lane;
+    job->holds = c;
+    enif_keep_resource(c);
+    enum pc_submitted how = pc_dispatcher_submit(env, r->dispatcher, job, body, &lane);
+    pc_channel_lend(env, c); /* or the slot is free again */
+    enif_release_resource(c);
+    return how;
+}
+
 /* Takes the body's memory if that is owned. */
 static ERL_NIF_TERM submit(ErlNifEnv *env, const struct request *r, struct pc_body *body) {
     struct pc_lane *lane;
@@ -61,6 +80,8 @@ static ERL_NIF_TERM submit(ErlNifEnv *env, const struct request *r, struct pc_bo
     enum pc_submitted how = PC_SUBMIT_NO_MEMORY;
     if (job != NULL) {
         job->call.json = r->json;
+        job->call.stream = r->credit > 0;
+        job->call.credit = r->credit;
         job->call.tenant = r->tenant;
         job->call.target = r->target == NULL ? NULL : r->target->lane;
         job->holds = r->holds;
@@ -68,6 +89,9 @@ static ERL_NIF_TERM submit(ErlNifEnv *env, const struct request *r, struct pc_bo
             enif_keep_resource(r->holds);
         }
         how = pc_dispatcher_submit(env, r->dispatcher, job, body, &lane);
+        if (how == PC_SUBMIT_FULL && job->call.stream && r->holds == NULL && r->dispatcher->slots != NULL) {
+            how = submit_to_slot(env, r, job, body);
+        }
     }
     switch (how) {
     case PC_SUBMIT_OUT:
@@ -240,10 +264,18 @@ enum { PACKED_ARGS = 10, TEXT_ARGS = 9 };
 
 static const struct function packed, texts;
 
+/* What meta says of a stream. */
+static bool read_credit(ErlNifEnv *env, ERL_NIF_TERM meta, ErlNifSInt64 *credit) {
+    ERL_NIF_TERM stream;
+    *credit = 0;
+    return !enif_is_map(env, meta) || !enif_get_map_value(env, meta, am_stream, &stream) ||
+           (enif_get_int64(env, stream, credit) && *credit > 0 && *credit <= PC_MOST_CREDIT);
+}
+
 static bool read_packed(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct request *r) {
     r->json = false;
     if (!read_common(env, argv, PACKED_ARGS, r, &r->terms.deadline_ns) ||
-        !pc_call_terms_read(env, argv + 2, &r->terms)) {
+        !pc_call_terms_read(env, argv + 2, &r->terms) || !read_credit(env, r->terms.meta, &r->credit)) {
         return false;
     }
     r->opts = r->terms.opts;
@@ -270,6 +302,7 @@ ERL_NIF_TERM nif_submit(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
 
 static bool read_texts(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct request *r) {
     r->json = true;
+    r->credit = 0;
     return read_common(env, argv, TEXT_ARGS, r, &r->texts.deadline_ns) &&
            pc_call_texts_read(env, argv + 2, &r->texts) && pc_term_opts_read(env, argv[5], &r->opts);
 }

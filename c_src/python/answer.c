@@ -15,6 +15,7 @@ void pc_answer_begin(struct pc_answer *a, struct pc_outbox *out, size_t max_fram
     *a = (struct pc_answer){.out = out,
                             .mark = pc_outbox_begin(out, max_frame),
                             .json = to->json,
+                            .lends = kind != PC_KIND_ERROR,
                             .refs = {.call = kind == PC_KIND_REPLY ? to->id : 0},
                             .status = PC_OK};
     if (a->json) {
@@ -36,9 +37,8 @@ enum pc_status pc_answer_end(struct pc_answer *a) {
 }
 
 static int write_packed(struct pc_answer *a, PyObject *value, unsigned max_depth, const char *root) {
-    bool reply = a->refs.call != 0;
     struct pc_encode_opts opts = {
-        .max_depth = max_depth, .refs = reply ? &a->refs : NULL, .lent = reply ? &a->lent : NULL};
+        .max_depth = max_depth, .refs = a->refs.call != 0 ? &a->refs : NULL, .lent = a->lends ? &a->lent : NULL};
     return pc_encode_with(&a->out->w, value, &opts, root);
 }
 
@@ -86,6 +86,7 @@ int pc_answer_value(struct pc_answer *a, PyObject *value, unsigned max_depth, co
         (void)PyErr_NoMemory();
         result = -1;
     }
+    a->apart = a->lent.bytes;
     if (result < 0) {
         pc_lent_cancel(&a->lent);
     } else {

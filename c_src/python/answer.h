@@ -22,8 +22,10 @@ struct pc_answer {
     struct pc_outbox *out;
     size_t mark;
     bool json;
+    bool lends;              /* what it has may go into segments */
     struct pc_refs_out refs; /* in a reply */
-    struct pc_lent lent;     /* likewise */
+    struct pc_lent lent;     /* in a reply, and in a chunk */
+    size_t apart;            /* bytes in segments, once it is complete */
     enum pc_status status;   /* of a frame that failed */
 };
 

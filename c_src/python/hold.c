@@ -39,13 +39,24 @@ static atomic_bool any;      /* ready > sent; written with the lock */
 static atomic_bool watched;  /* the alarm is on; written with the lock */
 static atomic_int bell = -1; /* written with the lock once the side thread runs */
 
+static struct pc_started ours; /* where there is no other */
+
+void pc_hold_open_none(void) {
+    memory = NULL;
+    usable = false;
+    atomic_store(&any, false);
+    atomic_store(&watched, false);
+}
+
+bool pc_hold_is_safe(void) { return memory != &ours; }
+
 void pc_hold_open(struct pc_started *shared, int call_fd) {
     base = sent = ready = 0;
     atomic_store(&any, false);
     atomic_store(&watched, false);
     fd = call_fd;
-    memory = shared;
-    atomic_store(&bell, memory == NULL ? -1 : pc_os_alarm());
+    memory = shared != NULL ? shared : &ours;
+    atomic_store(&bell, pc_os_alarm());
     usable = bell >= 0;
 }
 

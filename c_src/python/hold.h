@@ -21,8 +21,15 @@
 
 enum { PC_HOLD_TICK_MS = 1 };
 
-/* The socket and the memory stay the caller's. Without memory (NULL), or without an alarm, nothing is ever held. */
+/*
+ * The socket and the memory stay the caller's. Without an alarm nothing is ever held. Without memory (NULL) it lies in our own, and what is held
+ * is lost with this process: only chunks of streams may be.
+ */
 void pc_hold_open(struct pc_started *memory, int call_fd);
+/* Nothing is held. */
+void pc_hold_open_none(void);
+/* Whether what is held outlives this process. */
+bool pc_hold_is_safe(void);
 
 /* Once the side thread has ended. What is held stays in the memory. */
 void pc_hold_close(void);

@@ -8,6 +8,7 @@
 #include "names.h"
 #include "session.h"
 #include "wire/clock.h"
+#include "wire/stream.h"
 
 enum { ARGUMENTS = 2 }; /* args and kwargs stand before meta */
 
@@ -18,6 +19,7 @@ void pc_request_init(struct pc_request *q, const struct pc_question *from) {
     q->from = *from;
     q->name = q->tool = q->binary = NULL;
     q->session = 0;
+    q->credit = 0;
     pc_args_init(&q->args);
     q->is_unresolved = q->borrows = false;
     q->deadline_ns = PC_NO_DEADLINE;
@@ -93,6 +95,8 @@ static int read_pair(struct pc_request *q, struct pc_reader *r) {
         q->session = value.u;
     } else if (is_word(&key, "ref") && value.type == PC_BOOL) {
         q->from.ref = value.b;
+    } else if (is_word(&key, "stream") && value.type == PC_INT && value.i > 0 && value.i <= PC_MOST_CREDIT) {
+        q->credit = value.i;
     }
     r->p = start;
     return pc_reader_skip(r) == PC_OK ? 0 : -1;

@@ -18,6 +18,7 @@ struct pc_request {
     bool is_unresolved; /* the tool is to be called without arguments first, and returns the callable */
     PyObject *binary;   /* owned: dict, or NULL */
     uint64_t session;   /* 0 for none */
+    int64_t credit;     /* of a stream; 0: it is none */
     struct pc_args args;
     bool borrows;        /* something in the arguments is a loan (loans.h) */
     int64_t deadline_ns; /* or PC_NO_DEADLINE */

@@ -8,9 +8,6 @@
 #include "lazy.h"
 #include "limits.h"
 
-/* Where tools take longer, a system call for each answer is cheap, and their callers are waiting. */
-enum { QUICK_NS = 100 * 1000 };
-
 int pc_respond_forked(void) {
     if (!pc_guard_forked()) {
         return 0;
@@ -38,7 +35,7 @@ enum pc_next pc_respond_flush(struct pc_responder *r) {
     return PC_GO_ON;
 }
 
-static bool hold(struct pc_responder *r) {
+bool pc_respond_hold(struct pc_responder *r) {
     if (!pc_hold_put(r->out.w.data, r->out.w.len)) {
         return false;
     }
@@ -55,8 +52,7 @@ static enum pc_next send_now(struct pc_responder *r) {
     return written < 0 ? PC_RAISED : written == 0 ? PC_END_OF_FILE : PC_GO_ON;
 }
 
-/* Where many calls run at once. */
-static enum pc_next pour(struct pc_responder *r) {
+enum pc_next pc_respond_pour(struct pc_responder *r) {
     int flow = pc_outflow_put(r->flow, &r->out);
     if (flow == PC_FLOW_WAITS && r->may_wait) {
         flow = pc_outflow_wait(r->flow);
@@ -70,12 +66,12 @@ static enum pc_next answer(struct pc_responder *r, int64_t python_ns) {
         return PC_RAISED;
     }
     if (r->flow != NULL) {
-        return pour(r);
+        return pc_respond_pour(r);
     }
     bool any = pc_hold_any();
     r->held_ns = any ? r->held_ns + python_ns : python_ns;
-    bool wait = r->held_ns < QUICK_NS && pc_inbox_whole(&r->in);
-    if ((wait || any) && hold(r)) {
+    bool wait = r->held_ns < PC_QUICK_NS && pc_hold_is_safe() && pc_inbox_whole(&r->in);
+    if ((wait || any) && pc_respond_hold(r)) {
         return wait ? PC_GO_ON : pc_respond_flush(r);
     }
     enum pc_next next = pc_respond_flush(r);
@@ -106,9 +102,20 @@ static PyObject *told(const struct pc_question *to, PyObject *value) {
     return make == NULL ? NULL : PyObject_CallOneArg(make, value);
 }
 
+static enum pc_next refuse_generator(struct pc_responder *r, const struct pc_question *to, int64_t python_ns) {
+    struct pc_fault f;
+    pc_fault_say(&f, "result_error",
+                 PyUnicode_FromString("the tool returned a generator, which is a stream and no result: take its chunks "
+                                      "with Pitcrew.stream, or pitcrew:stream in Erlang"));
+    return pc_respond_fault(r, &f, to, python_ns);
+}
+
 enum pc_next pc_respond_value(struct pc_responder *r, const struct pc_question *to, int64_t python_ns,
                               PyObject *value) {
     struct pc_answer a;
+    if (!to->ref && (PyGen_CheckExact(value) || PyAsyncGen_CheckExact(value))) {
+        return refuse_generator(r, to, python_ns);
+    }
     PyObject *sent = told(to, value);
     pc_answer_begin(&a, &r->out, r->max_frame, to, PC_KIND_REPLY, python_ns);
     int failed = sent == NULL || pc_answer_value(&a, sent, r->max_depth, "result") < 0;

@@ -25,6 +25,14 @@ struct pc_responder {
     bool may_wait;
 };
 
+/* Where tools take longer, a system call for each answer is cheap, and their callers are waiting. */
+enum { PC_QUICK_NS = 100 * 1000 };
+
+/* The frame that is in the outbox is held, and not there any more; false if it cannot be. */
+bool pc_respond_hold(struct pc_responder *r);
+/* The same where many calls run at once: it goes out, or waits its turn. */
+enum pc_next pc_respond_pour(struct pc_responder *r);
+
 /* -1 in a process that a tool forked, which has come back to us instead of ending. */
 int pc_respond_forked(void);
 

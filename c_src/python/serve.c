@@ -23,6 +23,7 @@
 #include "serving.h"
 #include "session.h"
 #include "side.h"
+#include "stream_alone.h"
 #include "turn.h"
 #include "upkeep.h"
 #include "vitals.h"
@@ -52,6 +53,9 @@ static enum pc_next run(struct pc_server *s, struct pc_request *q) {
         result = await(q, result);
     }
     int64_t python_ns = pc_clock_ns() - start;
+    if (q->credit > 0 && result != NULL && pc_respond_forked() == 0) {
+        return pc_stream_alone(s, q, result, python_ns);
+    }
     pc_deadline_set(PC_NO_DEADLINE);
     if (pc_respond_forked() < 0) {
         Py_XDECREF(result);
@@ -170,7 +174,11 @@ static int start(struct opening *with, bool many) {
     int error = pc_published_open(with->started_fd);
     close_started(with);
     if (error == 0) {
-        pc_hold_open(many ? NULL : pc_published_memory(), with->call_fd);
+        if (many) {
+            pc_hold_open_none();
+        } else {
+            pc_hold_open(pc_published_memory(), with->call_fd);
+        }
         error = pc_guard_arm(with->call_fd, with->side_fd);
     }
     if (error == 0) {

@@ -85,8 +85,8 @@ static enum pc_next handle_other(struct pc_server *s, int64_t kind, const struct
     if (kind == PC_KIND_SHUTDOWN) {
         return PC_SHUTDOWN;
     }
-    if (kind == PC_KIND_ERROR) { /* never answered with an error */
-        return PC_GO_ON;
+    if (kind == PC_KIND_ERROR || kind == PC_KIND_CREDIT || kind == PC_KIND_END) {
+        return PC_GO_ON; /* an error is never answered with an error; the others came when their stream had ended */
     }
     struct pc_fault f;
     pc_fault_say(

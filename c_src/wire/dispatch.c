@@ -401,6 +401,11 @@ static uint64_t sent_bytes(const struct pc_lane *lane) {
     return lane->made - unsent;
 }
 
+struct pc_call *pc_lane_find_sent(const struct pc_lane *lane, uint64_t id) {
+    struct pc_call *call = find(lane, id);
+    return call != NULL && call->end <= sent_bytes(lane) ? call : NULL;
+}
+
 struct pc_call *pc_lane_take(struct pc_lane *lane, uint64_t id, enum pc_format format, int64_t now, bool *left,
                              bool *known) {
     (void)pthread_mutex_lock(&lane->dispatch->lock);

@@ -49,6 +49,10 @@ struct pc_call {
     /* Set before it is submitted. */
     bool json;
     bool finish;            /* it goes on when its owner dies */
+    bool stream;            /* chunks come before its answer (stream.h) */
+    bool deaf;              /* whoever consumes it wants no more of them */
+    unsigned messages;      /* with chunks, that were sent or are being sent to that */
+    int64_t credit;         /* that its worker has left for chunks; may be below zero */
     struct pc_lane *target; /* the only lane that may have it, or NULL; outlives the call */
     struct pc_tenant *
         tenant; /* whose it is, or NULL; outlives the call. Without a target it is to reserve the lane that it goes to */

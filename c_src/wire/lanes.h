@@ -30,6 +30,9 @@ void pc_lane_refill(struct pc_lane *lane, int64_t now);
 /* One more thread at the descriptor of a lane that is not closed. */
 void pc_lane_enter(struct pc_lane *lane, struct pc_lane_actor at);
 
+/* A call that is out, and whose frame the worker has; or NULL. */
+struct pc_call *pc_lane_find_sent(const struct pc_lane *lane, uint64_t id);
+
 /* Memory to be freed when all has been sent; false when out of memory. */
 bool pc_load_out_keep(struct pc_load_out *out, void *memory);
 /* The last one that was kept, after all not. */
