@@ -35,6 +35,8 @@ static struct {
     [PC_LAZY_PANDAS_FRAME] = {"pandas", "DataFrame", NULL, NULL},
     [PC_LAZY_POLARS_FRAME] = {"polars", "DataFrame", NULL, NULL},
     [PC_LAZY_LOOP] = {"pitcrew.aio", "loop", NULL, NULL},
+    [PC_LAZY_STREAM] = {"pitcrew.aio", "stream", NULL, NULL},
+    [PC_LAZY_WAIT_INPUT] = {"pitcrew.aio", "wait_input", NULL, NULL},
     [PC_LAZY_CANCELLED] = {"pitcrew.aio", "Cancelled", NULL, NULL},
     [PC_LAZY_CANCELLED_ERROR] = {"pitcrew.aio", "CancelledError", NULL, NULL},
     [PC_LAZY_START_HAND] = {"pitcrew.hands", "start", NULL, NULL},

@@ -37,6 +37,15 @@ void pc_stream_note(struct pc_stream *st) {
     }
 }
 
+bool pc_stream_raise(struct pc_stream *st) {
+    PyObject *exception = st->interrupt;
+    st->interrupt = NULL;
+    if (exception != NULL) {
+        pc_exception_restore(exception);
+    }
+    return exception != NULL;
+}
+
 bool pc_stream_hear(struct pc_stream *st, int64_t kind, uint64_t id, int64_t credit) {
     if (id != st->from->id || (kind != PC_KIND_CREDIT && kind != PC_KIND_END)) {
         return false;
@@ -93,11 +102,12 @@ static void send_now(struct pc_stream *st) {
 }
 
 static void pour(struct pc_stream *st) {
-    enum pc_next next = pc_respond_pour(st->to);
-    if (next == PC_RAISED) { /* no memory, or a handler of a signal has raised something */
+    st->next = pc_respond_pour(st->to);
+    if (st->next == PC_RAISED) { /* there was no memory for what the socket did not take */
         pc_stream_note(st);
-    } else {
-        st->next = next;
+    }
+    if (st->sent != NULL) {
+        st->sent(st);
     }
 }
 
@@ -134,6 +144,9 @@ static int encode_chunk(struct pc_stream *st, PyObject *chunk, int64_t python_ns
 }
 
 int pc_stream_put(struct pc_stream *st, PyObject *chunk) {
+    if (st->next != PC_GO_ON) {
+        return 0;
+    }
     int64_t now = pc_clock_ns();
     int64_t python_ns = now - st->since;
     st->python_ns += python_ns;
@@ -239,8 +252,10 @@ enum pc_next pc_stream_end(struct pc_stream *st, PyObject *result) {
         Py_XDECREF(result);
         if (st->next != PC_RAISED) {
             PyErr_Clear();
+        } else if (!PyErr_Occurred() && !pc_stream_raise(st)) {
+            (void)pc_respond_forked();
         }
-        return st->next == PC_RAISED && !PyErr_Occurred() && pc_respond_forked() == 0 ? PC_END_OF_FILE : st->next;
+        return st->next;
     }
     if (result != NULL) {
         Py_DECREF(result);

@@ -25,6 +25,7 @@ struct pc_stream {
     const char *kind;               /* of that */
     /* Takes what the VM has said; with `wait` not before pc_stream_goes is true, or the call is to be interrupted. Never raises. */
     void (*look)(struct pc_stream *st, bool wait);
+    void (*sent)(struct pc_stream *st); /* what the socket does not take waits, if there is something to wait; or NULL */
 };
 
 enum pc_source { PC_SOURCE_NONE, PC_SOURCE_ITERATOR, PC_SOURCE_ASYNC };
@@ -55,6 +56,9 @@ int pc_stream_put(struct pc_stream *st, PyObject *chunk);
 
 /* Sends what an iterator yields, to its end; closes it if it has to stop before. None, or NULL and an exception. */
 PyObject *pc_stream_run(struct pc_stream *st, PyObject *iterator);
+
+/* Whether what was noted is an exception now. */
+bool pc_stream_raise(struct pc_stream *st);
 
 /* The end of the call: steals what pc_stream_run returned. */
 enum pc_next pc_stream_end(struct pc_stream *st, PyObject *result);

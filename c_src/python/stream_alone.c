@@ -14,6 +14,7 @@
 #include "lazy.h"
 #include "session.h"
 #include "stream.h"
+#include "stream_async.h"
 #include "turn.h"
 
 struct alone {
@@ -92,10 +93,24 @@ static void take_back(struct alone *a, struct pc_inbox *in) {
 
 /* ---- Running */
 
+/* On the loop, which goes on while there is no credit. */
+static PyObject *run_async(struct alone *a, PyObject *source) {
+    PyObject *wait = pc_lazy_get(PC_LAZY_WAIT_INPUT);
+    PyObject *fd = wait == NULL ? NULL : PyLong_FromLong(a->st.to->fd);
+    PyObject *handle = NULL;
+    PyObject *coroutine = fd == NULL ? NULL : pc_stream_pump(&a->st, source, wait, fd, &handle);
+    PyObject *result = coroutine == NULL ? NULL : pc_driver_run(coroutine);
+    pc_stream_detach(handle);
+    Py_XDECREF(fd);
+    return result;
+}
+
 static PyObject *run_source(struct alone *a, PyObject *value) {
     switch (pc_stream_source(value)) {
     case PC_SOURCE_ITERATOR:
         return pc_stream_run(&a->st, value);
+    case PC_SOURCE_ASYNC:
+        return run_async(a, value);
     default:
         pc_stream_refuse(&a->st, value);
         return NULL;

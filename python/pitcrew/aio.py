@@ -12,7 +12,7 @@ from . import _core
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
     from typing import Any
 
 _loop: asyncio.AbstractEventLoop | None = None
@@ -33,3 +33,41 @@ def loop() -> asyncio.AbstractEventLoop:
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """To its end, before the worker serves."""
     return loop().run_until_complete(coroutine)
+
+
+async def stream(
+    source: AsyncIterator[Any],
+    put: Callable[[Any], bool | None],
+    look: Callable[[], bool | None],
+    wait: Callable[[Any], Awaitable[object]],
+    on: Any,
+) -> None:
+    """Gives what an asynchronous generator yields to the stream, and closes it. `put` and `look` say whether to go on, or None to wait."""
+    try:
+        async for chunk in source:
+            goes_on = put(chunk)
+            while goes_on is None:
+                await wait(on)
+                goes_on = look()
+            if not goes_on:
+                break
+    finally:
+        close = getattr(source, "aclose", None)
+        if close is not None:
+            await close()
+
+
+async def wait_input(fd: int) -> None:
+    """Until there is something to read."""
+    running = asyncio.get_running_loop()
+    woken: asyncio.Future[None] = running.create_future()
+    running.add_reader(fd, _wake, woken)
+    try:
+        await woken
+    finally:
+        running.remove_reader(fd)
+
+
+def _wake(woken: asyncio.Future[None]) -> None:
+    if not woken.done():
+        woken.set_result(None)
