@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "channel.h"
+#include "crowd_stream.h"
 #include "published.h"
 #include "session.h"
 #include "turn.h"
@@ -86,6 +87,7 @@ static void free_call(struct pc_call *call) {
     pc_request_clear(&call->q);
     Py_XDECREF(call->coroutine);
     Py_XDECREF(call->driver);
+    pc_crowd_stream_free(call);
     PyMem_Free(call);
 }
 
@@ -100,6 +102,10 @@ void pc_crowd_end_call(struct pc_call *call, struct pc_responder *to, PyObject *
     enum pc_next next = PC_GO_ON;
     if (c->closed) {
         PyErr_Clear();
+    } else if (call->q.credit > 0 && (result != NULL || call->stream != NULL)) {
+        pc_request_return(&call->q);
+        next = pc_crowd_stream_end(call, to, result);
+        result = NULL;
     } else if (result == NULL) {
         next = pc_respond_raised(to, &call->q.from, python_ns);
     } else {
@@ -178,6 +184,10 @@ static void on_session_over(struct pc_server *s, uint64_t id) {
     }
 }
 
+static void on_stream(struct pc_server *s, int64_t kind, uint64_t id, int64_t credit) {
+    (void)pc_crowd_stream_hear((struct pc_crowd *)s, kind, id, credit);
+}
+
 static bool prepare_spare(struct pc_crowd *c) {
     if (c->spare == NULL) {
         c->spare = PyMem_Calloc(1, sizeof *c->spare);
@@ -190,12 +200,50 @@ static bool prepare_spare(struct pc_crowd *c) {
     return true;
 }
 
+/* What came while no more calls could begin is next, and what came behind it. */
+static bool take_back(struct pc_crowd *c) {
+    struct pc_inbox *in = &c->s.to.in;
+    if (c->later.end == 0) {
+        return true;
+    }
+    if (!pc_inbox_append(&c->later, in->data + in->start, in->end - in->start)) {
+        return false;
+    }
+    c->later.total = in->total;
+    pc_inbox_destroy(in);
+    *in = c->later;
+    pc_inbox_init(&c->later);
+    return true;
+}
+
+/* As many calls run as may: only what the VM says of streams is heard. */
+static enum pc_io read_aside(struct pc_crowd *c) {
+    struct pc_inbox *in = &c->s.to.in;
+    const uint8_t *payload;
+    size_t n;
+    enum pc_io io = PC_IO_DONE;
+    while (io == PC_IO_DONE &&
+           (io = pc_inbox_read(in, c->s.to.fd, c->s.to.max_frame, SIZE_MAX, &payload, &n)) == PC_IO_DONE) {
+        if (!pc_crowd_stream_hear_frame(c, payload, n) &&
+            !pc_inbox_append(&c->later, payload - PC_FRAME_HEADER, PC_FRAME_HEADER + n)) {
+            io = PC_IO_BAD;
+        } else {
+            pc_inbox_consume(in);
+        }
+    }
+    return io;
+}
+
 void pc_crowd_read(struct pc_crowd *c) {
     struct pc_inbox *in = &c->s.to.in;
     enum pc_next next = PC_GO_ON;
     enum pc_io io = PC_IO_DONE;
-    const uint64_t first = in->total;
     c->paused = false;
+    if (c->running < c->most && !take_back(c)) {
+        (void)PyErr_NoMemory();
+        next = PC_RAISED;
+    }
+    const uint64_t first = in->total;
     while (next == PC_GO_ON && c->next == PC_GO_ON && c->running < c->most) {
         const uint8_t *payload;
         size_t n;
@@ -207,6 +255,9 @@ void pc_crowd_read(struct pc_crowd *c) {
         next = prepare_spare(c) ? pc_server_frame(&c->s, &c->spare->q, payload, n) : PC_RAISED;
     }
     c->paused = c->running >= c->most;
+    if (c->paused && c->streams > 0 && next == PC_GO_ON) {
+        io = read_aside(c);
+    }
     if (io == PC_IO_BAD) {
         PyErr_SetString(pc_ProtocolError, "a frame is larger than the limit, or than the memory there is");
         next = PC_RAISED;
@@ -229,6 +280,8 @@ struct pc_crowd *pc_crowd_new(const struct pc_server *s, unsigned most) {
     c->s = *s;
     c->s.on_call = on_call;
     c->s.on_session_over = on_session_over;
+    c->s.on_stream = on_stream;
+    pc_inbox_init(&c->later);
     c->s.to.flow = &c->flow;
     c->most = most < PC_TURN_MOST ? most : PC_TURN_MOST;
     c->refs = 1;
@@ -259,6 +312,7 @@ enum pc_next pc_crowd_serve(struct pc_crowd *c) {
 void pc_crowd_close(struct pc_crowd *c) {
     PyObject *exception = pc_exception_take();
     c->closed = true;
+    pc_crowd_streams_close(c);
     pc_hands_dismiss(c);
     pc_crowd_leave_loop(c);
     pc_outflow_destroy(&c->flow);
@@ -277,6 +331,7 @@ void pc_crowd_release(struct pc_crowd *c) {
         PyMem_Free(c->spare);
     }
     pc_inbox_destroy(&c->s.to.in);
+    pc_inbox_destroy(&c->later);
     pc_outbox_destroy(&c->s.to.out);
     Py_XDECREF(c->s.tools.known);
     Py_XDECREF(c->context);

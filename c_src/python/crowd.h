@@ -22,11 +22,12 @@ struct pc_call {
     struct pc_call *prev, *next; /* among those that run, the oldest first */
     struct pc_call *next_ready;  /* in the queue for the hands, or for the loop */
     int64_t start;
-    unsigned interrupts;  /* that came before there was anybody to raise them in, or in its thread */
-    unsigned long thread; /* that runs it; 0: none */
-    bool session_over;    /* its session has ended while it ran */
-    PyObject *coroutine;  /* owned: for the loop to take */
-    PyObject *driver;     /* owned: the loop has it */
+    unsigned interrupts;            /* that came before there was anybody to raise them in, or in its thread */
+    unsigned long thread;           /* that runs it; 0: none */
+    bool session_over;              /* its session has ended while it ran */
+    PyObject *coroutine;            /* owned: for the loop to take */
+    PyObject *driver;               /* owned: the loop has it */
+    struct pc_crowd_stream *stream; /* owned: its chunks, once the tool has returned an iterator */
 };
 
 struct pc_call_queue {
@@ -42,6 +43,8 @@ struct pc_crowd {
     PyObject *context; /* of which each call in a thread has a copy */
 
     unsigned most, running;
+    unsigned streams;      /* of those that run: what the VM says of them is read even where no more calls are */
+    struct pc_inbox later; /* other frames that came meanwhile */
     struct pc_call *oldest, *latest;
     struct pc_call *spare; /* for the next frame */
     bool paused;           /* nothing more was read, because `most` calls ran */
@@ -82,6 +85,9 @@ struct pc_call *pc_call_pop(struct pc_call_queue *q);
 
 /* Takes what there is in the call channel, a bounded part at a time. On the main thread. */
 void pc_crowd_read(struct pc_crowd *c);
+
+/* Whether something is to be read, be it only for streams. */
+static inline bool pc_crowd_reads(const struct pc_crowd *c) { return !c->paused || c->streams > 0; }
 
 /* A call has returned a value, whose reference is stolen, or NULL and an exception. It is answered, and no more. */
 void pc_crowd_end_call(struct pc_call *call, struct pc_responder *to, PyObject *result);

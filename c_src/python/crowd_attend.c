@@ -2,6 +2,7 @@
 
 #include "attendant.h"
 #include "crowd.h"
+#include "crowd_stream.h"
 #include "driver.h"
 #include "turn.h"
 #include "vitals.h"
@@ -20,6 +21,7 @@ static void interrupt(struct pc_call *call) {
         call->interrupts++;
         if (call->thread != 0) {
             (void)PyThreadState_SetAsyncExc(call->thread, pc_Cancelled);
+            pc_crowd_stream_ring(call);
         }
     }
 }

@@ -47,7 +47,7 @@ static void poll_once(struct pc_crowd *c) {
         pc_crowd_read(c);
         return;
     }
-    p[CALLS].events = (short)((c->paused ? 0 : POLLIN) | (c->flow.first != NULL ? POLLOUT : 0));
+    p[CALLS].events = (short)((pc_crowd_reads(c) ? POLLIN : 0) | (c->flow.first != NULL ? POLLOUT : 0));
     int ready, error;
     Py_BEGIN_ALLOW_THREADS ready = poll(p, BOTH, -1);
     error = errno;
@@ -67,9 +67,9 @@ static void poll_once(struct pc_crowd *c) {
     if ((p[CALLS].revents & POLLOUT) != 0) {
         write_on(c);
     }
-    if (c->paused && (p[CALLS].revents & (POLLHUP | POLLERR | POLLNVAL)) != 0) {
+    if (!pc_crowd_reads(c) && (p[CALLS].revents & (POLLHUP | POLLERR | POLLNVAL)) != 0) {
         pc_crowd_end(c, PC_END_OF_FILE); /* nobody is there any more for what runs */
-    } else if (!c->paused && (p[CALLS].revents & ~POLLOUT) != 0) {
+    } else if (pc_crowd_reads(c) && (p[CALLS].revents & ~POLLOUT) != 0) {
         pc_crowd_read(c);
     }
     if (p[BELL].revents != 0) {
@@ -99,7 +99,7 @@ void pc_crowd_settle(struct pc_crowd *c) {
     if (c->on_input == NULL) {
         return; /* no loop, or it is being left */
     }
-    bool reads = !c->paused, writes = c->flow.first != NULL;
+    bool reads = pc_crowd_reads(c), writes = c->flow.first != NULL;
     if (c->paused && c->running < c->most && !c->resuming) {
         PyObject *done = PyObject_CallMethod(c->loop, "call_soon", "O", c->on_input);
         c->resuming = done != NULL;

@@ -7,6 +7,7 @@
 #include <semaphore.h>
 
 #include "crowd.h"
+#include "crowd_stream.h"
 #include "deadline.h"
 #include "lazy.h"
 #include "wire/clock.h"
@@ -20,7 +21,8 @@ struct pc_hand {
 
 /* ---- In the thread */
 
-static PyObject *call_tool(struct pc_crowd *c, struct pc_call *call) {
+static PyObject *call_tool(struct pc_hand *hand, struct pc_call *call) {
+    struct pc_crowd *c = hand->crowd;
     PyObject *context = PyContext_Copy(c->context);
     if (context == NULL || PyContext_Enter(context) < 0) {
         Py_XDECREF(context);
@@ -34,6 +36,9 @@ static PyObject *call_tool(struct pc_crowd *c, struct pc_call *call) {
     } else {
         pc_deadline_set(call->q.deadline_ns);
         result = pc_request_call(&call->q);
+        if (result != NULL && call->q.credit > 0 && pc_stream_source(result) == PC_SOURCE_ITERATOR) {
+            result = pc_crowd_stream_run(call, &hand->to, result);
+        }
         pc_deadline_set(PC_NO_DEADLINE);
     }
     if (call->interrupts > 0) {
@@ -48,8 +53,11 @@ static PyObject *call_tool(struct pc_crowd *c, struct pc_call *call) {
 static void run(struct pc_hand *hand, struct pc_call *call) {
     struct pc_crowd *c = hand->crowd;
     call->start = pc_clock_ns();
-    PyObject *result = call_tool(c, call);
+    PyObject *result = call_tool(hand, call);
     pc_crowd_leave_fork();
+    if (result != NULL && call->q.credit > 0 && call->stream == NULL && pc_stream_source(result) == PC_SOURCE_ASYNC) {
+        result = pc_crowd_stream_pump(call, result);
+    }
     if (result != NULL && PyCoro_CheckExact(result) && !c->closed) {
         call->coroutine = result;
         pc_call_push(&c->handed, call);

@@ -37,6 +37,8 @@ static struct {
     [PC_LAZY_LOOP] = {"pitcrew.aio", "loop", NULL, NULL},
     [PC_LAZY_STREAM] = {"pitcrew.aio", "stream", NULL, NULL},
     [PC_LAZY_WAIT_INPUT] = {"pitcrew.aio", "wait_input", NULL, NULL},
+    [PC_LAZY_EVENT] = {"pitcrew.aio", "Event", NULL, NULL},
+    [PC_LAZY_WAIT_EVENT] = {"pitcrew.aio", "wait_event", NULL, NULL},
     [PC_LAZY_CANCELLED] = {"pitcrew.aio", "Cancelled", NULL, NULL},
     [PC_LAZY_CANCELLED_ERROR] = {"pitcrew.aio", "CancelledError", NULL, NULL},
     [PC_LAZY_START_HAND] = {"pitcrew.hands", "start", NULL, NULL},

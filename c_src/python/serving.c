@@ -85,14 +85,27 @@ static enum pc_next handle_other(struct pc_server *s, int64_t kind, const struct
     if (kind == PC_KIND_SHUTDOWN) {
         return PC_SHUTDOWN;
     }
-    if (kind == PC_KIND_ERROR || kind == PC_KIND_CREDIT || kind == PC_KIND_END) {
-        return PC_GO_ON; /* an error is never answered with an error; the others came when their stream had ended */
+    if (kind == PC_KIND_ERROR) { /* never answered with an error */
+        return PC_GO_ON;
     }
     struct pc_fault f;
     pc_fault_say(
         &f, "unknown_kind",
         PyUnicode_FromFormat("this worker does not know frames of kind %lld on its call channel", (long long)kind));
     return pc_respond_fault(&s->to, &f, from, 0);
+}
+
+/* Of a stream, which may have ended meanwhile. */
+static enum pc_next handle_stream(struct pc_server *s, struct pc_decoder *d, int64_t kind, uint64_t id) {
+    int64_t credit = 0;
+    if (kind == PC_KIND_CREDIT && pc_read_int(&d->r, &credit) != PC_OK) {
+        credit = 0;
+    }
+    pc_inbox_consume(&s->to.in);
+    if (s->on_stream != NULL) {
+        s->on_stream(s, kind, id, credit);
+    }
+    return PC_GO_ON;
 }
 
 static enum pc_next refuse_frame(void) {
@@ -120,6 +133,9 @@ static enum pc_next handle_packed(struct pc_server *s, struct pc_request *q, str
     const struct pc_question from = {.id = id.u, .json = false};
     if (kind.i == PC_KIND_FORGET) {
         return handle_forget(s, d);
+    }
+    if (kind.i == PC_KIND_CREDIT || kind.i == PC_KIND_END) {
+        return handle_stream(s, d, kind.i, id.u);
     }
     if (kind.i != PC_KIND_CALL) {
         return handle_other(s, kind.i, &from);

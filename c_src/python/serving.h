@@ -16,6 +16,8 @@ struct pc_server {
     enum pc_next (*on_call)(struct pc_server *s, struct pc_request *q, int read);
     /* What a session has kept was dropped, although calls of it may run still; or NULL, where none can. */
     void (*on_session_over)(struct pc_server *s, uint64_t id);
+    /* What the VM says of a stream that may run; or NULL, where none does while frames are read here. */
+    void (*on_stream)(struct pc_server *s, int64_t kind, uint64_t id, int64_t credit);
 };
 
 /* A whole frame, which is consumed. `q` is written for a call only. */

@@ -25,7 +25,8 @@ struct pc_stream {
     const char *kind;               /* of that */
     /* Takes what the VM has said; with `wait` not before pc_stream_goes is true, or the call is to be interrupted. Never raises. */
     void (*look)(struct pc_stream *st, bool wait);
-    void (*sent)(struct pc_stream *st); /* what the socket does not take waits, if there is something to wait; or NULL */
+    void (*sent)(
+        struct pc_stream *st); /* what the socket does not take waits, if there is something to wait; or NULL */
 };
 
 enum pc_source { PC_SOURCE_NONE, PC_SOURCE_ITERATOR, PC_SOURCE_ASYNC };

@@ -6,7 +6,7 @@ Imported by `_core` when the first of them is called, and by the zygote when the
 from __future__ import annotations
 
 import asyncio
-from asyncio import CancelledError
+from asyncio import CancelledError, Event
 
 from . import _core
 
@@ -66,6 +66,11 @@ async def wait_input(fd: int) -> None:
         await woken
     finally:
         running.remove_reader(fd)
+
+
+async def wait_event(woken: Event) -> None:
+    await woken.wait()
+    woken.clear()
 
 
 def _wake(woken: asyncio.Future[None]) -> None:

@@ -8,7 +8,7 @@
 test(Fun) -> {timeout, 60, Fun}.
 
 %% One call at a time and claimed slots, several in one worker, and many at once.
-ways() -> [#{pipeline => 1}, #{pipeline => 4}].
+ways() -> [#{pipeline => 1}, #{pipeline => 4}, #{pipeline => 1, concurrency => 4}].
 
 on_each_pool(Options, Fun) ->
     [test(fun() -> with_pool(maps:merge(Options#{tools => ?TOOLS}, Way), fun(Pool) -> Fun(Pool, Way) end) end) || Way <- ways()].
@@ -33,9 +33,19 @@ everything_comes_in_order_test_() ->
     on_each_pool(#{size => 1}, fun(Pool, _) ->
         [
             ?assertEqual({done, lists:seq(1, N)}, all(pitcrew:stream(Pool, Tool, [N], #{buffer => Buffer})))
-         || Tool <- [count_to, async_count_to, returns_generator], N <- [0, 1, 2, 1000], Buffer <- [1, 2, 7, 256, 100_000]
+         || Tool <- [count_to, async_count_to], N <- [0, 1, 2, 1000], Buffer <- [1, 2, 7, 256, 100_000]
         ],
         ?assertEqual({done, [<<"0">>, <<"1">>]}, all(pitcrew:stream(Pool, mapped, [2])))
+    end).
+
+%% A coroutine that returns one; where many calls run at once it would have to go back to a thread.
+a_coroutine_may_return_a_generator_test_() ->
+    on_each_pool(#{size => 1}, fun
+        (Pool, #{concurrency := _}) ->
+            {Error, []} = all(pitcrew:stream(Pool, returns_generator, [3])),
+            ?assertMatch(#{kind := result_error}, Error);
+        (Pool, _) ->
+            ?assertEqual({done, [1, 2, 3]}, all(pitcrew:stream(Pool, returns_generator, [3])))
     end).
 
 nothing_happens_before_the_first_chunk_is_asked_for_test_() ->
@@ -139,7 +149,7 @@ each_chunk_has_the_timeout_for_itself_test_() ->
 
 %% The tool is interrupted, as by the death of any caller.
 a_consumer_that_dies_ends_the_tool_test_() ->
-    on_each_pool(#{size => 1}, fun(Pool, #{pipeline := Depth}) ->
+    on_each_pool(#{size => 1}, fun(Pool, Way) ->
         {ok, Pid} = pitcrew:call(Pool, pid),
         Test = self(),
         {Consumer, Monitor} = spawn_monitor(fun() ->
@@ -151,9 +161,10 @@ a_consumer_that_dies_ends_the_tool_test_() ->
         exit(Consumer, kill),
         receive {'DOWN', Monitor, process, _, _} -> ok end,
         {ok, Next} = pitcrew:call(Pool, pid, [], #{timeout => 20_000}),
-        case Depth of
-            1 -> ?assertNotEqual(Pid, Next);
-            _ -> ok
+        case Way of
+            #{concurrency := _} -> ?assertEqual({Pid, {ok, [<<"cancelled">>]}}, {Next, pitcrew:call(Pool, take_closed)});
+            #{pipeline := 1} -> ?assertNotEqual(Pid, Next);
+            #{} -> ok
         end
     end).
 
@@ -180,12 +191,12 @@ options_that_are_not_for_streams_are_refused_test_() ->
 
 %% One after the other, in a pool whose only worker is taken.
 streams_wait_for_a_worker_test_() ->
-    on_each_pool(#{size => 1}, fun(Pool, _) ->
-        {[0], First} = take(1, pitcrew:stream(Pool, forever)),
+    on_each_pool(#{size => 1}, fun(Pool, Way) ->
+        Streams = [element(2, take(1, pitcrew:stream(Pool, forever))) || _ <- lists:seq(1, maps:get(concurrency, Way, 1))],
         Test = self(),
         Second = spawn_link(fun() -> Test ! {self(), all(pitcrew:stream(Pool, count_to, [3]))} end),
         receive {Second, _} -> ?assert(false) after 100 -> ok end,
-        ok = pitcrew:stop(First),
+        _ = [ok = pitcrew:stop(First) || First <- Streams],
         receive {Second, Result} -> ?assertEqual({done, [1, 2, 3]}, Result) end
     end).
 
@@ -239,9 +250,12 @@ a_receiver_that_ends_stops_its_stream_test_() ->
         {Receiver, Monitor} = spawn_monitor(fun() -> receive {pitcrew_stream, _, {chunk, 5}} -> ok end end),
         {_, _} = pitcrew:stream_to(Receiver, Pool, forever, [], []),
         receive {'DOWN', Monitor, process, _, _} -> ok end,
-        %% Which waits until the generator is closed.
-        {ok, [At]} = pitcrew:call(Pool, take_closed, [], #{timeout => 20_000}),
-        ?assert(At >= 5),
+        ok = pitcrew_test:until(fun() ->
+            case pitcrew:call(Pool, take_closed, [], #{timeout => 20_000}) of
+                {ok, [At]} when At >= 5 -> ok;
+                {ok, []} -> not_closed
+            end
+        end),
         ?assertEqual({ok, Pid}, pitcrew:call(Pool, pid))
     end).
 

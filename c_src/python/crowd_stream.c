@@ -1,0 +1,196 @@
+/* See crowd_stream.h. Everything is the GIL's, but for the semaphore. */
+
+#include "crowd_stream.h"
+
+#include <errno.h>
+#include <semaphore.h>
+
+#include "codec/reader.h"
+#include "lazy.h"
+#include "session.h"
+#include "stream_async.h"
+
+struct pc_crowd_stream {
+    struct pc_stream st; /* the first member, so that one is the other */
+    struct pc_call *call;
+    sem_t bell;       /* a thread waits for it */
+    PyObject *woken;  /* owned: an asyncio.Event that the loop waits for; or NULL */
+    PyObject *handle; /* owned: what the coroutine has of us; or NULL */
+};
+
+/* ---- In whatever runs the call */
+
+/* An interrupt that came while the code of the tool did not run would be raised when it does: it does not, while it waits. */
+static void take_interrupt(struct pc_crowd_stream *cs) {
+    if (PyThreadState_Get()->async_exc != NULL) {
+        (void)PyThreadState_SetAsyncExc(cs->call->thread, NULL);
+        PyErr_SetString(pc_Cancelled, "the call was cancelled");
+        pc_stream_note(&cs->st);
+    }
+}
+
+static void look(struct pc_stream *st, bool wait) {
+    struct pc_crowd_stream *cs = (struct pc_crowd_stream *)st;
+    if (wait) {
+        take_interrupt(cs);
+    }
+    while (wait && !pc_stream_goes(st)) {
+        int waited;
+        Py_BEGIN_ALLOW_THREADS do { waited = sem_wait(&cs->bell); }
+        while (waited < 0 && errno == EINTR)
+            ;
+        Py_END_ALLOW_THREADS take_interrupt(cs);
+    }
+}
+
+/* On the loop's thread. */
+static void sent(struct pc_stream *st) { pc_crowd_settle(((struct pc_crowd_stream *)st)->call->crowd); }
+
+static struct pc_crowd_stream *new_stream(struct pc_call *call, struct pc_responder *to) {
+    struct pc_crowd_stream *cs = PyMem_Calloc(1, sizeof *cs);
+    if (cs == NULL) {
+        (void)PyErr_NoMemory();
+        return NULL;
+    }
+    pc_stream_init(&cs->st, to, &call->q);
+    cs->st.python_ns = cs->st.since - call->start;
+    cs->st.look = look;
+    cs->call = call;
+    (void)sem_init(&cs->bell, 0, 0);
+    if (call->crowd->closed) {
+        cs->st.next = PC_END_OF_FILE;
+    }
+    call->stream = cs;
+    call->crowd->streams++;
+    if (call->crowd->paused) { /* so that the main thread reads all the same */
+        pc_crowd_ring(call->crowd);
+    }
+    return cs;
+}
+
+static PyObject *run(struct pc_call *call, struct pc_responder *to, PyObject *iterator) {
+    struct pc_crowd_stream *cs = new_stream(call, to);
+    PyObject *session = NULL;
+    if (cs == NULL || (call->q.session != 0 && (session = pc_session_enter(call->q.session)) == NULL)) {
+        return NULL;
+    }
+    PyObject *result = pc_stream_run(&cs->st, iterator);
+    if (session != NULL) {
+        pc_session_leave(session);
+    }
+    return result;
+}
+
+PyObject *pc_crowd_stream_run(struct pc_call *call, struct pc_responder *to, PyObject *iterator) {
+    PyObject *result = run(call, to, iterator);
+    PyObject *exception = pc_exception_take();
+    Py_DECREF(iterator);
+    if (exception != NULL) {
+        pc_exception_restore(exception);
+    }
+    return result;
+}
+
+PyObject *pc_crowd_stream_pump(struct pc_call *call, PyObject *source) {
+    struct pc_crowd_stream *cs = new_stream(call, &call->crowd->s.to);
+    PyObject *wait = cs == NULL ? NULL : pc_lazy_get(PC_LAZY_WAIT_EVENT);
+    PyObject *make = wait == NULL ? NULL : pc_lazy_get(PC_LAZY_EVENT);
+    if (make != NULL) {
+        cs->woken = PyObject_CallNoArgs(make);
+    }
+    PyObject *coroutine = NULL;
+    if (cs != NULL && cs->woken != NULL) {
+        cs->st.sent = sent;
+        coroutine = pc_stream_pump(&cs->st, source, wait, cs->woken, &cs->handle);
+    }
+    Py_DECREF(source);
+    return coroutine;
+}
+
+void pc_crowd_stream_free(struct pc_call *call) {
+    struct pc_crowd_stream *cs = call->stream;
+    if (cs == NULL) {
+        return;
+    }
+    call->stream = NULL;
+    call->crowd->streams--;
+    pc_stream_detach(cs->handle);
+    pc_stream_destroy(&cs->st);
+    Py_XDECREF(cs->woken);
+    (void)sem_destroy(&cs->bell);
+    PyMem_Free(cs);
+}
+
+enum pc_next pc_crowd_stream_end(struct pc_call *call, struct pc_responder *to, PyObject *result) {
+    struct pc_crowd_stream *cs = call->stream;
+    struct pc_stream none;
+    if (cs != NULL) {
+        return pc_stream_end(&cs->st, result);
+    }
+    pc_stream_init(&none, to, &call->q);
+    pc_stream_refuse(&none, result);
+    Py_DECREF(result);
+    enum pc_next next = pc_stream_end(&none, NULL);
+    pc_stream_destroy(&none);
+    return next;
+}
+
+/* ---- On the main thread */
+
+void pc_crowd_stream_ring(struct pc_call *call) {
+    struct pc_crowd_stream *cs = call->stream;
+    if (cs != NULL) {
+        (void)sem_post(&cs->bell);
+    }
+}
+
+static void wake(struct pc_call *call) {
+    struct pc_crowd_stream *cs = call->stream;
+    pc_crowd_stream_ring(call);
+    if (cs->woken != NULL) {
+        PyObject *woken = Py_NewRef(cs->woken);
+        PyObject *done = PyObject_CallMethod(woken, "set", NULL);
+        Py_DECREF(woken);
+        Py_XDECREF(done);
+        PyErr_Clear();
+    }
+}
+
+bool pc_crowd_stream_hear(struct pc_crowd *c, int64_t kind, uint64_t id, int64_t credit) {
+    if (kind != PC_KIND_CREDIT && kind != PC_KIND_END) {
+        return false;
+    }
+    struct pc_call *call = c->oldest;
+    while (call != NULL && call->q.from.id != id) {
+        call = call->next;
+    }
+    if (call != NULL && call->stream != NULL && pc_stream_hear(&call->stream->st, kind, id, credit)) {
+        wake(call);
+    }
+    return true;
+}
+
+bool pc_crowd_stream_hear_frame(struct pc_crowd *c, const uint8_t *payload, size_t n) {
+    struct pc_reader r;
+    uint32_t count;
+    int64_t kind, credit = 0;
+    uint64_t id;
+    pc_reader_init(&r, payload, n);
+    if (pc_read_array(&r, &count) != PC_OK || count < 2 || pc_read_int(&r, &kind) != PC_OK ||
+        pc_read_uint(&r, &id) != PC_OK) {
+        return false;
+    }
+    if (kind == PC_KIND_CREDIT && (count < 3 || pc_read_int(&r, &credit) != PC_OK)) {
+        credit = 0;
+    }
+    return pc_crowd_stream_hear(c, kind, id, credit);
+}
+
+void pc_crowd_streams_close(struct pc_crowd *c) {
+    for (struct pc_call *call = c->oldest; call != NULL; call = call->next) {
+        if (call->stream != NULL) {
+            call->stream->st.next = PC_END_OF_FILE;
+            wake(call);
+        }
+    }
+}
