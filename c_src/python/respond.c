@@ -102,20 +102,9 @@ static PyObject *told(const struct pc_question *to, PyObject *value) {
     return make == NULL ? NULL : PyObject_CallOneArg(make, value);
 }
 
-static enum pc_next refuse_generator(struct pc_responder *r, const struct pc_question *to, int64_t python_ns) {
-    struct pc_fault f;
-    pc_fault_say(&f, "result_error",
-                 PyUnicode_FromString("the tool returned a generator, which is a stream and no result: take its chunks "
-                                      "with Pitcrew.stream, or pitcrew:stream in Erlang"));
-    return pc_respond_fault(r, &f, to, python_ns);
-}
-
 enum pc_next pc_respond_value(struct pc_responder *r, const struct pc_question *to, int64_t python_ns,
                               PyObject *value) {
     struct pc_answer a;
-    if (!to->ref && (PyGen_CheckExact(value) || PyAsyncGen_CheckExact(value))) {
-        return refuse_generator(r, to, python_ns);
-    }
     PyObject *sent = told(to, value);
     pc_answer_begin(&a, &r->out, r->max_frame, to, PC_KIND_REPLY, python_ns);
     int failed = sent == NULL || pc_answer_value(&a, sent, r->max_depth, "result") < 0;

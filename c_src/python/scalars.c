@@ -255,7 +255,7 @@ static const char *hint_for(const struct pc_encoder *e, PyObject *value, const c
         return ": of polars only a DataFrame has a form; send .collect(), .to_frame() or .to_list()";
     }
     if (PyGen_Check(value) || PyAsyncGen_CheckExact(value)) {
-        return ": this version of Pitcrew has no streams; send a list";
+        return ": it is a stream, whose chunks the caller takes with Pitcrew.stream; or send a list";
     }
     if (PyCoro_CheckExact(value)) {
         return ": a coroutine is run only where it is all that the tool returns; await it in the tool";

@@ -221,9 +221,9 @@ def test_a_result_that_cannot_be_encoded_names_the_path(worker):
     assert worker.call("add", 1) == 2
 
 
-def test_streams_are_not_in_this_version(worker):
+def test_a_generator_is_no_result_but_of_a_stream(worker):
     fault = worker.fault("numbers")
-    assert fault["kind"] == "result_error" and "generator" in fault["message"] and "this version" in fault["message"]
+    assert fault["kind"] == "result_error" and "generator" in fault["message"] and "Pitcrew.stream" in fault["message"]
 
 
 def test_arguments_that_cannot_be_decoded_name_the_path(worker):
