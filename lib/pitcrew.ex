@@ -125,6 +125,84 @@ defmodule Pitcrew do
     end
   end
 
+  @typedoc """
+  Options of a stream: those of a call, and
+
+    * `:buffer` - how many chunks the tool may be ahead of whoever takes them, default 256. A chunk counts as one more for each
+      64 KiB that it has
+
+  `:timeout` is how long to wait for each chunk, and with the first one for a worker. `:retry` counts until the first chunk has come.
+  `:ref` and the protocol `:json` are not for streams, and what a consumer's death does is what `on_caller_exit: :cancel` says.
+  """
+  @type stream_option :: option() | {:buffer, pos_integer()}
+
+  @doc """
+  A lazy stream of what a tool yields: a generator, an asynchronous one, or a tool that returns another iterator.
+
+      iex> Pitcrew.stream(MyApp.Py, "count_to", [3]) |> Enum.to_list()
+      [1, 2, 3]
+      iex> Pitcrew.stream(MyApp.Py, "count_to", [1_000_000]) |> Stream.map(&(&1 * &1)) |> Enum.take(3)
+      [1, 4, 9]
+
+  Nothing happens before it is enumerated, and then it has a worker until its end. The tool runs on at most as far as `:buffer` says. Whoever takes
+  no more chunks (`Enum.take/2`, an exception) closes the generator: its `finally` blocks run, and the worker is free when that is
+  done. What goes wrong is raised, as `Pitcrew.Error`, behind the chunks that came before it.
+
+      iex> stream = Pitcrew.stream(MyApp.Py, "divide", [1, 0])
+      iex> try do
+      ...>   Enum.to_list(stream)
+      ...> rescue
+      ...>   error in Pitcrew.Error -> error.kind
+      ...> end
+      :tool_error
+
+  `docs/streams.md` has more.
+  """
+  @spec stream(target(), tool(), args(), [stream_option()] | map()) :: Enumerable.t()
+  def stream(target, tool, args \\ [], opts \\ []) do
+    Stream.resource(
+      fn -> :pitcrew_stream.new(target, tool, args, opts) end,
+      fn stream ->
+        case :pitcrew_stream.batch(stream) do
+          {:ok, chunks, rest} -> {chunks, rest}
+          :done -> {:halt, :done}
+          {:error, error} -> {:halt, Error.from(error)}
+        end
+      end,
+      fn
+        :done -> :ok
+        %Error{} = error -> raise error
+        stream -> :pitcrew_stream.stop(stream)
+      end
+    )
+  end
+
+  @doc """
+  Has what a tool yields sent to a process, by a process of its own that is linked to the caller; returns a reference, and what
+  `stop_stream/1` takes.
+
+      iex> {ref, _stream} = Pitcrew.stream_to(self(), MyApp.Py, "count_to", [2])
+      iex> for _ <- 1..3 do
+      ...>   receive do
+      ...>     {:pitcrew_stream, ^ref, message} -> message
+      ...>   end
+      ...> end
+      [{:chunk, 1}, {:chunk, 2}, {:done, 2}]
+
+  The last message is `{:done, chunks}` or `{:error, error}`. Chunks come as fast as the tool yields them, whether the receiver takes them or not;
+  the stream ends when the receiver does.
+  """
+  @spec stream_to(pid(), target(), tool(), args(), [stream_option()] | map()) :: {reference(), :pitcrew_stream.sent()}
+  def stream_to(receiver, target, tool, args \\ [], opts \\ []) do
+    :pitcrew_stream.to(receiver, target, tool, args, opts, &Error.from/1)
+  end
+
+  @doc """
+  Ends a stream that is sent to a process: the generator is closed, and `{:done, chunks}` is sent.
+  """
+  @spec stop_stream(:pitcrew_stream.sent()) :: :ok
+  def stop_stream(sent), do: :pitcrew_stream.stop(sent)
+
   @doc ~S"""
   Runs Python code in a worker of a pool that allows it (`allow_eval: true`).
 

@@ -4,7 +4,7 @@
 %% Invariant: a stream that has begun ends once, with its last chunk, an error or stop/1; then nothing of it is left in the mailbox.
 -module(pitcrew_stream).
 
--export([new/4, next/1, batch/1, stop/1, to/5]).
+-export([new/4, next/1, batch/1, stop/1, to/5, to/6]).
 -export_type([stream/0, sent/0]).
 
 -include("pitcrew_pool.hrl").
@@ -12,8 +12,9 @@
 
 -record(stream, {
     what :: {pitcrew:target(), pitcrew:tool(), pitcrew:args(), pitcrew:stream_options()},
-    %% Who consumes it; `none' before the first chunk, `over' after the last.
-    owner = none :: none | pid() | over,
+    %% Who consumes it, from the first chunk on; and whether it has ended, which older copies of this know, too.
+    owner = none :: none | pid(),
+    is_over :: undefined | atomics:atomics_ref(),
     opened :: undefined | pitcrew_call:opened(),
     job :: undefined | #job{},
     way :: undefined | pitcrew_pipeline:stream(),
@@ -48,18 +49,23 @@ next(Stream) ->
 -spec batch(stream()) -> {ok, [term(), ...], stream()} | done | {error, pitcrew_error:t()}.
 batch(#stream{owner = none} = Stream) ->
     begin_it(Stream);
-batch(#stream{owner = Owner, job = #job{timeout = Timeout}} = Stream) when Owner =:= self() ->
-    #stream{way = Way, watch = Watch, received = Received} = Ready = give_credit(Stream),
-    taken(pitcrew_pipeline:next(Way, {Watch, Received}, pitcrew_deadline:in(Timeout)), Ready);
-batch(#stream{owner = over}) ->
-    done.
+batch(#stream{owner = Owner} = Stream) when Owner =:= self() ->
+    case is_over(Stream) of
+        true -> done;
+        false -> go_on(give_credit(Stream))
+    end.
+
+go_on(#stream{way = Way, watch = Watch, received = Received, job = #job{timeout = Timeout}} = Stream) ->
+    taken(pitcrew_pipeline:next(Way, {Watch, Received}, pitcrew_deadline:in(Timeout)), Stream).
+
+is_over(#stream{is_over = Flag}) -> atomics:get(Flag, 1) =:= 1.
 
 begin_it(#stream{what = {Target, Tool, Args, Options}} = Stream) ->
     case pitcrew_call:open(Target, Tool, Args, Options) of
         {Opened, {{begun, Way, Chunks}, Job}} ->
-            taken(Chunks, Stream#stream{owner = self(), opened = Opened, way = Way, job = Job});
+            taken(Chunks, Stream#stream{owner = self(), is_over = atomics:new(1, []), opened = Opened, way = Way, job = Job});
         {Opened, {Result, Job}} ->
-            over(Result, Stream#stream{opened = Opened, job = Job});
+            close(Result, Stream#stream{opened = Opened, job = Job});
         {error, _} = Error ->
             Error
     end.
@@ -93,7 +99,11 @@ taken(Outcome, #stream{job = Job} = Stream) ->
 received(Cost, N, #stream{received = Received, job = #job{chunks = Chunks} = Job} = Stream) ->
     Stream#stream{received = Received + 1, cost = Cost, job = Job#job{chunks = Chunks + N}}.
 
-over(Result, #stream{opened = Opened, job = Job}) ->
+over(Result, #stream{is_over = Flag} = Stream) ->
+    ok = atomics:put(Flag, 1, 1),
+    close(Result, Stream).
+
+close(Result, #stream{opened = Opened, job = Job}) ->
     case pitcrew_call:close(Opened, Result, Job) of
         {ok, _} -> done;
         {error, _} = Error -> Error
@@ -101,12 +111,16 @@ over(Result, #stream{opened = Opened, job = Job}) ->
 
 %% @doc No more chunks are wanted. Returns when the generator is closed, or has been interrupted because it takes longer than the pool's grace.
 -spec stop(stream() | sent()) -> ok.
-stop(#stream{owner = Owner, opened = Opened} = Stream) when Owner =:= self() ->
-    Job = ended(Stream),
-    _ = pitcrew_call:close(Opened, halted, Job),
+stop(#stream{owner = none}) ->
     ok;
-stop(#stream{}) ->
-    ok;
+stop(#stream{owner = Owner} = Stream) when Owner =:= self() ->
+    case is_over(Stream) of
+        true ->
+            ok;
+        false ->
+            _ = over(halted, Stream#stream{job = ended(Stream)}),
+            ok
+    end;
 stop({?MODULE, Pid, Ref}) ->
     Pid ! {pitcrew_halt, Ref},
     ok.
@@ -121,11 +135,16 @@ ended(#stream{way = Way, received = Received, job = #job{pool = #pool{grace = Gr
 %% @doc A process that is linked to the caller sends {pitcrew_stream, Ref, {chunk, Term}} for each chunk, and then {done, Chunks} or {error, Error}.
 %% It stops when the receiver has ended, or is told to.
 -spec to(pid(), pitcrew:target(), pitcrew:tool(), pitcrew:args(), pitcrew:stream_options()) -> {reference(), sent()}.
-to(Receiver, Target, Tool, Args, Options) ->
+to(Receiver, Target, Tool, Args, Options) -> to(Receiver, Target, Tool, Args, Options, fun(Error) -> Error end).
+
+%% @doc The same, with what becomes of an error.
+-spec to(pid(), pitcrew:target(), pitcrew:tool(), pitcrew:args(), pitcrew:stream_options(), fun((pitcrew_error:t()) -> term())) ->
+    {reference(), sent()}.
+to(Receiver, Target, Tool, Args, Options, OnError) when is_pid(Receiver) ->
     Ref = make_ref(),
     Sender = spawn_link(fun() ->
         _ = watch(Receiver, self(), Ref),
-        send_on(new(Target, Tool, Args, Options), {Receiver, Ref}, 0)
+        send_on((new(Target, Tool, Args, Options))#stream{watch = Ref}, {Receiver, Ref, OnError}, 0)
     end),
     {Ref, {?MODULE, Sender, Ref}}.
 
@@ -140,13 +159,13 @@ watch(Receiver, Sender, Ref) ->
         end
     end).
 
-send_on(Stream, {Receiver, Ref} = To, N) ->
-    case batch(Stream#stream{watch = Ref}) of
+send_on(Stream, {Receiver, Ref, OnError} = To, N) ->
+    case batch(Stream) of
         {ok, Chunks, After} ->
             _ = [Receiver ! {pitcrew_stream, Ref, {chunk, Chunk}} || Chunk <- Chunks],
             send_on(After, To, N + length(Chunks));
         done ->
             Receiver ! {pitcrew_stream, Ref, {done, N}};
-        {error, _} = Error ->
-            Receiver ! {pitcrew_stream, Ref, Error}
+        {error, Error} ->
+            Receiver ! {pitcrew_stream, Ref, {error, OnError(Error)}}
     end.

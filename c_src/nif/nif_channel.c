@@ -16,8 +16,7 @@
 
 enum { SHARE = 256 * 1024 };
 
-static const char *const phase_names[] = {"control", "free",    "claimed",   "writing",
-                                          "waiting", "reading", "streaming", "pipelined"};
+static const char *const phase_names[] = {"control", "free", "claimed", "writing", "waiting", "reading", "pipelined"};
 static const char *const flag_names[] = {"inside", "broken", "gone", "verdict", "left", "closed", "finish"};
 
 static ERL_NIF_TERM error(ErlNifEnv *env, ERL_NIF_TERM reason) { return enif_make_tuple2(env, am_error, reason); }

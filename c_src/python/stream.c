@@ -134,6 +134,9 @@ static int encode_chunk(struct pc_stream *st, PyObject *chunk, int64_t python_ns
     struct pc_answer a;
     pc_answer_begin(&a, &st->to->out, st->to->max_frame, st->from, PC_KIND_CHUNK, python_ns);
     if (pc_answer_value(&a, chunk, st->to->max_depth, "chunk") < 0) {
+        if (PyErr_ExceptionMatches(pc_Cancelled)) { /* raised in a converter */
+            return -1;
+        }
         st->kind = a.status == PC_TOO_BIG ? "too_big" : "result_error";
         st->refused = pc_exception_take();
         pc_exception_restore(Py_NewRef(st->refused));

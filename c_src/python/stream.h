@@ -52,7 +52,7 @@ bool pc_stream_hear(struct pc_stream *st, int64_t kind, uint64_t id, int64_t cre
 /* Sends what is held. Never raises. */
 void pc_stream_flush(struct pc_stream *st);
 
-/* One chunk, for which there is credit: it is sent, or held for the next ones. -1: it could not be, and the exception is `refused` too. */
+/* One chunk, for which there is credit: it is sent, or held for the next ones. -1: it could not be, and the exception is `refused` too; or the call was cancelled. */
 int pc_stream_put(struct pc_stream *st, PyObject *chunk);
 
 /* Sends what an iterator yields, to its end; closes it if it has to stop before. None, or NULL and an exception. */

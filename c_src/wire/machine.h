@@ -18,22 +18,21 @@ enum pc_phase {
     PC_WRITING = 1 << 3,
     PC_WAITING = 1 << 4,
     PC_READING = 1 << 5,
-    PC_STREAMING = 1 << 6,
-    PC_PIPELINED = 1 << 7, /* a lane of dispatch.h, which is inside all the time */
+    PC_PIPELINED = 1 << 6, /* a lane of dispatch.h, which is inside all the time */
 };
 enum {
-    PC_PHASES = (1 << 8) - 1,
-    PC_OUTSTANDING = PC_WRITING | PC_WAITING | PC_READING | PC_STREAMING,
+    PC_PHASES = (1 << 7) - 1,
+    PC_OUTSTANDING = PC_WRITING | PC_WAITING | PC_READING,
 };
 
 enum pc_flag {
-    PC_INSIDE = 1 << 8,
-    PC_BROKEN = 1 << 9,
-    PC_GONE = 1 << 10,
-    PC_VERDICT = 1 << 11,
-    PC_LEFT = 1 << 12,
-    PC_CLOSED = 1 << 13,
-    PC_FINISH = 1 << 14,
+    PC_INSIDE = 1 << 7,
+    PC_BROKEN = 1 << 8,
+    PC_GONE = 1 << 9,
+    PC_VERDICT = 1 << 10,
+    PC_LEFT = 1 << 11,
+    PC_CLOSED = 1 << 12,
+    PC_FINISH = 1 << 13,
 };
 
 /* What the worker's process is told. */

@@ -60,7 +60,7 @@ static struct world in(enum pc_phase phase) {
         assert_int_equal(w.closed, expected.closed);                                                                   \
     } while (0)
 
-static const enum pc_phase outstanding[] = {PC_WRITING, PC_WAITING, PC_READING, PC_STREAMING};
+static const enum pc_phase outstanding[] = {PC_WRITING, PC_WAITING, PC_READING};
 #define EACH_OUTSTANDING(i) for (size_t i = 0; i < sizeof outstanding / sizeof outstanding[0]; i++)
 
 static void install_hands_the_slot_on(void **state) {

@@ -65,3 +65,8 @@ def die_once(path):
 @tool
 def wait_forever():
     signal.pause()
+
+
+@tool
+def count_to(n):
+    yield from range(1, n + 1)

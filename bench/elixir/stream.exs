@@ -1,0 +1,72 @@
+for file <- ~w(stats), do: Code.require_file("#{file}.exs", __DIR__)
+
+defmodule Bench.Stream do
+  @moduledoc """
+  Chunks a second that one consumer takes from one generator, and how much memory VM and worker have gained by the end: small integers, and
+  arrays of 1 MiB. Memory is compared with what there was after the first tenth.
+  """
+
+  alias Bench.Stats
+
+  @python_dir Path.expand("../python", __DIR__)
+
+  def main(argv) do
+    {opts, [], []} =
+      OptionParser.parse(argv, strict: [rounds: :integer, chunks: :integer, blocks: :integer, buffer: :integer])
+
+    python = System.fetch_env!("PITCREW_BENCH_PYTHON")
+
+    {:ok, pool} =
+      Pitcrew.Pool.start_link(name: :bench_stream, tools: ["stream_tools"], python: python, cd: @python_dir, size: 1)
+
+    rounds = Keyword.get(opts, :rounds, 5)
+    chunks = Keyword.get(opts, :chunks, 10_000_000)
+    blocks = Keyword.get(opts, :blocks, 4_000)
+    stream_opts = Keyword.take(opts, [:buffer])
+
+    _ = run("numbers", [100_000], 100_000, stream_opts)
+    small = for _ <- 1..rounds, do: elem(run("numbers", [div(chunks, rounds)], div(chunks, rounds), stream_opts), 0)
+    {_, growth} = run("numbers", [chunks], chunks, stream_opts)
+    _ = run("blocks", [100, 1_048_576], 100, stream_opts)
+    {block_rate, block_growth} = run("blocks", [blocks, 1_048_576], blocks, stream_opts)
+
+    Pitcrew.Pool.stop(pool)
+    {low, median, high} = Stats.quartiles(small)
+
+    IO.puts("""
+    bench stream small chunks_per_s=#{round(median)} [#{round(low)} #{round(high)}] rss_growth_mb=#{mb(growth)}
+    bench stream 1MiB chunks_per_s=#{round(block_rate)} rss_growth_mb=#{mb(block_growth)}\
+    """)
+  end
+
+  # Chunks a second, and bytes that VM and worker have gained since the first tenth.
+  defp run(tool, args, chunks, opts) do
+    pid = Pitcrew.call!(:bench_stream, "pid")
+    mark = div(chunks, 10)
+    begin = System.monotonic_time()
+
+    {n, before} =
+      :bench_stream
+      |> Pitcrew.stream(tool, args, opts)
+      |> Enum.reduce({0, nil}, fn _chunk, {n, before} -> {n + 1, if(n == mark, do: rss(pid), else: before)} end)
+
+    seconds = System.convert_time_unit(System.monotonic_time() - begin, :native, :microsecond) / 1.0e6
+    ^chunks = n
+    {chunks / seconds, rss(pid) - before}
+  end
+
+  # Without garbage that only waits for its turn.
+  defp rss(worker) do
+    :erlang.garbage_collect()
+    resident("self") + resident(worker)
+  end
+
+  defp resident(pid) do
+    [_, pages | _] = "/proc/#{pid}/statm" |> File.read!() |> String.split()
+    String.to_integer(pages) * 4096
+  end
+
+  defp mb(bytes), do: Float.round(bytes / 1_048_576, 1)
+end
+
+Bench.Stream.main(System.argv())
