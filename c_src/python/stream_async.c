@@ -24,13 +24,8 @@ static PyObject *state(struct pc_stream *st) {
     if (pc_stream_raise(st)) {
         return NULL;
     }
-    if (pc_stream_is_over(st)) {
-        Py_RETURN_FALSE;
-    }
-    if (st->credit > 0) {
-        Py_RETURN_TRUE;
-    }
-    Py_RETURN_NONE;
+    PyObject *found = pc_stream_is_over(st) ? Py_False : st->credit > 0 ? Py_True : Py_None;
+    return Py_NewRef(found);
 }
 
 static PyObject *look(PyObject *capsule, PyObject *unused) {

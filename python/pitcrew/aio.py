@@ -42,7 +42,10 @@ async def stream(
     wait: Callable[[Any], Awaitable[object]],
     on: Any,
 ) -> None:
-    """Gives what an asynchronous generator yields to the stream, and closes it. `put` and `look` say whether to go on, or None to wait."""
+    """Gives what an asynchronous generator yields to the stream, and closes it.
+
+    `put` and `look` say whether to go on, or None to wait.
+    """
     try:
         async for chunk in source:
             goes_on = put(chunk)

@@ -286,3 +286,89 @@ telemetry_tells_of_chunks_test_() ->
             pitcrew_telemetry:detach(?MODULE)
         end
     end).
+
+%% ---- Large chunks
+
+garbage() -> [garbage_collect(Pid) || Pid <- processes()].
+
+held(Pool) -> #{buffers := #{bytes := Bytes}} = pitcrew:info(Pool), Bytes.
+
+resident(Who) ->
+    {ok, Text} = file:read_file(["/proc/", Who, "/statm"]),
+    [_, Pages | _] = binary:split(Text, <<" ">>, [global]),
+    binary_to_integer(Pages) * 4096.
+
+%% Each chunk in shared memory, which is used again: none is held for longer than its chunk, and neither side grows.
+large_chunks_need_no_more_memory_the_more_there_are_test_() ->
+    on_each_pool(#{size => 1}, fun(Pool, _) ->
+        {ok, OsPid} = pitcrew:call(Pool, pid),
+        Worker = integer_to_list(OsPid),
+        MiB = 1 bsl 20,
+        Use = fun Use(0, Stream) ->
+                Stream;
+            Use(N, Stream) ->
+                {ok, Block, Rest} = pitcrew:next(Stream),
+                ?assertEqual({MiB, binary:first(Block)}, {byte_size(Block), binary:last(Block)}),
+                Use(N - 1, Rest)
+        end,
+        Begun = Use(100, pitcrew:stream(Pool, blocks, [1_000_000, MiB], #{buffer => 64})),
+        ?assert(held(Pool) > 0),
+        garbage(),
+        Before = {resident("self"), resident(Worker)},
+        Ended = Use(2000, Begun),
+        garbage(),
+        After = {resident("self"), resident(Worker)},
+        ok = pitcrew:stop(Ended),
+        %% Of 2000 MiB that have passed through.
+        [?assert(To - From < 100 * MiB) || {From, To} <- lists:zip(tuple_to_list(Before), tuple_to_list(After))],
+        ok = pitcrew_test:until(fun() ->
+            garbage(),
+            case held(Pool) of
+                0 -> ok;
+                Bytes -> Bytes
+            end
+        end)
+    end).
+
+%% What nobody takes any more is let go of, too.
+large_chunks_that_are_never_taken_test_() ->
+    on_each_pool(#{size => 1}, fun(Pool, _) ->
+        [
+            begin
+                {[_], Stream} = take(1, pitcrew:stream(Pool, blocks, [100, 1 bsl 20], #{buffer => 100})),
+                ok = pitcrew:stop(Stream)
+            end
+         || _ <- lists:seq(1, 30)
+        ],
+        ok = pitcrew_test:until(fun() ->
+            garbage(),
+            case held(Pool) of
+                0 -> ok;
+                Bytes -> Bytes
+            end
+        end)
+    end).
+
+%% Larger than what is decoded on the way, and in the frame.
+chunks_of_every_size_test_() ->
+    on_each_pool(#{size => 1, shared => false}, fun(Pool, _) ->
+        [
+            ?assertEqual({done, [binary:copy(<<N>>, Size) || N <- [0, 1, 2, 3]]}, all(pitcrew:stream(Pool, blocks, [4, Size])))
+         || Size <- [0, 1, 8_000, 9_000, 16_000, 17_000, 70_000, 300_000, 3_000_000]
+        ]
+    end).
+
+%% What is in the way of others is seen by both ends, and bounded by both.
+a_worker_that_sends_more_than_it_may_is_ended_test_() ->
+    on_each_pool(#{size => 1}, fun(Pool, Way) ->
+        case Way of
+            #{concurrency := _} ->
+                ok;
+            #{} ->
+                {Error, Chunks} = pitcrew_test:quietly(fun() ->
+                    all(pitcrew:stream(Pool, floods, [], #{buffer => 4, timeout => 20_000}))
+                end),
+                ?assert(length(Chunks) =< 4),
+                ?assertMatch(#{kind := worker_exit}, Error)
+        end
+    end).
