@@ -162,7 +162,14 @@ a_consumer_that_dies_ends_the_tool_test_() ->
         receive {'DOWN', Monitor, process, _, _} -> ok end,
         {ok, Next} = pitcrew:call(Pool, pid, [], #{timeout => 20_000}),
         case Way of
-            #{concurrency := _} -> ?assertEqual({Pid, {ok, [<<"cancelled">>]}}, {Next, pitcrew:call(Pool, take_closed)});
+            #{concurrency := _} ->
+                ?assertEqual(Pid, Next),
+                ok = pitcrew_test:until(fun() ->
+                    case pitcrew:call(Pool, take_closed) of
+                        {ok, [<<"cancelled">>]} -> ok;
+                        {ok, []} -> goes_on
+                    end
+                end);
             #{pipeline := 1} -> ?assertNotEqual(Pid, Next);
             #{} -> ok
         end
@@ -320,7 +327,10 @@ large_chunks_need_no_more_memory_the_more_there_are_test_() ->
         After = {resident("self"), resident(Worker)},
         ok = pitcrew:stop(Ended),
         %% Of 2000 MiB that have passed through.
-        [?assert(To - From < 100 * MiB) || {From, To} <- lists:zip(tuple_to_list(Before), tuple_to_list(After))],
+        [
+            ?assert(To - From < 100 * MiB)
+         || {From, To} <- lists:zip(tuple_to_list(Before), tuple_to_list(After)), not pitcrew_test:is_sanitized()
+        ],
         ok = pitcrew_test:until(fun() ->
             garbage(),
             case held(Pool) of
