@@ -12,7 +12,7 @@
  * exclusive *reserves* its lane, which then takes no calls but targeted ones.
  *
  * Knows neither Erlang nor Python. Every function may be called from any thread. One lock for each dispatcher, held for some
- * instructions and for copying small frames, and never while sending or calling back, but for `keep`.
+ * instructions and for copying small frames, and never while sending or calling back, but for `keep` and for `look` of stream.h.
  */
 
 #include <pthread.h>
