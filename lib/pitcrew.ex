@@ -132,7 +132,7 @@ defmodule Pitcrew do
       64 KiB that it has
 
   `:timeout` is how long to wait for each chunk, and with the first one for a worker. `:retry` counts until the first chunk has come.
-  `:ref` and the protocol `:json` are not for streams, and what a consumer's death does is what `on_caller_exit: :cancel` says.
+  `:ref`, `:cache` and the protocol `:json` are not for streams, and what a consumer's death does is what `on_caller_exit: :cancel` says.
   """
   @type stream_option :: option() | {:buffer, pos_integer()}
 

@@ -70,7 +70,7 @@
     | [{atom(), term()}].
 %% Those of a call, and `buffer': how many chunks the tool may be ahead of whoever takes them. One counts as one more for each 64 KiB that it
 %% has. `timeout' is how long to wait for each chunk, and for the first one with its worker. `retry' counts before the first
-%% chunk. `on_caller_exit', `ref' and the protocol json are not for streams.
+%% chunk. `on_caller_exit', `ref', `cache' and the protocol json are not for streams.
 -type stream_options() :: call_options() | #{buffer => pos_integer(), atom() => term()}.
 %% What a tool yields; for the process that takes the first chunk.
 -type stream() :: pitcrew_stream:stream().

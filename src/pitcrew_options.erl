@@ -244,6 +244,7 @@ drop(_, Options) -> Options.
 
 with_credit(_, {ok, #{protocol := json}}) -> invalid("a stream needs the protocol msgpack");
 with_credit(_, {ok, #{meta := #{ref := true}}}) -> invalid("option ref must be false for a stream: its chunks cannot stay in the worker");
+with_credit(_, {ok, #{cache := true}}) -> invalid("option cache must be false for a stream: its chunks are not kept");
 with_credit(Buffer, {ok, #{meta := nil} = Call}) -> {ok, Call#{meta := #{stream => Buffer}}};
 with_credit(Buffer, {ok, #{meta := Meta} = Call}) -> {ok, Call#{meta := Meta#{stream => Buffer}}};
 with_credit(_, {error, _} = Error) -> Error.

@@ -189,10 +189,10 @@ a_tool_that_is_no_stream_is_an_error_test_() ->
     end).
 
 options_that_are_not_for_streams_are_refused_test_() ->
-    on_each_pool(#{size => 1}, fun(Pool, _) ->
+    on_each_pool(#{size => 1, cache => true}, fun(Pool, _) ->
         [
             ?assertMatch({error, #{kind := invalid_option}}, pitcrew:next(pitcrew:stream(Pool, count_to, [1], Options)))
-         || Options <- [#{buffer => 0}, [{buffer, none}], #{ref => true}, [{protocol, json}], #{bufer => 1}, nonsense]
+         || Options <- [#{buffer => 0}, [{buffer, none}], #{ref => true}, #{cache => true}, [{protocol, json}], #{bufer => 1}, nonsense]
         ]
     end).
 
