@@ -60,6 +60,7 @@ defmodule Pitcrew do
       the caller gets its error; in the tool `pitcrew.Cancelled` is raised, and the worker is replaced. A tool learns from
       `pitcrew.deadline()` how many seconds are left
     * `:checkout_timeout` - milliseconds to wait for a free worker
+    * `:function_timeout` - milliseconds for each function in the arguments that the tool calls; by default what is left to the call
     * `:retry` - how many more times to try when the worker died in the middle; only for tools declared `@tool(idempotent=True)`
     * `:on_caller_exit` - what becomes of the call when its caller dies in the middle: `:cancel` (as at the deadline) or
       `:finish` (the tool runs to its end, for as long as the pool's `:timeout` at most, and its result is dropped)
@@ -76,6 +77,7 @@ defmodule Pitcrew do
   @type option ::
           {:timeout, timeout()}
           | {:checkout_timeout, timeout()}
+          | {:function_timeout, timeout()}
           | {:retry, non_neg_integer()}
           | {:on_caller_exit, :cancel | :finish}
           | {:protocol, :msgpack | :json | :auto}
@@ -102,6 +104,8 @@ defmodule Pitcrew do
       iex> {:error, error} = Pitcrew.call(MyApp.Py, "divide", [1, 0])
       iex> {error.kind, error.type, error.message}
       {:tool_error, "ZeroDivisionError", "division by zero"}
+
+  A function in the arguments is one that the tool can call while it runs: `docs/tools.md`.
 
   To a session (`session/3`) the call goes to the session's worker. To a `Pitcrew.Ref` it is a call of a method of that object, and
   with one in the arguments it goes to the worker that has the object.

@@ -46,6 +46,7 @@
 %% `on_caller_exit' says what becomes of a call whose caller dies in the middle: with `cancel' the tool is interrupted,
 %% with `finish' it runs to its end, for as long as the pool's `timeout' at most, and its result is dropped.
 %% `protocol' is how the call travels, `auto' being `msgpack'.
+%% `function_timeout' is for each function in the arguments that the tool calls; by default what is left to the call. docs/tools.md tells of functions.
 %% `retry' counts only for tools that are declared idempotent, and only after the worker died.
 %% `binaries' says what a binary is in Python, `nil' which atom is None. With `bytes => tagged' Python's bytes come back as
 %% {@link bytes/1} makes them. A map whose keys Python calls equal (1, 1.0 and true; <<"a">> and a) is an error, or with
@@ -56,6 +57,7 @@
     #{
         timeout => timeout(),
         checkout_timeout => timeout(),
+        function_timeout => timeout(),
         retry => non_neg_integer(),
         on_caller_exit => cancel | finish,
         protocol => msgpack | json | auto,

@@ -18,7 +18,11 @@
 start(Pool, Tool, Args, Options) ->
     Starter = self(),
     State = atomics:new(1, []),
-    Runner = spawn(fun() -> run(Starter, State, {Pool, Tool, Args, Options}) end),
+    Inherit = pitcrew_functions:inherit(),
+    Runner = spawn(fun() ->
+        _ = Inherit(),
+        run(Starter, State, {Pool, Tool, Args, Options})
+    end),
     {?MODULE, Runner, State, pitcrew_call:facts(Pool, Tool)}.
 
 -spec await(call(), timeout()) -> {ok, term()} | {error, pitcrew_error:t()}.

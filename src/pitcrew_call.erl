@@ -67,7 +67,8 @@ open_at(#pool{name = PoolName, defaults = Defaults} = Pool, Aim, {Tool, Id, Args
     started(Pool, Started, Told),
     Opened = {Pool, Aim, Started, Told},
     case permitted(Pool, {Aim, Tool, Id}, Args, Checked, Started) of
-        {ok, #job{meta = #{stream := Credit}} = Job} -> {Opened, attempt(Job#job{stream = Credit})};
+        {ok, #job{meta = #{stream := Credit}} = Job} ->
+            {Opened, pitcrew_functions:within(Job#job{stream = Credit}, fun attempt/1)};
         {error, _} = Error -> {Opened, {Error, nil}}
     end.
 
@@ -119,7 +120,7 @@ perform(#pool{cache = Cache} = Pool, {Aim, Tool, Id} = What, Args, Options, Star
 
 execute(Pool, What, Args, Options, Started) ->
     case permitted(Pool, What, Args, Options, Started) of
-        {ok, New} -> attempt(New);
+        {ok, New} -> pitcrew_functions:within(New, fun attempt/1);
         {error, _} = Error -> {Error, nil}
     end.
 
@@ -175,7 +176,7 @@ permitted(#pool{tools = Tools, permits = Permits} = Pool, {_, Tool, _} = What, A
 prepare(Pool, {Aim, Tool, Id}, Args, {ok, Options}, Started) ->
     #{timeout := Timeout, checkout_timeout := Checkout, retry := Retry, codec := Codec, meta := Meta, protocol := Protocol} =
         Options,
-    #{on_caller_exit := OnExit} = Options,
+    #{on_caller_exit := OnExit, function_timeout := FunctionTimeout} = Options,
     Job = #job{
         pool = Pool,
         aim = Aim,
@@ -188,6 +189,7 @@ prepare(Pool, {Aim, Tool, Id}, Args, {ok, Options}, Started) ->
         deadline = deadline(Started, Timeout),
         timeout = Timeout,
         checkout_timeout = Checkout,
+        function_timeout = FunctionTimeout,
         retries = Retry,
         on_caller_exit = OnExit
     },
@@ -220,6 +222,9 @@ arguments(Other, _) ->
 attempt(#job{aim = any, stream = Credit, pool = #pool{dispatch = Dispatch}} = Job) when Credit > 0 ->
     hand_over(Dispatch, Job);
 attempt(#job{aim = any, pool = #pool{is_pipelined = true, dispatch = Dispatch}} = Job) ->
+    hand_over(Dispatch, Job);
+%% What the worker calls comes to the reader of its lane.
+attempt(#job{aim = any, codec = #{functions := _}, pool = #pool{dispatch = Dispatch}} = Job) ->
     hand_over(Dispatch, Job);
 attempt(#job{aim = any, pool = #pool{slots = Slots, dispatch = Dispatch}} = Job) ->
     case pitcrew_nif:claim(Slots) of
@@ -438,6 +443,8 @@ conclude({error, #{struct := _} = Refused}, #job{args = Args, kwargs = Kwargs} =
         {ok, [NewArgs, NewKwargs]} -> attempt(Job#job{args = NewArgs, kwargs = NewKwargs});
         {error, StillRefused} -> {{error, pitcrew_error:from_codec(StillRefused)}, Job}
     end;
+conclude({error, #{function := true} = Refused}, Job) ->
+    pitcrew_functions:with(Job, Refused, fun attempt/1);
 conclude({error, Refused}, Job) ->
     {{error, pitcrew_error:from_codec(Refused)}, Job}.
 

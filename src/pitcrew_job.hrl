@@ -17,6 +17,8 @@
     %% Milliseconds, as given: for messages, and per attempt.
     timeout :: timeout(),
     checkout_timeout :: timeout(),
+    %% Of each function that the tool calls.
+    function_timeout = infinity :: timeout(),
     retries :: non_neg_integer(),
     on_caller_exit :: cancel | finish,
     %% What telemetry is told. Times in native units, summed over the attempts.

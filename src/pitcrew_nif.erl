@@ -9,7 +9,7 @@
 -export([channel_give/2, channel_hello/4, channel_send/2, channel_recv/2, channel_flush/2, channel_close/1, channel_info/1]).
 -export([slots_new/3, slots_install/3, slots_remove/2, slots_info/1, drain/1]).
 -export([claim/1, call/10, call_json/8, reply/3, checkin/1, abandon/2, verdict/2]).
--export([dispatch_new/6, dispatch_info/1, dispatch_limit/2, dispatch_watch/1, dispatch_uneven/2, submit/10, submit_json/9, leave/3, stream_tell/3]).
+-export([dispatch_new/6, dispatch_info/1, dispatch_limit/2, dispatch_watch/1, dispatch_uneven/2, submit/10, submit_json/9, leave/3, stream_tell/3, lane_reply/4]).
 -export([lane_attach/7, lane_open/7, lane_deliver/2, lane_recover/1, lane_flush/1, lane_drop/2, lane_stop/2, lane_shutdown/1]).
 -export([lane_retire/1, lane_rest/1, lane_forget/1, tenant_new/3, tenant_share/2, tenant_info/1, tenant_end/2]).
 -export([lane_give_up/2, lane_unstarted/1]).
@@ -36,7 +36,8 @@
 %% `bin' and `bytes' are the same. `raw' has a bit for each extension, by its type modulo 256, that is kept as a struct
 %% Pitcrew.MessagePack.Ext; such a struct is written only when there is a `raw'. `inline_units' is for tests: how much
 %% work the codec does before it goes to a dirty scheduler; `share_least' is the smallest binary that shares the input's
-%% memory; `lease' is what came with an answer that has references, `parcel' with one whose large payloads came in shared memory.
+%% memory; `functions' are those that a worker may call, with their numbers, and the process that is told of it: in the arguments of a call any other
+%% is refused; `nested' is a call that such a function makes, which waits for no others to go out with; `lease' is what came with an answer that has references, `parcel' with one whose large payloads came in shared memory.
 -type codec_opts() :: #{
     binaries => str | bin | bytes | auto,
     nil => nil | undefined | null,
@@ -52,12 +53,14 @@
     inline_units => pos_integer(),
     share_least => pos_integer(),
     lease => lease(),
-    parcel => parcel()
+    parcel => parcel(),
+    functions => {Host :: pid(), #{fun() => non_neg_integer()}},
+    nested => boolean()
 }.
 %% `path' is outermost first: list indices and map keys. `struct' names a struct that has no form of its own, `ref' is the handle of a
-%% reference to an object of another worker than the one that the call is for.
+%% reference to an object of another worker than the one that the call is for; `function' is there where a function is refused.
 -type codec_error() :: #{
-    kind := encode_error | decode_error | too_big, message := binary(), path := [term()], struct => term(), ref => ref()
+    kind := encode_error | decode_error | too_big, message := binary(), path := [term()], struct => term(), ref => ref(), function => true
 }.
 
 load() ->
@@ -274,6 +277,11 @@ leave(_Dispatch, _Ref, _OnlyQueued) -> erlang:nif_error(not_loaded).
 %% ends; `none': it has ended, or waits still.
 -spec stream_tell(dispatch(), reference(), Credit :: pos_integer() | stop) -> ok | none.
 stream_tell(_Dispatch, _Ref, _What) -> erlang:nif_error(not_loaded).
+%% Functions: with `functions' among the options of a call its host is sent {pitcrew_function, Channel, Id, Index, Bytes} when the worker calls one,
+%% with [Args, Kwargs] as MessagePack. What became of it, in MessagePack too: a value, or the map of an error. `gone': the channel is closed, or
+%% somebody else's; `full': there is no memory.
+-spec lane_reply(channel(), reply | error, Id :: non_neg_integer(), binary()) -> ok | gone | too_big | full.
+lane_reply(_Channel, _Kind, _Id, _Value) -> erlang:nif_error(not_loaded).
 %% By the controlling process, before slots_install/3: the reader is sent `pitcrew_lent' when the slot is lent. After so many calls,
 %% unless that is 0, {pitcrew_channel, Channel, worn} comes.
 -spec lane_attach(dispatch(), non_neg_integer(), OsPid :: pos_integer(), channel(), Reader :: pid(), MaxFrame :: pos_integer(),

@@ -26,6 +26,7 @@
     timeout := timeout(),
     checkout_timeout := timeout(),
     start_timeout := timeout(),
+    function_timeout := timeout(),
     retry := non_neg_integer(),
     on_caller_exit := cancel | finish,
     start := auto | fork | spawn,
@@ -57,6 +58,7 @@
 -type call() :: #{
     timeout := timeout(),
     checkout_timeout := timeout(),
+    function_timeout := timeout(),
     retry := non_neg_integer(),
     on_caller_exit := cancel | finish,
     protocol := msgpack | json,
@@ -106,6 +108,7 @@ pool_table() ->
         {timeout, timeout, {value, 30_000}},
         {checkout_timeout, timeout, {value, 5_000}},
         {start_timeout, timeout, {value, 30_000}},
+        {function_timeout, timeout, {value, infinity}},
         {retry, {integer, 0, 1000}, {value, 0}},
         {on_caller_exit, {one_of, [cancel, finish]}, {value, cancel}},
         {start, {one_of, [auto, fork, spawn]}, {value, auto}},
@@ -167,7 +170,7 @@ call_table() ->
     [{ref, {one_of, [false, true]}, {value, false}}, {cache, {one_of, [false, true]}, {value, auto}} | call_table_of_pool()].
 
 call_table_of_pool() ->
-    Names = [timeout, checkout_timeout, retry, on_caller_exit, protocol, binaries, bytes, nil, keys, copy_binaries],
+    Names = [timeout, checkout_timeout, function_timeout, retry, on_caller_exit, protocol, binaries, bytes, nil, keys, copy_binaries],
     [Row || {Name, _, _} = Row <- pool_table(), lists:member(Name, Names)].
 
 stream_table() ->
@@ -276,7 +279,7 @@ defaults(#{cache := Cache} = Options) ->
     Uses = case Cache of none -> none; #{} -> auto end,
     with_meta(Options, (plain(Options))#{codec => codec(Options), cache => Uses}).
 
-plain(Options) -> maps:with([timeout, checkout_timeout, retry, on_caller_exit, protocol], Options).
+plain(Options) -> maps:with([timeout, checkout_timeout, function_timeout, retry, on_caller_exit, protocol], Options).
 
 codec(Options) -> maps:with([binaries, bytes, nil, copy_binaries], Options).
 

@@ -42,7 +42,7 @@
 %%   objects that are referred to, or `infinity'. Then those sessions end as if it had died</li>
 %% <li>`env': variables for Python; `nil' or `false' removes one</li>
 %% <li>`cd': the folder that Python runs in</li>
-%% <li>`timeout' (30000), `checkout_timeout' (5000), `retry' (0): see {@link pitcrew:call/4}</li>
+%% <li>`timeout' (30000), `checkout_timeout' (5000), `function_timeout' (infinity), `retry' (0): see {@link pitcrew:call/4}</li>
 %% <li>`on_caller_exit': what becomes of a call whose caller dies in the middle: `cancel' (default) interrupts the tool
 %%   as at the deadline, `finish' lets it run to its end, for as long as `timeout' at most, and drops its result</li>
 %% <li>`start_timeout' (30000): until every worker must be ready</li>

@@ -19,5 +19,10 @@
     max_frame :: pos_integer(),
     spin_us :: non_neg_integer(),
     grace :: timeout(),
+    %% How many calls the workers can hold at once, all together; whether a worker runs one at a time; and how many calls wait for one that a function
+    %% of theirs has made.
+    room :: pos_integer(),
+    one_at_a_time :: boolean(),
+    nested :: atomics:atomics_ref(),
     defaults :: pitcrew_options:call()
 }).

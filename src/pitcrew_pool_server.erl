@@ -20,6 +20,8 @@
     dispatch :: pitcrew_nif:dispatch(),
     %% Of shared memory that terms hold.
     account :: pitcrew_nif:account() | none,
+    %% How many calls wait for one that a function of theirs has made.
+    nested :: atomics:atomics_ref(),
     crew :: pitcrew_crew:crew(),
     channels = #{} :: #{pitcrew_crew:index() => pitcrew_nif:channel()},
     %% What the workers last said of themselves.
@@ -100,6 +102,7 @@ init({Sup, #{start_timeout := Timeout, strategy := Order} = Options}) ->
         slots = Slots,
         dispatch = dispatcher(Options, Slots),
         account = account(Options),
+        nested = atomics:new(1, []),
         crew = pitcrew_crew:new(pitcrew_growth:least(Options), pitcrew_growth:most(Options)),
         start_by = pitcrew_deadline:in(Timeout)
     },
@@ -478,8 +481,15 @@ entry(#state{options = #{telemetry_prefix := Prefix} = Options} = State) ->
         max_frame = maps:get(max_frame, Options),
         spin_us = maps:get(spin_us, Options),
         grace = maps:get(grace, Options),
+        room = room(Options),
+        one_at_a_time = maps:get(concurrency, Options) =:= 1,
+        nested = State#state.nested,
         defaults = pitcrew_options:defaults(Options)
     }.
+
+%% Where one call runs at a time, those that wait inside a worker help nobody.
+room(#{concurrency := 1} = Options) -> pitcrew_growth:most(Options);
+room(#{pipeline := Depth} = Options) -> Depth * pitcrew_growth:most(Options).
 
 by_name(unknown) -> unknown;
 by_name(Tools) -> pitcrew_manifest:by_name(Tools).

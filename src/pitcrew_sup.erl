@@ -30,7 +30,8 @@ init(application) ->
         type => supervisor,
         shutdown => infinity
     },
-    {ok, {#{strategy => one_for_one}, [Pools]}};
+    Functions = #{id => functions, start => {pitcrew_functions, start_supervisor, []}, type => supervisor, shutdown => infinity},
+    {ok, {#{strategy => one_for_one}, [Functions, Pools]}};
 init(pools) ->
     Pool = #{
         id => pool,

@@ -61,6 +61,7 @@ enum pc_status pc_call_body_write(ErlNifEnv *env, struct pc_writer *w, const str
     struct pc_term_opts opts = call->opts;
     opts.cuts = cuts;
     opts.outgo = outgo;
+    opts.calls = true;
     pc_write_str(w, call->tool.data, call->tool.size);
     enum pc_status status = write_part(env, w, call->args, am_args, opts, budget, err);
     if (status == PC_OK) {

@@ -51,6 +51,8 @@ struct pc_job *pc_job_new(ErlNifEnv *env, ERL_NIF_TERM ref, bool finish, const s
     job->call.finish = finish;
     job->holds = NULL;
     job->opts = *opts;
+    job->opts.functions = job->opts.host = 0; /* terms of the caller's */
+    job->hosted = opts->host != 0 && enif_get_local_pid(env, opts->host, &job->host);
     (void)enif_self(env, &job->owner);
     return job;
 }

@@ -35,6 +35,8 @@ struct pc_job {
     ERL_NIF_TERM ref;
     struct pc_term_opts opts; /* for the answer */
     int64_t submitted;        /* monotonic ns */
+    bool hosted;              /* functions came with it, and the worker may call them: */
+    ErlNifPid host;           /* of those, a process */
     void *holds;              /* a resource that the call needs: its tenant, or what keeps its target; or NULL */
 };
 

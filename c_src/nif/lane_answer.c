@@ -8,9 +8,8 @@
 
 enum { HANDED_OUT = 16 * 1024 }; /* bytes of answers that their callers decode */
 
-/* The value as bytes, for the caller to decode. Those of a large frame are the inbox's memory, which the frame then takes along. */
-static bool value_bytes(ErlNifEnv *env, struct pc_inbox *in, const struct pc_frame *f, bool *is_taken,
-                        ERL_NIF_TERM *bytes) {
+bool pc_lane_value_bytes(ErlNifEnv *env, struct pc_inbox *in, const struct pc_frame *f, bool *is_taken,
+                         ERL_NIF_TERM *bytes) {
     if (f->n > PC_INLINE_BYTES) {
         ERL_NIF_TERM payload = pc_frame_take(env, in, f);
         if (payload != 0) {
@@ -82,7 +81,7 @@ enum pc_status pc_lane_decode(struct pc_job *job, struct pc_frame *f, struct pc_
 ERL_NIF_TERM pc_lane_hand_out(struct pc_job *job, struct pc_channel *c, struct pc_frame *f, struct pc_budget *budget,
                               bool *is_taken) {
     ERL_NIF_TERM bytes;
-    if (!value_bytes(job->env, &c->in, f, is_taken, &bytes)) {
+    if (!pc_lane_value_bytes(job->env, &c->in, f, is_taken, &bytes)) {
         struct pc_term_error err = {.status = PC_OK, .path = enif_make_list(job->env, 0)};
         (void)pc_term_refuse(job->env, &err, PC_NO_MEMORY);
         pc_channel_drop_refs(c, f->has_refs, f->id);

@@ -21,6 +21,10 @@ ERL_NIF_TERM pc_lane_hand_out(struct pc_job *job, struct pc_channel *c, struct p
 ERL_NIF_TERM pc_lane_answer(struct pc_job *job, struct pc_channel *c, struct pc_frame *f, struct pc_budget *budget,
                             bool *is_taken);
 
+/* The value as bytes, for its receiver to decode. Those of a large frame are the inbox's memory, which the frame then takes along (*is_taken). */
+bool pc_lane_value_bytes(ErlNifEnv *env, struct pc_inbox *in, const struct pc_frame *f, bool *is_taken,
+                         ERL_NIF_TERM *bytes);
+
 /* Of a frame that nobody will read. */
 void pc_lane_drop_segments(struct pc_channel *c, const struct pc_frame *f);
 

@@ -107,6 +107,8 @@ ERL_NIF_TERM nif_lane_shutdown(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv
 
 /* Streams: nif_stream.c. */
 ERL_NIF_TERM nif_stream_tell(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
+/* Functions: nif_function.c. */
+ERL_NIF_TERM nif_lane_reply(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 
 /* What is held of shared memory: account.c, nif_buffers.c. */
 ERL_NIF_TERM nif_account_new(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);

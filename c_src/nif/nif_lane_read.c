@@ -8,6 +8,7 @@
 #include "nif/gather.h"
 #include "nif/lane.h"
 #include "nif/lane_answer.h"
+#include "nif/lane_function.h"
 #include "nif/nif.h"
 #include "nif/note.h"
 #include "nif/refs.h"
@@ -58,6 +59,24 @@ static bool deliver_chunk(ErlNifEnv *env, struct pc_gather *gather, struct pc_fr
     return true;
 }
 
+/* A worker that calls what is not there gets told so, but not for ever. */
+static bool deliver_function(ErlNifEnv *env, struct pc_channel *c, struct pc_frame *f) {
+    bool is_taken = false;
+    switch (pc_lane_function(env, c, f, &is_taken)) {
+    case PC_FUNCTION_CALLED:
+        c->strays = 0;
+        break;
+    case PC_FUNCTION_GONE:
+        return drop_stray(c, f, false);
+    default:
+        return false;
+    }
+    if (!is_taken) {
+        pc_inbox_consume(&c->in);
+    }
+    return true;
+}
+
 /* Sends one frame on to whom it concerns; false if nothing that follows can be understood. */
 static bool deliver_frame(ErlNifEnv *env, struct pc_gather *gather, struct pc_frame *f, int64_t now,
                           struct pc_budget *budget) {
@@ -72,6 +91,9 @@ static bool deliver_frame(ErlNifEnv *env, struct pc_gather *gather, struct pc_fr
     }
     if (!pc_gather_send(env, gather)) {
         return false;
+    }
+    if (f->kind == PC_KIND_CALL && !f->json) {
+        return deliver_function(env, c, f);
     }
     if (f->kind != PC_KIND_REPLY && f->kind != PC_KIND_ERROR) {
         return drop_stray(c, f, true);

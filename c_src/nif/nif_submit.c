@@ -56,7 +56,7 @@ static ERL_NIF_TERM no_memory(ErlNifEnv *env) {
     return encode_error(env, &err);
 }
 
-/* Where no call may wait, a stream goes straight to a slot that is free: nobody claims one for it. */
+/* Where no call may wait, a stream or a call with functions goes straight to a slot that is free: nobody claims one for it. */
 static enum pc_submitted submit_to_slot(ErlNifEnv *env, const struct request *r, struct pc_job *job,
                                         struct pc_body *body) {
     struct pc_lane *lane;
@@ -82,6 +82,7 @@ static ERL_NIF_TERM submit(ErlNifEnv *env, const struct request *r, struct pc_bo
         job->call.json = r->json;
         job->call.stream = r->credit > 0;
         job->call.credit = r->credit;
+        job->call.urgent = r->opts.nested;
         job->call.tenant = r->tenant;
         job->call.target = r->target == NULL ? NULL : r->target->lane;
         job->holds = r->holds;
@@ -89,7 +90,8 @@ static ERL_NIF_TERM submit(ErlNifEnv *env, const struct request *r, struct pc_bo
             enif_keep_resource(r->holds);
         }
         how = pc_dispatcher_submit(env, r->dispatcher, job, body, &lane);
-        if (how == PC_SUBMIT_FULL && job->call.stream && r->holds == NULL && r->dispatcher->slots != NULL) {
+        if (how == PC_SUBMIT_FULL && (job->call.stream || job->hosted) && r->holds == NULL &&
+            r->dispatcher->slots != NULL) {
             how = submit_to_slot(env, r, job, body);
         }
     }

@@ -97,6 +97,7 @@ static ErlNifFunc functions[] = {
     {"submit_json", 9, watched_nif_submit_json, NORMAL},
     {"leave", 3, nif_leave, NORMAL},
     {"stream_tell", 3, nif_stream_tell, NORMAL},
+    {"lane_reply", 4, nif_lane_reply, NORMAL},
     {"lane_attach", 7, nif_lane_attach, NORMAL},
     {"lane_open", 7, nif_lane_open, NORMAL},
     {"lane_deliver", 2, watched_nif_lane_deliver, NORMAL},

@@ -78,6 +78,10 @@ struct pc_term_opts {
     struct pc_lease *lease;     /* decoding: of the references in it; or NULL */
     struct pc_outgo *outgo;     /* encoding: large binaries go into shared memory, if there is some for them; or NULL */
     struct pc_parcel *parcel;   /* decoding: what has come in shared memory; or NULL */
+    bool calls;                 /* encoding: a function is one that the worker may call, or refused: err->is_function */
+    ERL_NIF_TERM functions;     /* encoding: a map from those to their numbers; or 0 */
+    ERL_NIF_TERM host;          /* their host, a pid; or 0 */
+    bool nested;                /* the call is one that such a function makes */
     bool *kept_raw;             /* decoding: set when an extension was kept; or NULL */
 };
 
@@ -89,6 +93,7 @@ struct pc_term_error {
     bool is_stopped;          /* the path ends at a container in whose key or element it happened */
     ERL_NIF_TERM struct_name; /* the struct that only Pitcrew.Encoder can help with, or 0 */
     ERL_NIF_TERM ref;         /* the handle of a reference to an object of another worker, or 0 */
+    bool is_function;         /* a function that is not known as one to be called */
 };
 
 /*

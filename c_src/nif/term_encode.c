@@ -54,6 +54,25 @@ enum pc_status pc_term_encode_opaque(struct encoder *e, ERL_NIF_TERM term, bool 
     return pc_term_write_opaque(e->env, e->w, term) ? written(e) : no_memory(e);
 }
 
+/* One that the worker may call; in a key or an element it would not be the same as another one, and is opaque. */
+APART static enum pc_status encode_function(struct encoder *e, ERL_NIF_TERM function) {
+    ErlNifUInt64 number;
+    ERL_NIF_TERM found;
+    if (!e->opts->calls || e->keys > 0) { /* with all that it has closed over */
+        return pc_term_encode_opaque(e, function, false);
+    }
+    if (e->opts->functions == 0 || !enif_get_map_value(e->env, e->opts->functions, function, &found) ||
+        !enif_get_uint64(e->env, found, &number)) {
+        (void)pc_term_fail(e->env, e->err, PC_INVALID, "a function cannot be sent with this call");
+        e->err->is_function = true;
+        return PC_INVALID;
+    }
+    size_t mark = pc_write_ext_begin(e->w);
+    pc_write_uint(e->w, number);
+    pc_write_ext_end(e->w, mark, PC_EXT_FUNCTION);
+    return written(e);
+}
+
 APART static enum pc_status encode_binary(struct encoder *e, ERL_NIF_TERM term) {
     ErlNifBinary bin;
     if (!enif_inspect_binary(e->env, term, &bin)) {
@@ -110,8 +129,8 @@ enum pc_status pc_term_encode_typed(struct encoder *e, ERL_NIF_TERM term, ErlNif
     case ERL_NIF_TERM_TYPE_PORT:
     case ERL_NIF_TERM_TYPE_REFERENCE:
         return pc_term_encode_opaque(e, term, true);
-    case ERL_NIF_TERM_TYPE_FUN: /* with all that it has closed over */
-        return pc_term_encode_opaque(e, term, false);
+    case ERL_NIF_TERM_TYPE_FUN:
+        return encode_function(e, term);
     default:
         return unsupported(e, "a term of an unknown type");
     }

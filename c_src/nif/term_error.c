@@ -18,6 +18,7 @@ enum pc_status pc_term_fail(ErlNifEnv *env, struct pc_term_error *err, enum pc_s
     err->status = status;
     err->struct_name = 0;
     err->ref = 0;
+    err->is_function = false;
     err->is_stopped = false;
     err->path = enif_make_list_from_array(env, NULL, 0);
     return status;
@@ -52,9 +53,14 @@ ERL_NIF_TERM pc_term_error_make(ErlNifEnv *env, ERL_NIF_TERM kind, const struct 
     ERL_NIF_TERM message;
     unsigned char *place = enif_make_new_binary(env, n, &message);
     memcpy(place, text, n);
-    ERL_NIF_TERM keys[] = {am_kind, am_message, am_path, err->ref != 0 ? am_ref : am_struct};
+    ERL_NIF_TERM keys[] = {am_kind, am_message, am_path,
+                           err->ref != 0      ? am_ref
+                           : err->is_function ? am_function
+                                              : am_struct};
     ERL_NIF_TERM values[] = {err->status == PC_TOO_BIG ? am_too_big : kind, message, err->path,
-                             err->ref != 0 ? err->ref : err->struct_name};
+                             err->ref != 0      ? err->ref
+                             : err->is_function ? am_true
+                                                : err->struct_name};
     ERL_NIF_TERM map;
     if (!enif_make_map_from_arrays(env, keys, values, values[3] != 0 ? 4 : 3, &map)) {
         return kind;

@@ -51,6 +51,19 @@ static bool set_raw(ErlNifEnv *env, ERL_NIF_TERM value, struct pc_term_opts *opt
     return true;
 }
 
+/* {Host, #{Function => Number}} */
+static bool set_functions(ErlNifEnv *env, ERL_NIF_TERM value, struct pc_term_opts *opts) {
+    int arity;
+    const ERL_NIF_TERM *parts;
+    if (!enif_get_tuple(env, value, &arity, &parts) || arity != 2 || !enif_is_pid(env, parts[0]) ||
+        !enif_is_map(env, parts[1])) {
+        return false;
+    }
+    opts->host = parts[0];
+    opts->functions = parts[1];
+    return true;
+}
+
 static bool set_option(ErlNifEnv *env, struct pc_term_opts *opts, ERL_NIF_TERM key, ERL_NIF_TERM value) {
     size_t depth;
     int choice;
@@ -102,6 +115,12 @@ static bool set_option(ErlNifEnv *env, struct pc_term_opts *opts, ERL_NIF_TERM k
     }
     if (key == am_parcel) {
         return pc_parcel_get(env, value, &opts->parcel);
+    }
+    if (key == am_functions) {
+        return set_functions(env, value, opts);
+    }
+    if (key == am_nested) {
+        return set_flag(&opts->nested, CHOICE(value, &am_false, &am_true));
     }
     return key == am_raw && set_raw(env, value, opts);
 }

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "crowd_function.h"
 #include "crowd_stream.h"
 #include "published.h"
 #include "session.h"
@@ -96,6 +97,7 @@ void pc_crowd_end_call(struct pc_call *call, struct pc_responder *to, PyObject *
     if (!c->closed) {
         pc_turn_leave(call->q.from.id); /* from here on nothing is interrupted */
     }
+    pc_crowd_function_end_call(call);
     enum pc_next next = PC_GO_ON;
     if (c->closed) {
         PyErr_Clear();
@@ -215,6 +217,7 @@ struct pc_crowd *pc_crowd_new(const struct pc_server *s, unsigned most) {
 }
 
 enum pc_next pc_crowd_serve(struct pc_crowd *c) {
+    pc_crowd_functions_open(c);
     while (c->next == PC_GO_ON) {
         pc_crowd_turn(c);
     }
@@ -229,6 +232,7 @@ void pc_crowd_close(struct pc_crowd *c) {
     PyObject *exception = pc_exception_take();
     c->closed = true;
     pc_crowd_streams_close(c);
+    pc_crowd_functions_close();
     pc_hands_dismiss(c);
     pc_crowd_leave_loop(c);
     pc_outflow_destroy(&c->flow);

@@ -23,6 +23,7 @@ struct pc_call {
     struct pc_call *next_ready;  /* in the queue for the hands, or for the loop */
     int64_t start;
     unsigned interrupts;            /* that came before there was anybody to raise them in, or in its thread */
+    unsigned functions;             /* of the VM that it waits for */
     unsigned long thread;           /* that runs it; 0: none */
     bool session_over;              /* its session has ended while it ran */
     PyObject *coroutine;            /* owned: for the loop to take */
@@ -43,6 +44,8 @@ struct pc_crowd {
     PyObject *context; /* of which each call in a thread has a copy */
 
     unsigned most, running;
+    unsigned waiting;      /* of those that run: for a function of the VM */
+    unsigned listeners;    /* who do that */
     unsigned streams;      /* of those that run: what the VM says of them is read even where no more calls are */
     struct pc_inbox later; /* other frames that came meanwhile */
     struct pc_call *oldest, *latest;
@@ -87,7 +90,10 @@ struct pc_call *pc_call_pop(struct pc_call_queue *q);
 void pc_crowd_read(struct pc_crowd *c);
 
 /* Whether something is to be read, be it only for streams. */
-static inline bool pc_crowd_reads(const struct pc_crowd *c) { return !c->paused || c->streams > 0; }
+static inline bool pc_crowd_reads(const struct pc_crowd *c) { return !c->paused || c->streams > 0 || c->listeners > 0; }
+
+/* Whether as many calls run as may, those that wait not counted. */
+static inline bool pc_crowd_is_full(const struct pc_crowd *c) { return c->running - c->waiting >= c->most; }
 
 /* A call has returned a value, whose reference is stolen, or NULL and an exception. It is answered, and no more. */
 void pc_crowd_end_call(struct pc_call *call, struct pc_responder *to, PyObject *result);

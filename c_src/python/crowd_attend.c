@@ -2,6 +2,7 @@
 
 #include "attendant.h"
 #include "crowd.h"
+#include "crowd_function.h"
 #include "crowd_stream.h"
 #include "driver.h"
 #include "turn.h"
@@ -22,6 +23,7 @@ static void interrupt(struct pc_call *call) {
         if (call->thread != 0) {
             (void)PyThreadState_SetAsyncExc(call->thread, pc_Cancelled);
             pc_crowd_stream_ring(call);
+            pc_crowd_function_ring(call);
         }
     }
 }

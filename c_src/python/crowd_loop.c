@@ -33,7 +33,7 @@ static void answer_bell(struct pc_crowd *c) {
     while ((call = pc_call_pop(&c->handed)) != NULL) {
         pc_crowd_start_coroutine(call);
     }
-    if (c->paused && c->running < c->most && c->next == PC_GO_ON) {
+    if (c->paused && !pc_crowd_is_full(c) && c->next == PC_GO_ON) {
         pc_crowd_read(c);
     }
 }
@@ -43,7 +43,7 @@ static void answer_bell(struct pc_crowd *c) {
 static void poll_once(struct pc_crowd *c) {
     enum { CALLS, BELL, BOTH };
     struct pollfd p[BOTH] = {[CALLS] = {.fd = c->s.to.fd}, [BELL] = {.fd = c->bell[0], .events = POLLIN}};
-    if (c->paused && c->running < c->most) {
+    if (c->paused && !pc_crowd_is_full(c)) {
         pc_crowd_read(c);
         return;
     }
@@ -100,7 +100,7 @@ void pc_crowd_settle(struct pc_crowd *c) {
         return; /* no loop, or it is being left */
     }
     bool reads = pc_crowd_reads(c), writes = c->flow.first != NULL;
-    if (c->paused && c->running < c->most && !c->resuming) {
+    if (c->paused && !pc_crowd_is_full(c) && !c->resuming) {
         PyObject *done = PyObject_CallMethod(c->loop, "call_soon", "O", c->on_input);
         c->resuming = done != NULL;
         Py_XDECREF(done);

@@ -1,7 +1,9 @@
-/* What comes on the call channel where many calls run: calls as long as more may run, and what concerns streams all the time. */
+/* What comes on the call channel where many calls run: calls as long as more may run, and what concerns streams and functions all the time. */
 
 #include "crowd.h"
 #include "crowd_stream.h"
+#include "waiter.h"
+#include "wire/json_frame.h"
 
 enum { SHARE = 1024 * 1024 }; /* bytes of input in one go, so that the loop gets its turn */
 
@@ -33,7 +35,12 @@ static bool take_back(struct pc_crowd *c) {
     return true;
 }
 
-/* As many calls run as may: only what the VM says of streams is heard. */
+static bool hear(struct pc_crowd *c, const uint8_t *payload, size_t n) {
+    return !pc_frame_is_json(payload, n) &&
+           (pc_waiter_hear_frame(payload, n, c->s.to.max_depth) || pc_crowd_stream_hear_frame(c, payload, n));
+}
+
+/* As many calls run as may: only what the VM says of streams and functions is heard. */
 static enum pc_io read_aside(struct pc_crowd *c) {
     struct pc_inbox *in = &c->s.to.in;
     const uint8_t *payload;
@@ -41,8 +48,7 @@ static enum pc_io read_aside(struct pc_crowd *c) {
     enum pc_io io = PC_IO_DONE;
     while (io == PC_IO_DONE &&
            (io = pc_inbox_read(in, c->s.to.fd, c->s.to.max_frame, SIZE_MAX, &payload, &n)) == PC_IO_DONE) {
-        if (!pc_crowd_stream_hear_frame(c, payload, n) &&
-            !pc_inbox_append(&c->later, payload - PC_FRAME_HEADER, PC_FRAME_HEADER + n)) {
+        if (!hear(c, payload, n) && !pc_inbox_append(&c->later, payload - PC_FRAME_HEADER, PC_FRAME_HEADER + n)) {
             io = PC_IO_BAD;
         } else {
             pc_inbox_consume(in);
@@ -56,12 +62,12 @@ void pc_crowd_read(struct pc_crowd *c) {
     enum pc_next next = PC_GO_ON;
     enum pc_io io = PC_IO_DONE;
     c->paused = false;
-    if (c->running < c->most && !take_back(c)) {
+    if (!pc_crowd_is_full(c) && !take_back(c)) {
         (void)PyErr_NoMemory();
         next = PC_RAISED;
     }
     const uint64_t first = in->total;
-    while (next == PC_GO_ON && c->next == PC_GO_ON && c->running < c->most) {
+    while (next == PC_GO_ON && c->next == PC_GO_ON && !pc_crowd_is_full(c)) {
         const uint8_t *payload;
         size_t n;
         size_t used = (size_t)(in->total - first);
@@ -71,8 +77,8 @@ void pc_crowd_read(struct pc_crowd *c) {
         }
         next = prepare_spare(c) ? pc_server_frame(&c->s, &c->spare->q, payload, n) : PC_RAISED;
     }
-    c->paused = c->running >= c->most;
-    if (c->paused && c->streams > 0 && next == PC_GO_ON) {
+    c->paused = pc_crowd_is_full(c);
+    if (c->paused && c->streams + c->listeners > 0 && next == PC_GO_ON) {
         io = read_aside(c);
     }
     if (io == PC_IO_BAD) {

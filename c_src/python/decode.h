@@ -49,6 +49,7 @@ struct pc_decoder {
     unsigned depth_left;
     const struct pc_decode_opts *opts;
     struct pc_path path;
+    uint64_t call;           /* whose functions there may be, or 0: there must be none */
     struct pc_loans *loans;  /* for what is in segments (loans.h), or NULL: there must be none; borrowed */
     struct pc_reader behind; /* where the arguments of a call begin, for PC_KEYS_UNKNOWN */
     int behind_count;        /* how many values stand there */

@@ -5,6 +5,7 @@
 #include "codec/ext.h"
 #include "decimals.h"
 #include "decode.h"
+#include "function.h"
 #include "keys.h"
 #include "loans.h"
 #include "names.h"
@@ -141,6 +142,8 @@ PyObject *pc_decode_ext(struct pc_decoder *d, const struct pc_token *t, bool fro
         return pc_tensor_read(frozen ? NULL : d->loans, t->data, t->len, frozen);
     case PC_EXT_ARROW:
         return pc_arrow_read(t->data, t->len);
+    case PC_EXT_FUNCTION:
+        return d->call != 0 ? pc_function_read(d->call, t->data, t->len) : read_foreign(d, t);
     case PC_EXT_OPAQUE:
         return pc_term_read_opaque(t->data, t->len);
     case PC_EXT_REF:

@@ -52,6 +52,9 @@ void pc_driver_abandon(PyObject *driver);
 /* Runs a coroutine, whose reference is stolen, to its end, on the loop that others ran on before. */
 PyObject *pc_driver_run(PyObject *coroutine);
 
+/* Whether one runs. */
+bool pc_driver_runs(void);
+
 /* In the handler: 1 when what runs was told to end at its await; 0 when no coroutine waits, so that the handler may raise; or -1. */
 int pc_driver_interrupt_run(void);
 

@@ -37,6 +37,8 @@ PyObject *pc_driver_run(PyObject *coroutine) {
     return o.result;
 }
 
+bool pc_driver_runs(void) { return alone != NULL; }
+
 int pc_driver_interrupt_run(void) {
     if (alone == NULL || pc_driver_steps(alone)) {
         return 0;

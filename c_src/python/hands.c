@@ -153,7 +153,7 @@ void pc_hands_give(struct pc_crowd *c, struct pc_call *call) {
     if (hand != NULL) {
         c->idle = hand->next_idle;
         (void)sem_post(&hand->wake);
-    } else if (c->hands < c->most) {
+    } else if (c->hands < c->most + c->waiting) {
         hire(c);
     }
 }

@@ -42,6 +42,7 @@ static struct {
     [PC_LAZY_CANCELLED] = {"pitcrew.aio", "Cancelled", NULL, NULL},
     [PC_LAZY_CANCELLED_ERROR] = {"pitcrew.aio", "CancelledError", NULL, NULL},
     [PC_LAZY_START_HAND] = {"pitcrew.hands", "start", NULL, NULL},
+    [PC_LAZY_MAKE_ELIXIR_ERROR] = {"pitcrew.functions", "make_error", NULL, NULL},
 };
 
 static PyObject *keep(enum pc_lazy which, PyObject *module) {

@@ -137,6 +137,7 @@ int pc_request_read(struct pc_request *q, struct pc_decoder *d, const struct pc_
     d->behind_count = ARGUMENTS;
     struct pc_loans loans = {NULL};
     d->loans = &loans;
+    d->call = q->from.id;
     int result = pc_args_read(&q->args, d, q->binary);
     d->loans = NULL;
     q->borrows = loans.objects != NULL;

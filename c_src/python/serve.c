@@ -9,12 +9,14 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "aside.h"
 #include "attendant.h"
 #include "buffers.h"
 #include "channel.h"
 #include "crowd.h"
 #include "deadline.h"
 #include "driver.h"
+#include "function_alone.h"
 #include "guard.h"
 #include "hold.h"
 #include "interrupt.h"
@@ -46,6 +48,7 @@ static PyObject *await(const struct pc_request *q, PyObject *coroutine) {
 /* The call has begun. */
 static enum pc_next run(struct pc_server *s, struct pc_request *q) {
     pc_published_set(q->from.id);
+    pc_function_begin_call(q->from.id);
     pc_deadline_set(q->deadline_ns);
     int64_t start = pc_clock_ns();
     PyObject *result = pc_request_call(q);
@@ -62,6 +65,11 @@ static enum pc_next run(struct pc_server *s, struct pc_request *q) {
         return PC_RAISED;
     }
     pc_turn_end(); /* from here on nothing is interrupted: neither our code nor the next call */
+    enum pc_next ended = pc_function_end_call();
+    if (ended != PC_GO_ON) {
+        Py_XDECREF(result);
+        return ended;
+    }
     if (result == NULL) {
         return pc_respond_raised(&s->to, &q->from, python_ns);
     }
@@ -86,6 +94,9 @@ static enum pc_next handle_call(struct pc_server *s, struct pc_request *q, int r
         next = pc_server_refuse(s, q, read);
     }
     pc_request_clear(q);
+    if (pc_aside_take_back(s) < 0) {
+        next = PC_RAISED;
+    }
     return next;
 }
 
@@ -212,7 +223,9 @@ static enum pc_next run_alone(struct pc_server *s, struct opening *with) {
         return PC_RAISED;
     }
     s->on_call = handle_call;
+    pc_function_open_alone(s);
     enum pc_next next = serve_alone(s);
+    pc_function_close_alone();
     if (!pc_guard_forked()) { /* a forked child has neither the thread nor the sockets nor the page */
         stop();
     }
@@ -260,6 +273,7 @@ PyObject *pc_serve(PyObject *module, PyObject *args, PyObject *kwargs) {
     }
     s.tools.known = PyDict_Copy(s.tools.known); /* nobody can change what was checked */
     pc_inbox_init(&s.to.in);
+    pc_inbox_init(&s.later);
     pc_outbox_init(&s.to.out);
     enum pc_next next = PC_RAISED;
     if (s.tools.known != NULL && refuse_start() == 0 && check_tools(s.tools.known) == 0) {
@@ -267,6 +281,7 @@ PyObject *pc_serve(PyObject *module, PyObject *args, PyObject *kwargs) {
     }
     close_started(&with);
     pc_inbox_destroy(&s.to.in);
+    pc_inbox_destroy(&s.later);
     pc_outbox_destroy(&s.to.out);
     Py_XDECREF(s.tools.known);
     return next == PC_RAISED ? NULL : PyUnicode_FromString(next == PC_SHUTDOWN ? "shutdown" : "eof");

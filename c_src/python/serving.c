@@ -5,6 +5,7 @@
 #include "loans.h"
 #include "refs.h"
 #include "session.h"
+#include "waiter.h"
 #include "wire/json_frame.h"
 #include "wire/kinds.h"
 #include "wire/segment_footer.h"
@@ -108,6 +109,13 @@ static enum pc_next handle_stream(struct pc_server *s, struct pc_decoder *d, int
     return PC_GO_ON;
 }
 
+/* Of a function, for whoever waits for it; if nobody does any more, it is late. */
+static enum pc_next handle_answer(struct pc_server *s, struct pc_decoder *d, int64_t kind, uint64_t id) {
+    pc_waiter_hear(d, kind, id);
+    pc_inbox_consume(&s->to.in);
+    return PC_GO_ON;
+}
+
 static enum pc_next refuse_frame(void) {
     PyErr_SetString(pc_ProtocolError, "a frame is not an array that starts with a kind and an id");
     return PC_RAISED;
@@ -136,6 +144,9 @@ static enum pc_next handle_packed(struct pc_server *s, struct pc_request *q, str
     }
     if (kind.i == PC_KIND_CREDIT || kind.i == PC_KIND_END) {
         return handle_stream(s, d, kind.i, id.u);
+    }
+    if (kind.i == PC_KIND_REPLY || kind.i == PC_KIND_ERROR) {
+        return handle_answer(s, d, kind.i, id.u);
     }
     if (kind.i != PC_KIND_CALL) {
         return handle_other(s, kind.i, &from);

@@ -8,6 +8,8 @@
 #include "respond.h"
 #include "wire/spin.h"
 
+struct pc_stream;
+
 struct pc_server {
     struct pc_tools tools;
     struct pc_spin spin;
@@ -18,6 +20,9 @@ struct pc_server {
     void (*on_session_over)(struct pc_server *s, uint64_t id);
     /* What the VM says of a stream that may run; or NULL, where none does while frames are read here. */
     void (*on_stream)(struct pc_server *s, int64_t kind, uint64_t id, int64_t credit);
+    /* Where one call runs at a time: its stream, if it is one, and frames that were put aside meanwhile (aside.h). */
+    struct pc_stream *stream;
+    struct pc_inbox later;
 };
 
 /* A whole frame, which is consumed. `q` is written for a call only. */

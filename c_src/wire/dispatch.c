@@ -327,7 +327,7 @@ static enum pc_submitted submit(struct pc_dispatch *d, struct pc_call *call, str
         return PC_SUBMIT_NO_MEMORY;
     }
     send_out(*lane, call, now);
-    if ((*lane)->load >= (*lane)->ready + d->width + ENOUGH) {
+    if (!call->urgent && (*lane)->load >= (*lane)->ready + d->width + ENOUGH) {
         return PC_SUBMIT_READY;
     }
     pc_lane_enter(*lane, at);

@@ -50,6 +50,7 @@ struct pc_call {
     bool json;
     bool finish;            /* it goes on when its owner dies */
     bool stream;            /* chunks come before its answer (stream.h) */
+    bool urgent;            /* goes out at once: what its worker does now may wait for it */
     bool deaf;              /* whoever consumes it wants no more of them */
     unsigned messages;      /* with chunks, that were sent or are being sent to that */
     int64_t credit;         /* that its worker has left for chunks; may be below zero */
@@ -292,6 +293,16 @@ bool pc_lane_nudge(struct pc_lane *lane, int64_t now, struct pc_lane_actor at);
 
 /* Whole frames that are no calls, to be flushed or, where the channel is not the lane's, to be sent when it is. False when out of memory, or, with `only_idle`, when calls are out; then the lane has stopped, too. */
 bool pc_lane_append(struct pc_lane *lane, const uint8_t *frames, size_t n, bool only_idle);
+
+/*
+ * A frame that is no call, of a lane that is pinned: `head`, and behind it the body, whose memory is taken if that is owned, and only where the
+ * result is PC_OK. PC_TOO_BIG for the worker, or PC_NO_MEMORY: nothing was changed.
+ */
+enum pc_status pc_lane_send(struct pc_lane *lane, const uint8_t *head, size_t n, const struct pc_body *body);
+
+/* Of a call that is out, whose frame the worker has and whose caller waits, `look` sees it under the dispatcher's lock; false if there is none. */
+bool pc_lane_look(struct pc_lane *lane, uint64_t id, void (*look)(const struct pc_call *call, void *context),
+                  void *context);
 
 /* Whether its reader will be told when something is to be done: calls are out, or it is reserved, or the socket is full, or the lane is about to be closed. */
 bool pc_lane_awaits(struct pc_lane *lane);

@@ -193,6 +193,54 @@ bool pc_lane_append(struct pc_lane *lane, const uint8_t *frames, size_t n, bool 
     return good;
 }
 
+static enum pc_status write_around(struct pc_load_out *to, const uint8_t *head, size_t n, const struct pc_body *body,
+                                   size_t max_frame) {
+    struct pc_outbox *box = &to->box;
+    if (n > max_frame || body->n > max_frame - n) {
+        return PC_TOO_BIG;
+    }
+    size_t mark = pc_outbox_begin(box, max_frame);
+    bool kept = false;
+    pc_writer_append(&box->w, head, n);
+    if (!body->owned) {
+        pc_writer_append(&box->w, body->data, body->n);
+    } else if (box->w.status == PC_OK) {
+        const struct pc_part part = {.at = box->w.len, .data = body->data, .n = body->n};
+        kept = pc_load_out_keep(to, body->data);
+        if (!kept || !pc_outbox_part(box, &part)) {
+            box->w.status = PC_NO_MEMORY;
+        }
+    }
+    enum pc_status status = pc_outbox_end(box, mark);
+    if (status != PC_OK && kept) {
+        pc_load_out_forget(to, body->data);
+    }
+    return status;
+}
+
+enum pc_status pc_lane_send(struct pc_lane *lane, const uint8_t *head, size_t n, const struct pc_body *body) {
+    lock(lane);
+    size_t before = pc_outbox_pending(&lane->pending.box);
+    enum pc_status status = write_around(&lane->pending, head, n, body, lane->max_frame);
+    if (status == PC_OK) {
+        lane->made += pc_outbox_pending(&lane->pending.box) - before;
+    }
+    unlock(lane);
+    return status;
+}
+
+bool pc_lane_look(struct pc_lane *lane, uint64_t id, void (*look)(const struct pc_call *call, void *context),
+                  void *context) {
+    lock(lane);
+    const struct pc_call *call = pc_lane_find_sent(lane, id);
+    bool waits = call != NULL && call->state == PC_CALL_OUT;
+    if (waits) {
+        look(call, context);
+    }
+    unlock(lane);
+    return waits;
+}
+
 bool pc_lane_awaits(struct pc_lane *lane) {
     lock(lane);
     bool awaits = lane->load > 0 || lane->blocked || !lane->open || pc_lane_is_reserved(lane);

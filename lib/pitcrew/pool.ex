@@ -43,6 +43,7 @@ defmodule Pitcrew.Pool do
     * `:timeout` - milliseconds a call may take, waiting and retries included, or `:infinity` (default 30 000)
     * `:checkout_timeout` - milliseconds a call may wait for a free worker (default 5 000)
     * `:start_timeout` - milliseconds for the imports and for every worker to get ready (default 30 000)
+    * `:function_timeout` - milliseconds for each function in the arguments of a call that its tool calls (default: what is left to the call)
     * `:retry` - how often a call of a tool declared `@tool(idempotent=True)` is tried again when its worker died (default 0)
     * `:on_caller_exit` - what becomes of a call whose caller dies in the middle: `:cancel` (default) interrupts the tool
       as at the deadline; `:finish` lets it run to its end, for as long as `:timeout` at most, and drops its result

@@ -24,6 +24,7 @@ from ._core import (
     Error,
     FrozenDict,
     FrozenList,
+    Function,
     ProtocolError,
     Unpacker,
     deadline,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from . import session
     from .arrow import Arrow
     from .buffers import empty, give
+    from .functions import ElixirError
     from .map import Map
     from .refs import Ref, ref
     from .tensors import Tensor
@@ -51,11 +53,13 @@ __all__ = [
     "Cancelled",
     "DateTime",
     "DecodeError",
+    "ElixirError",
     "EncodeError",
     "Error",
     "Ext",
     "FrozenDict",
     "FrozenList",
+    "Function",
     "Map",
     "Opaque",
     "ProtocolError",
@@ -82,6 +86,7 @@ __all__ = [
 _LAZY = {
     "Arrow": "arrow",
     "DateTime": "times",
+    "ElixirError": "functions",
     "Ext": "terms",
     "Map": "map",
     "Opaque": "terms",

@@ -54,6 +54,10 @@ class FrozenDict(dict[Any, Any]):
     def __hash__(self) -> int: ...  # type: ignore[override]
 
 @final
+class Function:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+@final
 class Block:
     def give(self, address: int, n: int, /) -> None: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...

@@ -304,6 +304,124 @@ static void other_frames(void **state) {
     leave(r);
 }
 
+/* ---- Frames with a body, which answer the worker */
+
+static const uint8_t head[] = {0x92, 0x04};
+
+static enum pc_status send_body(struct room *r, size_t n, unsigned seed, bool owned) {
+    uint8_t *data = make_body(n, seed);
+    const struct pc_body body = {.data = data, .n = n, .owned = owned};
+    assert_true(pc_lane_pin(&r->l.lane, at));
+    enum pc_status status = pc_lane_send(&r->l.lane, head, sizeof head, &body);
+    pc_lane_unpin(&r->l.lane, at);
+    if (!owned || status != PC_OK) {
+        memset(data, 0, n); /* was copied, or is still ours */
+        free(data);
+    }
+    return status;
+}
+
+static void expect_body(struct room *r, size_t n, unsigned seed) {
+    size_t whole = 4 + sizeof head + n;
+    uint8_t *got = __real_malloc(whole), *data = make_body(n, seed);
+    pump(r, got, whole);
+    assert_int_equal((size_t)got[0] << 24 | (size_t)got[1] << 16 | (size_t)got[2] << 8 | got[3], sizeof head + n);
+    assert_memory_equal(got + 4, head, sizeof head);
+    assert_memory_equal(got + 4 + sizeof head, data, n);
+    free(got);
+    free(data);
+}
+
+static void frames_with_a_body(void **state) {
+    (void)state;
+    struct room *r = enter();
+    for (size_t i = 0; i < 2 * sizeof sizes / sizeof *sizes; i++) {
+        assert_int_equal(send_body(r, sizes[i / 2], (unsigned)i, i % 2 == 0), PC_OK);
+        expect_body(r, sizes[i / 2], (unsigned)i);
+    }
+    for (unsigned i = 0; i < 4; i++) { /* some at once */
+        assert_int_equal(send_body(r, LARGE / 4, i, i % 2 == 0), PC_OK);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        expect_body(r, LARGE / 4, i);
+    }
+    leave(r);
+}
+
+static void bodies_that_are_too_large_for_a_frame(void **state) {
+    (void)state;
+    struct room *r = enter();
+    r->l.lane.max_frame = 1000;
+    for (int owned = 0; owned < 2; owned++) {
+        assert_int_equal(send_body(r, 999, 1, owned), PC_TOO_BIG);
+        assert_int_equal(send_body(r, LARGE, 1, owned), PC_TOO_BIG);
+        assert_int_equal(send_body(r, 998, 1, owned), PC_OK);
+        expect_body(r, 998, 1);
+    }
+    leave(r);
+}
+
+static void bodies_without_memory(void **state) {
+    (void)state;
+    for (int owned = 0; owned < 2; owned++) {
+        int most = 0;
+        enum pc_status status = PC_NO_MEMORY;
+        while (status == PC_NO_MEMORY) {
+            struct room *r = enter();
+            allocations = most++;
+            status = send_body(r, LARGE, 5, owned);
+            allocations = INT_MAX;
+            assert_int_equal(send_body(r, 10, 6, false), PC_OK); /* nothing is left of one that failed */
+            if (status == PC_OK) {
+                expect_body(r, LARGE, 5);
+            }
+            expect_body(r, 10, 6);
+            leave(r);
+        }
+        assert_int_equal(status, PC_OK);
+        assert_true(most > 1);
+    }
+}
+
+static void count(const struct pc_call *call, void *context) {
+    assert_true(call->id != 0);
+    ++*(int *)context;
+}
+
+static void calls_that_are_looked_at(void **state) {
+    (void)state;
+    struct room *r = enter();
+    int seen = 0;
+    assert_false(pc_lane_look(&r->l.lane, 1, count, &seen));
+    submit(r, 0, 10, false);
+    assert_false(pc_lane_look(&r->l.lane, 1, count, &seen)); /* it has not been sent */
+    fake_lane_flush(&r->l);
+    expect_made(r, 0, 10);
+    assert_true(pc_lane_look(&r->l.lane, 1, count, &seen));
+    assert_false(pc_lane_look(&r->l.lane, 2, count, &seen));
+    assert_int_equal(seen, 1);
+    answer_all(r);
+    r->calls[0].state = PC_CALL_OVER;
+    assert_false(pc_lane_look(&r->l.lane, 1, count, &seen));
+    assert_int_equal(seen, 1);
+    leave(r);
+}
+
+static void urgent_calls_go_out_at_once(void **state) {
+    (void)state;
+    struct room *r = enter();
+    for (int i = 0; i < 3; i++) {
+        uint8_t *data = make_body(10, (unsigned)i);
+        r->calls[i].urgent = i == 2;
+        enum pc_submitted how = try_submit(r, i, data, 10, true);
+        assert_int_equal(how, PC_SUBMIT_OUT);
+        fake_lane_flush(&r->l);
+        expect_made(r, i, 10);
+    }
+    assert_int_equal(try_submit(r, 3, make_body(10, 3), 10, true), PC_SUBMIT_READY); /* any other waits */
+    leave(r);
+}
+
 /* ---- The descriptor */
 
 static void closed_when_the_last_one_goes(void **state) {
@@ -491,6 +609,11 @@ static void no_memory_for_other_frames(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(frames_with_a_body),
+        cmocka_unit_test(bodies_that_are_too_large_for_a_frame),
+        cmocka_unit_test(bodies_without_memory),
+        cmocka_unit_test(calls_that_are_looked_at),
+        cmocka_unit_test(urgent_calls_go_out_at_once),
         cmocka_unit_test(bodies_of_every_size),
         cmocka_unit_test(bodies_that_are_not_sent),
         cmocka_unit_test(a_full_socket),

@@ -61,11 +61,11 @@ wrong_values_test_() ->
         ]
     ].
 
-%% A kind that is not known is refused, and the calls go on. A call is one: workers make none yet.
+%% A kind that is not known is refused, and the calls go on.
 unknown_kinds_test_() ->
     both("unknown kinds", fun(#{worker := Worker} = Room) ->
         {Refs, [Id | _] = Ids} = three_calls(Room),
-        Unknown = [[99, Id], [?CALL, Id, <<"tool">>, [], nil, nil], [16, 0], [-1, 1 bsl 40, <<"what">>]],
+        Unknown = [[99, Id], [16, 0], [-1, 1 bsl 40, <<"what">>]],
         [
             begin
                 worker_send(Worker, Frame),
@@ -76,6 +76,27 @@ unknown_kinds_test_() ->
         ok = gen_tcp:send(Worker, json(99, Id, <<"null">>)),
         {ok, Text} = receive_frame(Worker),
         ?assertMatch({0, _}, binary:match(Text, iolist_to_binary(io_lib:format("[5,~b,0,{\"kind\":\"unknown_kind\"", [Id])))),
+        send_each(Worker, [answer(I) || I <- Ids]),
+        [own_answer(Ref, I) || {Ref, I} <- lists:zip(Refs, Ids)],
+        goes_round(Room)
+    end).
+
+%% ---- Functions
+
+gone_functions_test_() ->
+    both("functions of calls that have none, or are not there", fun(#{worker := Worker} = Room) ->
+        {Refs, [Id | _] = Ids} = three_calls(Room),
+        [
+            begin
+                worker_send(Worker, [?CALL, Own, [Of, 0], [[], nil]]),
+                ?assertMatch([?ERROR, Own, 0, #{<<"kind">> := <<"gone">>}], worker_recv(Worker))
+            end
+         || {Own, Of} <- [{1, Id}, {2, Id + 100}, {3, 0}, {1 bsl 63, Id}]
+        ],
+        %% In JSON it is a kind like any other that is not known.
+        ok = gen_tcp:send(Worker, json(?CALL, 9, <<"null">>)),
+        {ok, Text} = receive_frame(Worker),
+        ?assertMatch({0, _}, binary:match(Text, <<"[5,9,0,{\"kind\":\"unknown_kind\"">>)),
         send_each(Worker, [answer(I) || I <- Ids]),
         [own_answer(Ref, I) || {Ref, I} <- lists:zip(Refs, Ids)],
         goes_round(Room)
@@ -113,6 +134,11 @@ violations() ->
         {"zeros", fun(_) -> <<0:800>> end},
         {"a frame above the limit", fun(_) -> <<(?MAX_FRAME + 1):32>> end},
         {"the largest frame of all", fun(_) -> <<16#ffffffff:32>> end},
+        {"a call of a tool", fun(_) -> frame([?CALL, 1, <<"tool">>, [], nil, nil]) end},
+        {"a function without a handle", fun(_) -> frame([?CALL, 1]) end},
+        {"a handle that is none", fun(Id) -> frame([?CALL, 1, [Id], [[], nil]]) end},
+        {"a handle without a number", fun(Id) -> frame([?CALL, 1, [Id, -1], [[], nil]]) end},
+        {"more than a thousand calls of nothing", fun(Id) -> binary:copy(frame([?CALL, 1, [Id + 100, 0], [[], nil]]), 1001) end},
         {"more than a thousand unknown kinds", fun(Id) -> binary:copy(frame([99, Id]), 1001) end},
         {"more than a thousand late answers", fun(Id) -> binary:copy(answer(Id - 1), 1001) end}
     ].

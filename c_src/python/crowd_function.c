@@ -1,0 +1,221 @@
+/* See crowd_function.h. Everything is the GIL's, but for the semaphore. */
+
+#include "crowd_function.h"
+
+#include <errno.h>
+#include <semaphore.h>
+
+#include "function.h"
+#include "waiter.h"
+
+static struct pc_crowd *crowd; /* NULL: nothing is served */
+static struct pc_caller caller;
+static unsigned long home; /* the main thread */
+
+static struct pc_call *find(uint64_t id) {
+    struct pc_call *call = crowd == NULL ? NULL : crowd->oldest;
+    while (call != NULL && call->q.from.id != id) {
+        call = call->next;
+    }
+    return call;
+}
+
+/* ---- Who waits, and for how long */
+
+static void begin_wait(uint64_t id) {
+    struct pc_call *call = find(id);
+    crowd->listeners++;
+    if (call->functions++ == 0) {
+        crowd->waiting++;
+    }
+    if (crowd->paused) { /* so that the main thread reads all the same */
+        pc_crowd_ring(crowd);
+    }
+}
+
+/* The call may have ended, and the crowd too. */
+static void end_wait(struct pc_crowd *c, uint64_t id) {
+    c->listeners--;
+    struct pc_call *call = find(id);
+    if (call != NULL && --call->functions == 0) {
+        c->waiting--;
+    }
+}
+
+static int send_frame(struct pc_outbox *out, bool may_wait) {
+    int flow = pc_outflow_put(&crowd->flow, out);
+    if (flow == PC_FLOW_WAITS && may_wait) {
+        flow = pc_outflow_wait(&crowd->flow);
+    }
+    return flow < 0 ? -1 : 0; /* a VM that is gone ends the worker, and with it whoever waits */
+}
+
+/* ---- In a thread */
+
+struct sleeper {
+    struct pc_waiter w; /* the first member, so that one is the other */
+    sem_t bell;
+};
+
+static void wake_thread(struct pc_waiter *w) { (void)sem_post(&((struct sleeper *)w)->bell); }
+
+/* An interrupt is raised at once: where it was put the code of the tool does not run while it waits. */
+static bool interrupted(void) {
+    if (PyThreadState_Get()->async_exc == NULL) {
+        return false;
+    }
+    (void)PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), NULL);
+    PyErr_SetString(pc_Cancelled, "the call was cancelled");
+    return true;
+}
+
+static void sleep_until_answered(struct sleeper *s) {
+    while (s->w.state == PC_WAITER_WAITS && !interrupted()) {
+        int waited;
+        Py_BEGIN_ALLOW_THREADS do { waited = sem_wait(&s->bell); }
+        while (waited < 0 && errno == EINTR)
+            ;
+        Py_END_ALLOW_THREADS
+    }
+}
+
+static PyObject *call_in_thread(const struct pc_function *f, PyObject *args, PyObject *kwargs) {
+    struct pc_crowd *c = crowd;
+    struct sleeper s;
+    struct pc_outbox out;
+    PyObject *result = NULL;
+    pc_waiter_begin(&s.w, f->call, wake_thread);
+    (void)sem_init(&s.bell, 0, 0);
+    pc_outbox_init(&out);
+    if (pc_function_write(&out, f, s.w.id, args, kwargs) == 0) {
+        if (s.w.state == PC_WAITER_WAITS) {
+            c->refs++;
+            begin_wait(f->call);
+            if (send_frame(&out, true) == 0) {
+                sleep_until_answered(&s);
+            }
+            end_wait(c, f->call);
+            PyObject *exception = pc_exception_take();
+            pc_crowd_release(c);
+            if (exception != NULL) {
+                pc_exception_restore(exception);
+            }
+        }
+        result = PyErr_Occurred() ? NULL : pc_waiter_take(&s.w);
+    }
+    pc_outbox_destroy(&out);
+    pc_waiter_end(&s.w);
+    (void)sem_destroy(&s.bell);
+    return result;
+}
+
+/* ---- On the loop */
+
+struct promise {
+    struct pc_waiter w; /* the first member, so that one is the other */
+    PyObject *future;   /* owned */
+    bool sent;
+};
+
+static void drop_promise(struct promise *p) {
+    if (p->sent) {
+        end_wait(crowd, p->w.call);
+    }
+    pc_waiter_end(&p->w);
+    Py_DECREF(p->future);
+    PyMem_Free(p);
+}
+
+/* A task that was cancelled has cancelled it. */
+static bool is_done(PyObject *future) {
+    PyObject *done = PyObject_CallMethod(future, "done", NULL);
+    bool is = done != Py_False;
+    Py_XDECREF(done);
+    return is;
+}
+
+/* On the main thread, which alone reads and ends. */
+static void keep_promise(struct pc_waiter *w) {
+    struct promise *p = (struct promise *)w;
+    if (w->state == PC_WAITER_WAITS) {
+        return;
+    }
+    PyObject *before = pc_exception_take();
+    if (!is_done(p->future)) {
+        PyObject *done = w->state == PC_WAITER_ENDED ? PyObject_CallMethod(p->future, "cancel", NULL)
+                                                     : pc_waiter_settle(p->future, w->result, w->exception);
+        if (done == NULL) { /* whoever awaits it must not wait for ever */
+            PyErr_Clear();
+            done = PyObject_CallMethod(p->future, "cancel", NULL);
+        }
+        Py_XDECREF(done);
+    }
+    PyErr_Clear();
+    drop_promise(p);
+    if (before != NULL) {
+        pc_exception_restore(before);
+    }
+}
+
+static PyObject *call_on_loop(const struct pc_function *f, PyObject *args, PyObject *kwargs) {
+    struct promise *p = PyMem_Calloc(1, sizeof *p);
+    if (p == NULL || crowd->loop == NULL) {
+        PyMem_Free(p);
+        return PyErr_NoMemory();
+    }
+    p->future = PyObject_CallMethod(crowd->loop, "create_future", NULL);
+    if (p->future == NULL) {
+        PyMem_Free(p);
+        return NULL;
+    }
+    PyObject *future = Py_NewRef(p->future);
+    struct pc_outbox out;
+    pc_outbox_init(&out);
+    pc_waiter_begin(&p->w, f->call, keep_promise);
+    if (pc_function_write(&out, f, p->w.id, args, kwargs) == 0) {
+        begin_wait(f->call);
+        p->sent = true;
+    }
+    if (!p->sent || send_frame(&out, false) < 0) {
+        drop_promise(p);
+        Py_CLEAR(future);
+    }
+    pc_outbox_destroy(&out);
+    pc_crowd_settle(crowd);
+    return future;
+}
+
+/* ---- Both */
+
+static PyObject *call(void *context, const struct pc_function *f, PyObject *args, PyObject *kwargs) {
+    (void)context;
+    return PyThread_get_thread_ident() == home ? call_on_loop(f, args, kwargs) : call_in_thread(f, args, kwargs);
+}
+
+static bool runs(void *context, uint64_t id) {
+    (void)context;
+    return crowd != NULL && !crowd->closed && find(id) != NULL;
+}
+
+void pc_crowd_functions_open(struct pc_crowd *c) {
+    crowd = c;
+    home = PyThread_get_thread_ident();
+    caller =
+        (struct pc_caller){.max_frame = c->s.to.max_frame, .max_depth = c->s.to.max_depth, .runs = runs, .call = call};
+    pc_function_serve(&caller);
+}
+
+void pc_crowd_functions_close(void) {
+    pc_function_serve(NULL);
+    pc_waiter_end_call(0, true);
+    crowd = NULL;
+}
+
+void pc_crowd_function_ring(const struct pc_call *call) { pc_waiter_ring(call->q.from.id); }
+
+void pc_crowd_function_end_call(const struct pc_call *call) {
+    if (call->functions > 0) {
+        call->crowd->waiting--;
+        pc_waiter_end_call(call->q.from.id, false);
+    }
+}

@@ -1,0 +1,45 @@
+#ifndef PC_PYTHON_FUNCTION_H
+#define PC_PYTHON_FUNCTION_H
+
+/*
+ * pitcrew.Function: a function of the VM's that came in the arguments of a call, and can be called from Python as long as that call runs
+ * (docs/protocol.md, section 3, Functions). How it waits for what comes back depends on what the worker runs: function_alone.h, crowd_function.h.
+ */
+
+#include <stdbool.h>
+
+#include "core.h"
+#include "wire/io.h"
+
+struct pc_function {
+    PyObject_HEAD vectorcallfunc vectorcall;
+    uint64_t call;  /* that it came with */
+    uint64_t index; /* among the functions of that call */
+};
+
+extern PyTypeObject pc_Function_Type;
+
+/* Who runs the calls of this worker; set while it serves. */
+struct pc_caller {
+    size_t max_frame;
+    unsigned max_depth;
+    /* Whether the call runs. */
+    bool (*runs)(void *context, uint64_t call);
+    /* Sends the frame, made by pc_function_write, and gives what comes back, or something to be awaited. */
+    PyObject *(*call)(void *context, const struct pc_function *f, PyObject *args, PyObject *kwargs);
+    void *context;
+};
+
+int pc_function_init(PyObject *module);
+
+/* NULL: nothing is served any more. Not a copy. */
+void pc_function_serve(const struct pc_caller *caller);
+
+/* From the payload of extension 12, in the arguments of a call. */
+PyObject *pc_function_read(uint64_t call, const uint8_t *payload, uint32_t n);
+
+/* Appends the frame of one call of it, with this id; kwargs may be NULL. -1 with an exception, and nothing is left of it. */
+int pc_function_write(struct pc_outbox *out, const struct pc_function *f, uint64_t id, PyObject *args,
+                      PyObject *kwargs);
+
+#endif

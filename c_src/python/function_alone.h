@@ -1,0 +1,19 @@
+#ifndef PC_PYTHON_FUNCTION_ALONE_H
+#define PC_PYTHON_FUNCTION_ALONE_H
+
+/*
+ * Functions of the VM where one call runs at a time: whoever calls one, on the main thread or in a thread of the tool's own, reads the call channel until
+ * the answer is there. With the GIL.
+ */
+
+#include "serving.h"
+
+/* From here to the close functions can be called; on the thread that serves. */
+void pc_function_open_alone(struct pc_server *s);
+void pc_function_close_alone(void);
+
+/* Which call runs. Before the answer of one that ends is made: whoever waits for a function of it does not any more, and what is left to be sent is. */
+void pc_function_begin_call(uint64_t id);
+enum pc_next pc_function_end_call(void);
+
+#endif

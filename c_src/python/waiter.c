@@ -1,0 +1,150 @@
+/* See waiter.h. A list: few wait at a time. */
+
+#include "waiter.h"
+
+#include "lazy.h"
+#include "wire/kinds.h"
+
+static struct pc_waiter *first;
+static uint64_t last_id;
+
+void pc_waiter_begin(struct pc_waiter *w, uint64_t call, void (*wake)(struct pc_waiter *w)) {
+    *w = (struct pc_waiter){.id = ++last_id, .call = call, .state = PC_WAITER_WAITS, .wake = wake, .next = first};
+    first = w;
+}
+
+void pc_waiter_end(struct pc_waiter *w) {
+    struct pc_waiter **place = &first;
+    while (*place != w) {
+        place = &(*place)->next;
+    }
+    *place = w->next;
+    Py_CLEAR(w->result);
+    Py_CLEAR(w->exception);
+}
+
+/* pitcrew.ElixirError, of a map as error frames have it. */
+static PyObject *make_error(PyObject *map) {
+    PyObject *make = pc_lazy_get(PC_LAZY_MAKE_ELIXIR_ERROR);
+    return make == NULL ? NULL : PyObject_CallOneArg(make, map);
+}
+
+void pc_waiter_raise_gone(void) {
+    PyObject *map = Py_BuildValue("{ssss}", "kind", "gone", "message",
+                                  "the function can be called only while the call that it came with runs");
+    PyObject *error = map == NULL ? NULL : make_error(map);
+    Py_XDECREF(map);
+    if (error != NULL) {
+        pc_exception_restore(error);
+    }
+}
+
+PyObject *pc_waiter_take(struct pc_waiter *w) {
+    if (w->state == PC_WAITER_ANSWERED) {
+        PyObject *result = w->result;
+        PyObject *exception = w->exception;
+        w->result = w->exception = NULL;
+        if (result == NULL) {
+            pc_exception_restore(exception);
+        }
+        return result;
+    }
+    if (w->state == PC_WAITER_ENDED) {
+        pc_waiter_raise_gone();
+    }
+    return NULL;
+}
+
+PyObject *pc_waiter_settle(PyObject *future, PyObject *result, PyObject *exception) {
+    PyObject *set = PyObject_GetAttrString(future, result != NULL ? "set_result" : "set_exception");
+    PyObject *done = set == NULL ? NULL : PyObject_CallOneArg(set, result != NULL ? result : exception);
+    Py_XDECREF(set);
+    return done;
+}
+
+/* ---- Answers */
+
+/* Value or error, behind python_ns. */
+static PyObject *read_answer(struct pc_decoder *d, int64_t kind, PyObject **exception) {
+    int64_t python_ns;
+    if (pc_read_int(&d->r, &python_ns) != PC_OK) {
+        PyErr_SetString(pc_ProtocolError, "the answer to a call of a function has no value");
+        return NULL;
+    }
+    d->owed = 1;
+    PyObject *value = pc_decode_value(d);
+    if (value == NULL) {
+        pc_path_complete(&d->path, "result");
+        return NULL;
+    }
+    if (kind != PC_KIND_ERROR) {
+        return value;
+    }
+    *exception = make_error(value);
+    Py_DECREF(value);
+    return NULL;
+}
+
+static void answer(struct pc_waiter *w, struct pc_decoder *d, int64_t kind) {
+    w->state = PC_WAITER_ANSWERED;
+    w->result = read_answer(d, kind, &w->exception);
+    if (w->result == NULL && w->exception == NULL) {
+        w->exception = pc_exception_take();
+    }
+    if (w->wake != NULL) {
+        w->wake(w);
+    }
+}
+
+void pc_waiter_hear(struct pc_decoder *d, int64_t kind, uint64_t id) {
+    struct pc_waiter *w = first;
+    while (w != NULL && w->id != id) {
+        w = w->next;
+    }
+    if (w != NULL && w->state == PC_WAITER_WAITS) {
+        PyObject *before = pc_exception_take();
+        answer(w, d, kind);
+        if (before != NULL) {
+            pc_exception_restore(before);
+        }
+    }
+}
+
+bool pc_waiter_hear_frame(const uint8_t *payload, size_t n, unsigned max_depth) {
+    struct pc_decoder d;
+    uint32_t count;
+    int64_t kind;
+    uint64_t id;
+    pc_decoder_init(&d, payload, n, max_depth);
+    bool ours = pc_read_array(&d.r, &count) == PC_OK && count >= 2 && pc_read_int(&d.r, &kind) == PC_OK &&
+                pc_read_uint(&d.r, &id) == PC_OK && (kind == PC_KIND_REPLY || kind == PC_KIND_ERROR);
+    if (ours) {
+        pc_waiter_hear(&d, kind, id);
+    }
+    pc_decoder_destroy(&d);
+    return ours;
+}
+
+/* ---- Ends */
+
+void pc_waiter_end_call(uint64_t call, bool all) {
+    struct pc_waiter *w = first;
+    while (w != NULL) {
+        struct pc_waiter *next = w->next; /* waking one ends that one at most */
+        if ((all || w->call == call) && w->state == PC_WAITER_WAITS) {
+            w->state = PC_WAITER_ENDED;
+            if (w->wake != NULL) {
+                w->wake(w);
+            }
+        }
+        w = next;
+    }
+}
+
+void pc_waiter_ring(uint64_t call) {
+    for (struct pc_waiter *w = first; w != NULL; w = w->next) {
+        if (w->call == call && w->state == PC_WAITER_WAITS && w->wake != NULL) {
+            w->wake(w);
+        }
+    }
+}

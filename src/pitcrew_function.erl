@@ -1,0 +1,128 @@
+%% One call of a function that a worker has made, in a process that is there for nothing else: decodes the arguments, runs the function, encodes what
+%% has become of it, and answers the worker. Knows neither the call that the function belongs to nor its host.
+-module(pitcrew_function).
+
+-export([run/4, fail/2, error_of/4]).
+-export_type([to/0, fault/0]).
+
+-type to() :: {pitcrew_nif:channel(), Id :: non_neg_integer()}.
+-type fault() :: #{binary() => binary() | nil}.
+
+%% @doc Runs a function with what a worker has sent, and answers. Whatever it does, but for the end of its process.
+-spec run(fun(), binary(), pitcrew_nif:codec_opts(), to()) -> ok.
+run(Function, Bytes, Codec, To) ->
+    case pitcrew_nif:decode(Bytes, Codec) of
+        {ok, [Args, Kwargs]} when is_list(Args) ->
+            apply_it(Function, Args ++ [Kwargs || is_map(Kwargs)], Codec, To);
+        {ok, _} ->
+            fail(To, error_of(bad_arguments, nil, <<"the arguments of a function are a list, and a map or nothing">>, nil));
+        {error, #{message := Message}} ->
+            fail(To, error_of(decode_error, nil, Message, nil))
+    end.
+
+apply_it(Function, Args, _, To) when not is_function(Function, length(Args)) ->
+    {arity, Arity} = erlang:fun_info(Function, arity),
+    Text = io_lib:format("the function takes ~b arguments, and was called with ~b", [Arity, length(Args)]),
+    fail(To, error_of(bad_arguments, nil, unicode:characters_to_binary(Text), nil));
+apply_it(Function, Args, Codec, To) ->
+    try apply(Function, Args) of
+        Value -> give(Value, Codec, To)
+    catch
+        Class:Reason:Stack -> fail(To, raised(Class, Reason, Stack))
+    end.
+
+give(Value, Codec, {Channel, Id} = To) ->
+    case pitcrew_nif:encode(Value, Codec) of
+        {ok, Bytes} ->
+            case pitcrew_nif:lane_reply(Channel, reply, Id, Bytes) of
+                too_big -> fail(To, error_of(too_big, nil, <<"what the function returned is larger than max_frame">>, nil));
+                full -> fail(To, error_of(result_error, nil, <<"there is no memory for what the function returned">>, nil));
+                _ -> ok
+            end;
+        {error, #{struct := _} = Refused} ->
+            case pitcrew_structs:encoded([{[result], Value}], Refused) of
+                {ok, [Other]} -> give(Other, Codec, To);
+                {error, Still} -> fail(To, unencodable(Still))
+            end;
+        {error, Refused} ->
+            fail(To, unencodable(Refused))
+    end.
+
+unencodable(#{kind := Kind, message := Message, path := Path}) ->
+    Text = io_lib:format("what the function returned cannot be sent: ~ts, at ~0tp", [Message, Path]),
+    Word = case Kind of too_big -> too_big; _ -> result_error end,
+    error_of(Word, nil, unicode:characters_to_binary(Text), nil).
+
+%% @doc Answers with an error.
+-spec fail(to(), fault()) -> ok.
+fail({Channel, Id}, Error) ->
+    {ok, Bytes} = pitcrew_nif:encode(Error, #{binaries => auto}),
+    _ = pitcrew_nif:lane_reply(Channel, error, Id, Bytes),
+    ok.
+
+%% @doc What an error frame says, cut where it is long.
+-spec error_of(atom(), binary() | nil, binary(), binary() | nil) -> fault().
+error_of(Kind, Type, Message, Trace) ->
+    #{
+        <<"kind">> => atom_to_binary(Kind),
+        <<"type">> => Type,
+        <<"message">> => cut(Message, 16_384),
+        <<"traceback">> => cut(Trace, 65_536)
+    }.
+
+cut(Text, Most) when byte_size(Text) > Most -> cut_whole(binary:part(Text, 0, Most));
+cut(Text, _) -> Text.
+
+%% Not inside a character.
+cut_whole(Text) ->
+    case unicode:characters_to_binary(Text) of
+        Whole when is_binary(Whole) -> Whole;
+        {_, Good, _} -> Good
+    end.
+
+raised(Class, Reason, Stack) ->
+    {Type, Message} = described(Class, Reason, Stack),
+    error_of(Class, Type, Message, trace(Stack)).
+
+%% An exception of Elixir's has a name and a message.
+described(error, #{'__struct__' := Name, '__exception__' := true} = Exception, _) ->
+    {name(Name), safely(fun() -> 'Elixir.Exception':message(Exception) end, Exception)};
+described(error, Reason, Stack) ->
+    case code:ensure_loaded('Elixir.Exception') of
+        {module, _} ->
+            #{'__struct__' := Name} = Exception = 'Elixir.Exception':normalize(error, Reason, Stack),
+            {name(Name), safely(fun() -> 'Elixir.Exception':message(Exception) end, Reason)};
+        _ ->
+            {nil, show(Reason)}
+    end;
+described(_, Reason, _) ->
+    {nil, show(Reason)}.
+
+name(Name) ->
+    case atom_to_binary(Name) of
+        <<"Elixir.", Short/binary>> -> Short;
+        Whole -> Whole
+    end.
+
+safely(Message, Instead) ->
+    try Message() of
+        Text when is_binary(Text) -> cut_whole(Text);
+        _ -> show(Instead)
+    catch
+        _:_ -> show(Instead)
+    end.
+
+show(Term) -> unicode:characters_to_binary(io_lib:format("~0tP", [Term, 64])).
+
+%% Down to our own frames.
+trace(Stack) ->
+    Theirs = lists:takewhile(fun(Entry) -> element(1, Entry) =/= ?MODULE end, Stack),
+    unicode:characters_to_binary([
+        io_lib:format("~ts:~b: ~0tp:~0tp/~b~n", [
+            proplists:get_value(file, Place, "?"), proplists:get_value(line, Place, 0), Module, Function, arity(Arity)
+        ])
+     || {Module, Function, Arity, Place} <- Theirs
+    ]).
+
+arity(Args) when is_list(Args) -> length(Args);
+arity(Arity) -> Arity.

@@ -1,0 +1,270 @@
+%% Functions in the arguments of a call, which its tool may call as long as it runs. Each such call has a host: a process under a supervisor of the
+%% application, which lives for as long as its caller waits, is told by the reader of the worker's channel what is to be called, and runs each
+%% in a process of its own. That process encodes the result and answers the worker by itself.
+%%
+%% Invariants: no function runs any longer than its call; each one that was called is answered once or, if its process is killed while it does that,
+%% twice, of which the worker drops the second; the caller's own process does none of it.
+-module(pitcrew_functions).
+-behaviour(supervisor).
+
+-export([with/3, within/2, inherit/0, start_supervisor/0, start_host/1]).
+-export([init/1]).
+
+-include("pitcrew_pool.hrl").
+-include("pitcrew_job.hrl").
+
+-define(MOST_LEVELS, 64).
+%% In the dictionary of a process that runs a function: its host, and the calls around it, innermost first.
+-define(AROUND, pitcrew_around).
+
+-record(host, {
+    functions :: tuple(),
+    codec :: pitcrew_nif:codec_opts(),
+    %% How long each may take.
+    timeout :: timeout(),
+    around :: [{Pool :: pid(), Session :: pos_integer() | none}],
+    callers :: [pid()],
+    %% Those that run: whom to answer, and whether they have made a call of their own that waits.
+    running = #{} :: #{pid() => {pitcrew_nif:channel(), Id :: non_neg_integer(), reference() | none}},
+    nested = #{} :: #{pid() => atomics:atomics_ref()}
+}).
+
+-type attempt() :: fun((#job{}) -> {{ok, term()} | {error, pitcrew_error:t()} | tuple(), #job{}}).
+
+%% ---- In the caller
+
+%% @doc Another attempt, with the functions that the codec has come across in the arguments.
+-spec with(#job{}, pitcrew_nif:codec_error(), attempt()) -> {term(), #job{}}.
+with(#job{stream = Credit} = Job, Refused, _) when Credit > 0 ->
+    {{error, (pitcrew_error:from_codec(Refused))#{message => <<"a stream cannot be given functions">>}}, Job};
+with(#job{args = Args, kwargs = Kwargs, codec = Codec} = Job, Refused, Attempt) ->
+    Before = case Codec of #{functions := {_, Known}} -> map_size(Known); #{} -> 0 end,
+    Found = lists:usort(collect([Args, Kwargs], [])),
+    case length(Found) > Before of
+        true -> hosted(Job, Found, Attempt);
+        false -> {{error, pitcrew_error:from_codec(Refused)}, Job}
+    end.
+
+hosted(#job{codec = Codec} = Job, Functions, Attempt) ->
+    Numbers = maps:from_list(lists:zip(Functions, lists:seq(0, length(Functions) - 1))),
+    Host = host(list_to_tuple(Functions), Job),
+    try
+        {Result, After} = Attempt(Job#job{codec = Codec#{functions => {Host, Numbers}}}),
+        {Result, After#job{codec = Codec}}
+    after
+        stop(Host)
+    end.
+
+host(Functions, #job{codec = Codec, function_timeout = Timeout, pool = Pool} = Job) ->
+    {_, Around} = around(),
+    Host = #host{
+        functions = Functions,
+        codec = maps:without([functions, nested], Codec),
+        timeout = Timeout,
+        around = [{Pool#pool.sup, session(Job)} | Around],
+        callers = [self() | callers()]
+    },
+    {ok, Pid} = supervisor:start_child(?MODULE, [{Host, self(), group_leader()}]),
+    Pid.
+
+callers() ->
+    case get('$callers') of
+        Callers when is_list(Callers) -> Callers;
+        _ -> []
+    end.
+
+%% What runs is killed, and does nothing for the call any more when this returns.
+stop(Host) ->
+    Ref = monitor(process, Host),
+    Host ! {stop, self()},
+    receive
+        {'DOWN', Ref, process, _, _} -> ok
+    end.
+
+collect(Function, Found) when is_function(Function) -> [Function | Found];
+collect([First | Rest], Found) -> collect(Rest, collect(First, Found));
+collect(Tuple, Found) when is_tuple(Tuple) -> collect(tuple_to_list(Tuple), Found);
+%% In a key a function is a term like any other.
+collect(Map, Found) when is_map(Map) -> collect(maps:values(Map), Found);
+collect(_, Found) -> Found.
+
+%% @doc An attempt, of a call that a function may have made: then it must not wait for a worker that waits for itself.
+-spec within(#job{}, attempt()) -> {term(), #job{}}.
+within(#job{pool = #pool{sup = Sup}} = Job, Attempt) ->
+    case around() of
+        {none, _} ->
+            Attempt(Job);
+        {_, Around} when length(Around) >= ?MOST_LEVELS ->
+            Format = "calls and functions are nested more than ~b levels deep",
+            {{error, pitcrew_error:new(overloaded, Format, [?MOST_LEVELS])}, Job};
+        {Host, Around} ->
+            case lists:keymember(Sup, 1, Around) of
+                true -> nested(Host, is_held(Job, Around), Job, Attempt);
+                false -> Attempt(Job)
+            end
+    end.
+
+%% Whether a call around it holds the only worker that this one may go to.
+is_held(#job{pool = #pool{sup = Sup, one_at_a_time = true}} = Job, Around) ->
+    Session = session(Job),
+    Session =/= none andalso lists:member({Sup, Session}, Around);
+is_held(_, _) ->
+    false.
+
+session(#job{aim = {session, No, _}}) -> No;
+session(#job{aim = {tenant, No, _}}) -> No;
+session(_) -> none.
+
+%% The host counts, for it outlives this process.
+nested(_, true, Job, _) ->
+    {waits_for_itself("the worker of the session is"), Job};
+nested(Host, false, #job{pool = #pool{nested = Nested, room = Room}, codec = Codec} = Job, Attempt) ->
+    Ref = monitor(process, Host),
+    Host ! {nested, self(), Ref, Nested, Room},
+    receive
+        {Ref, ok} ->
+            demonitor(Ref, [flush]),
+            try
+                Attempt(Job#job{codec = Codec#{nested => true}})
+            after
+                Host ! {unnested, self()}
+            end;
+        {Ref, full} ->
+            demonitor(Ref, [flush]),
+            {waits_for_itself("each worker of the pool is"), Job};
+        {'DOWN', Ref, process, _, _} ->
+            exit(shutdown)
+    end.
+
+waits_for_itself(Who) ->
+    Format = "~ts held by a call that waits for a function which has called the pool again: this call would wait for itself",
+    {error, pitcrew_error:new(overloaded, Format, [Who])}.
+
+%% @doc What a process that makes a call for the calling one does first.
+-spec inherit() -> fun(() -> term()).
+inherit() ->
+    case get(?AROUND) of
+        undefined -> fun() -> ok end;
+        Around -> fun() -> put(?AROUND, Around) end
+    end.
+
+around() ->
+    case get(?AROUND) of
+        undefined -> {none, []};
+        {Host, Around} -> {Host, Around}
+    end.
+
+%% ---- The hosts
+
+-spec start_supervisor() -> {ok, pid()} | {error, term()}.
+start_supervisor() -> supervisor:start_link({local, ?MODULE}, ?MODULE, []).
+
+-spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
+init([]) ->
+    Host = #{id => host, start => {?MODULE, start_host, []}, restart => temporary, shutdown => 1_000},
+    {ok, {#{strategy => simple_one_for_one}, [Host]}}.
+
+-spec start_host({#host{}, pid(), pid()}) -> {ok, pid()}.
+start_host({Host, Caller, Leader}) ->
+    Parent = self(),
+    {ok, proc_lib:spawn_link(fun() ->
+        process_flag(trap_exit, true),
+        group_leader(Leader, self()),
+        loop(Host, Parent, monitor(process, Caller))
+    end)}.
+
+loop(#host{running = Running} = Host, Parent, Caller) ->
+    receive
+        {pitcrew_function, Channel, Id, Index, Bytes} ->
+            loop(call(Channel, Id, Index, Bytes, Host), Parent, Caller);
+        {nested, Pid, Ref, Nested, Room} ->
+            loop(nest(Pid, Ref, Nested, Room, Host), Parent, Caller);
+        {unnested, Pid} ->
+            loop(unnest(Pid, Host), Parent, Caller);
+        {late, Pid} when is_map_key(Pid, Running) ->
+            exit(Pid, kill),
+            loop(ended(Pid, timeout, Host), Parent, Caller);
+        {'DOWN', Caller, process, _, _} ->
+            finish(Host);
+        {'DOWN', _, process, Pid, Reason} ->
+            loop(ended(Pid, Reason, Host), Parent, Caller);
+        {stop, _} ->
+            finish(Host);
+        {'EXIT', Parent, Reason} ->
+            finish(Host),
+            exit(Reason);
+        _ ->
+            loop(Host, Parent, Caller)
+    end.
+
+%% A tool that has caught its interrupt would wait on.
+finish(#host{running = Running, nested = Nested}) ->
+    _ = [exit(Pid, kill) || Pid <- maps:keys(Running)],
+    Gone = pitcrew_function:error_of(gone, nil, <<"nobody waits any more for the call that the function came with">>, nil),
+    _ = [pitcrew_function:fail({Channel, Id}, Gone) || {Channel, Id, _} <- maps:values(Running)],
+    _ = [atomics:sub(Count, 1, 1) || Count <- maps:values(Nested)],
+    ok.
+
+call(Channel, Id, Index, _, #host{functions = Functions} = Host) when Index >= tuple_size(Functions) ->
+    _ = pitcrew_function:fail({Channel, Id}, pitcrew_function:error_of(gone, nil, <<"the call came with no such function">>, nil)),
+    Host;
+call(Channel, Id, Index, Bytes, #host{functions = Functions, running = Running} = Host) ->
+    Self = self(),
+    #host{codec = Codec, around = Around, callers = Callers, timeout = Timeout} = Host,
+    Function = element(Index + 1, Functions),
+    {Pid, _} = spawn_opt(
+        fun() ->
+            put(?AROUND, {Self, Around}),
+            put('$callers', Callers),
+            pitcrew_function:run(Function, Bytes, Codec, {Channel, Id})
+        end,
+        [link, monitor]
+    ),
+    Host#host{running = Running#{Pid => {Channel, Id, timer(Timeout, Pid)}}}.
+
+timer(infinity, _) -> none;
+timer(Timeout, Pid) -> erlang:send_after(Timeout, self(), {late, Pid}).
+
+ended(Pid, Reason, #host{running = Running} = Host) ->
+    case maps:take(Pid, Running) of
+        {{Channel, Id, Timer}, Rest} ->
+            _ = Timer =:= none orelse erlang:cancel_timer(Timer),
+            ended(Reason, Channel, Id, Host),
+            (unnest(Pid, Host))#host{running = Rest};
+        error ->
+            %% One that took too long may have said something before it was killed.
+            unnest(Pid, Host)
+    end.
+
+%% It has answered; or else its process was ended by somebody.
+ended(normal, _, _, _) ->
+    ok;
+ended(timeout, Channel, Id, #host{timeout = Timeout}) ->
+    Text = io_lib:format("the function took longer than ~b ms", [Timeout]),
+    pitcrew_function:fail({Channel, Id}, pitcrew_function:error_of(timeout, nil, unicode:characters_to_binary(Text), nil));
+ended(Reason, Channel, Id, _) ->
+    Text = io_lib:format("the process of the function was ended: ~0tP", [Reason, 16]),
+    pitcrew_function:fail({Channel, Id}, pitcrew_function:error_of(exit, nil, unicode:characters_to_binary(Text), nil)).
+
+%% Each holds the room of the call that its function belongs to. While there is room that is not held so, somebody goes on. A process that was not
+%% started here makes the call for one that was.
+nest(Pid, Ref, Nested, Room, #host{nested = All, running = Running} = Host) ->
+    case atomics:add_get(Nested, 1, 1) of
+        Count when Count < Room ->
+            _ = is_map_key(Pid, Running) orelse monitor(process, Pid),
+            Pid ! {Ref, ok},
+            Host#host{nested = All#{Pid => Nested}};
+        _ ->
+            atomics:sub(Nested, 1, 1),
+            Pid ! {Ref, full},
+            Host
+    end.
+
+unnest(Pid, #host{nested = All} = Host) ->
+    case maps:take(Pid, All) of
+        {Nested, Rest} ->
+            atomics:sub(Nested, 1, 1),
+            Host#host{nested = Rest};
+        error ->
+            Host
+    end.

@@ -1,0 +1,223 @@
+"""Functions of the VM (docs/protocol.md section 3) against a real worker: what it sends and hears, and all its ends."""
+
+import os
+import struct
+
+import pytest
+from harness import recv_frame, send_frame, until, wait_readable
+from pitcrew import _core, packb
+from pitcrew.terms import Ext
+
+CALL, REPLY, ERROR = _core.KIND_CALL, _core.KIND_REPLY, _core.KIND_ERROR
+FUNCTION = 12
+
+
+@pytest.fixture
+def tools(start):
+    zygote = start("--start", "fork", "--tools", "function_tools")
+    assert zygote.ready()["start"] == "fork"
+    return zygote
+
+
+@pytest.fixture(params=[1, 4], ids=["alone", "many"])
+def worker(tools, request):
+    return tools.worker(concurrency=request.param)
+
+
+def begin(worker, tool, *args, index=0):
+    """Sends a call whose first argument is a function."""
+    worker.last_id += 1
+    frame = [CALL, worker.last_id, tool, [Ext(FUNCTION, packb(index)), *args], None, None]
+    payload = packb(frame)
+    worker.call_socket.sendall(struct.pack(">I", len(payload)) + payload)
+    return worker.last_id
+
+
+def called(worker, id_, index=0):
+    """The frame of the next call of its function: an id, args and kwargs."""
+    frame = worker.answer()
+    assert frame[0] == CALL, frame
+    assert frame[2] == [id_, index]
+    return frame[1], *frame[3]
+
+
+def give(worker, id_, value):
+    send_frame(worker.call_socket, [REPLY, id_, 0, value])
+
+
+def fail(worker, id_, **fields):
+    send_frame(worker.call_socket, [ERROR, id_, 0, fields])
+
+
+def nothing_comes(worker, seconds=0.1):
+    return not wait_readable(worker.call_socket.fileno(), seconds)
+
+
+@pytest.mark.parametrize("tool", ["apply_to", "async_apply"])
+def test_a_call_of_a_function_and_its_answer(worker, tool):
+    id_ = begin(worker, tool, 1, "two", index=3)
+    function, args, kwargs = called(worker, id_, index=3)
+    assert (args, kwargs) == ([1, "two"], None)
+    give(worker, function, {"got": [1]})
+    assert worker.answer()[:2] == [REPLY, id_]
+
+
+def test_ids_of_functions_only_grow(worker):
+    seen = []
+    for _ in range(3):
+        id_ = begin(worker, "times", 2)
+        for i in range(2):
+            function, args, _ = called(worker, id_)
+            assert args == [i]
+            seen.append(function)
+            give(worker, function, i)
+        assert worker.answer()[3] == [0, 1]
+    assert seen == sorted(set(seen))
+
+
+def test_what_is_given_by_name(worker):
+    worker.last_id += 1
+    payload = packb([CALL, worker.last_id, "apply_to", [Ext(FUNCTION, packb(0)), 1], {"k": 2}, None])
+    worker.call_socket.sendall(struct.pack(">I", len(payload)) + payload)
+    function, args, kwargs = called(worker, worker.last_id)
+    assert (args, kwargs) == ([1], {"k": 2})
+    give(worker, function, None)
+    assert worker.answer()[:2] == [REPLY, worker.last_id]
+
+
+@pytest.mark.parametrize("tool", ["caught", "async_caught"])
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (
+            {"kind": "throw", "type": None, "message": "m", "traceback": "t"},
+            ["error", "throw", None, "m", "t"],
+        ),
+        ({"kind": "error", "type": "KeyError", "message": "m"}, ["error", "error", "KeyError", "m", None]),
+        ({}, ["error", "error", None, "the VM gave no message", None]),
+    ],
+)
+def test_an_error_is_raised(worker, tool, fields, expected):
+    id_ = begin(worker, tool)
+    function, _, _ = called(worker, id_)
+    fail(worker, function, **fields)
+    assert worker.answer()[3] == expected
+
+
+def test_an_error_that_leaves_the_tool(worker):
+    id_ = begin(worker, "apply_to")
+    function, _, _ = called(worker, id_)
+    fail(worker, function, kind="error", type="RuntimeError", message="boom")
+    frame = worker.answer()
+    assert frame[:2] == [ERROR, id_]
+    assert frame[3]["kind"] == "tool_error" and frame[3]["type"].endswith("ElixirError")
+    assert frame[3]["message"] == "(RuntimeError) boom"
+
+
+def test_an_answer_that_cannot_be_read_is_an_error_of_that_function_only(worker):
+    id_ = begin(worker, "apply_to")
+    function, _, _ = called(worker, id_)
+    payload = packb([REPLY, function, 0, Ext(99, b"x")])
+    worker.call_socket.sendall(struct.pack(">I", len(payload)) + payload)
+    frame = worker.answer()
+    assert frame[:2] == [ERROR, id_] and frame[3]["type"] == "pitcrew.DecodeError"
+    assert worker.call("echo", 1) == 1
+
+
+def test_answers_that_nobody_waits_for_are_dropped(worker):
+    give(worker, 77, "never asked for")
+    fail(worker, 78, kind="error", message="neither")
+    id_ = begin(worker, "apply_to")
+    function, _, _ = called(worker, id_)
+    give(worker, function + 1, "of the future")
+    give(worker, function, 1)
+    give(worker, function, 2)
+    assert worker.answer()[1:4:2] == [id_, 1]
+    assert worker.call("echo", 3) == 3
+    assert nothing_comes(worker)
+
+
+def test_a_function_with_a_wrong_payload(worker):
+    worker.last_id += 1
+    payload = packb([CALL, worker.last_id, "echo", [Ext(FUNCTION, b"\xc0")], None, None])
+    worker.call_socket.sendall(struct.pack(">I", len(payload)) + payload)
+    assert worker.answer()[3]["kind"] == "decode_error"
+
+
+def test_calls_that_come_meanwhile_wait_in_order(tools):
+    worker = tools.worker(concurrency=1)
+    id_ = begin(worker, "apply_to")
+    function, _, _ = called(worker, id_)
+    later = [worker.send("echo", [n]) for n in range(3)]
+    assert nothing_comes(worker)
+    give(worker, function, "first")
+    assert [worker.answer()[1] for _ in range(4)] == [id_, *later]
+
+
+def test_a_call_that_waits_for_a_function_does_not_count_among_those_that_run(tools):
+    worker = tools.worker(concurrency=2)
+    waiting = [begin(worker, tool) for tool in ["apply_to", "async_apply"] * 3]
+    frames = [worker.answer() for _ in waiting]  # of threads and coroutines, in any order
+    assert sorted(frame[2][0] for frame in frames) == waiting
+    assert worker.call("echo", 1) == 1
+    for _, function, (id_, _), _ in frames:
+        give(worker, function, id_)
+        assert worker.answer()[1:4:2] == [id_, id_]
+
+
+@pytest.mark.parametrize("tool", ["apply_to", "async_apply", "catches_cancel"])
+def test_a_call_that_waits_is_cancelled(worker, tool):
+    id_ = begin(worker, tool)
+    function, _, _ = called(worker, id_)
+    assert worker.cancel(id_) == "started"
+    frame = worker.answer()
+    assert frame[:2] == [ERROR, id_] and frame[3]["kind"] == "cancelled"
+    give(worker, function, "too late")
+    assert worker.call("echo", 1) == 1
+
+
+def test_a_function_of_a_call_that_has_ended(worker):
+    id_ = begin(worker, "keep")
+    assert worker.answer()[1] == id_
+    assert worker.call("call_kept")[:2] == ["error", "gone"]
+
+
+def test_a_large_argument_and_a_large_result(worker):
+    text = "x" * 3_000_000
+    id_ = begin(worker, "apply_to", text)
+    function, args, _ = called(worker, id_)
+    assert args == [text]
+    give(worker, function, text)
+    assert worker.answer()[3] == text
+
+
+def test_many_threads(worker):
+    id_ = begin(worker, "in_threads", 10)
+    for _ in range(11):
+        function, args, _ = called(worker, id_)
+        give(worker, function, args[0])
+    assert worker.answer()[3] == list(range(11))
+
+
+def test_the_end_of_the_connection(tools, worker):
+    id_ = begin(worker, "apply_to")
+    called(worker, id_)
+    worker.call_socket.close()
+    assert tools.expect("exit", 1)[3:5] == ["exit", 0]
+
+
+def test_nothing_is_left(worker):
+    before = len(os.listdir(f"/proc/{worker.pid}/fd"))
+    for _ in range(20):
+        for tool in ["apply_to", "async_apply"]:
+            id_ = begin(worker, tool)
+            function, _, _ = called(worker, id_)
+            give(worker, function, 1)
+            assert worker.answer()[1] == id_
+    assert until(lambda: len(os.listdir(f"/proc/{worker.pid}/fd")) <= before + 6)
+
+
+def test_frames_of_other_kinds_are_still_refused(worker):
+    send_frame(worker.call_socket, [99, 5])
+    frame = recv_frame(worker.call_socket)
+    assert frame[:2] == [ERROR, 5] and frame[3]["kind"] == "unknown_kind"
