@@ -5,9 +5,9 @@
 -module(pitcrew_call).
 
 -export_type([result/0]).
--export([run/4, run_at/3, no_pool/1, tool_id/1, facts/2, on_caller_exit/2]).
+-export([run/4, run_at/3, batch/4, item/1, pool/1, settings/2, no_pool/1, tool_id/1, facts/2, on_caller_exit/2]).
 -export([open/4, chunk/2, last/2, close/3]).
--export_type([opened/0]).
+-export_type([opened/0, item/0]).
 
 -include("pitcrew_pool.hrl").
 -include("pitcrew_session.hrl").
@@ -89,23 +89,64 @@ close({Pool, Aim, Started, Told}, Result, Job) ->
         _ -> finished(Pool, Started, Told, Result, Job)
     end.
 
+%% A call of a batch, as it is on the wire: its arguments by position, and those by name.
+-type item() :: [list() | map(), ...].
+
+-define(BATCH, <<"pitcrew:batch">>).
+
+%% @doc Many calls of one tool as one call. Its value says what has become of each.
+-spec batch(pitcrew:target(), binary(), [item()], pitcrew:call_options()) -> {result(), Worker :: pos_integer() | nil}.
+batch(Name, Tool, Items, Options) when is_atom(Name); is_pid(Name) ->
+    case pitcrew_pools:find(Name) of
+        {ok, Pool} -> perform_batch(Pool, any, {Tool, Items, Options});
+        absent -> {{error, no_pool(Name)}, nil}
+    end;
+batch(Target, Tool, Items, Options) ->
+    case pitcrew_aim:at(Target, Tool, []) of
+        {ok, Pool, Aim, _} ->
+            ok = pitcrew_aim:use(Aim),
+            Result = perform_batch(Pool, Aim, {Tool, Items, Options}),
+            ok = pitcrew_aim:use(Aim),
+            Result;
+        {error, Error} ->
+            {{error, Error}, nil}
+    end.
+
+perform_batch(Pool, Aim, {Tool, Items, Options}) ->
+    perform(Pool, Aim, {?BATCH, Tool, [Tool, Items], Options}, #{batch => length(Items)}).
+
+%% @doc The arguments of a call of a batch.
+-spec item(pitcrew:args()) -> {ok, item()} | {error, pitcrew_error:t()}.
+item(Args) when length(Args) >= 0 -> {ok, [Args, #{}]};
+item(Args) when is_map(Args), not is_map_key('__struct__', Args) -> {ok, [[], Args]};
+item({Args, Kwargs}) when length(Args) >= 0, is_map(Kwargs), not is_map_key('__struct__', Kwargs) -> {ok, [Args, Kwargs]};
+item(Other) -> {error, bad_arguments(Other)}.
+
 %% @doc The same as run/4, with a pool that was found already, for a session that begins.
 -spec run_at(#pool{}, pitcrew_aim:aim(), {pitcrew:tool(), pitcrew:args(), pitcrew:call_options()}) -> result().
 run_at(Pool, Aim, {Tool, Args, Options}) ->
     Id = tool_id(Tool),
     perform(Pool, Aim, {Id, Id, Args, Options}).
 
-perform(#pool{name = PoolName, defaults = Defaults} = Pool, Aim, {Tool, Id, Args, Options}) ->
+perform(Pool, Aim, What) ->
+    {Result, _} = perform(Pool, Aim, What, #{}),
+    Result.
+
+%% `More' is for telemetry.
+perform(#pool{name = PoolName, defaults = Defaults} = Pool, Aim, {Tool, Id, Args, Options}, More) ->
     Started = erlang:monotonic_time(),
     Checked = pitcrew_aim:options(Aim, pitcrew_options:call(Options, Defaults)),
-    Told = #{pool => PoolName, tool_id => Id, protocol => protocol(Checked, Defaults)},
+    Told = More#{pool => PoolName, tool_id => Id, protocol => protocol(Checked, Defaults)},
     started(Pool, Started, Told),
-    {Result, Job} = perform(Pool, {Aim, Tool, Id}, Args, Checked, Started),
-    finished(Pool, Started, Told, Result, Job).
+    {Result, Job} = look(Pool, {Aim, Tool, Id}, Args, Checked, Started),
+    {finished(Pool, Started, Told, Result, Job), worker(Job)}.
 
-perform(#pool{cache = none} = Pool, What, Args, Options, Started) ->
+%% What is kept are results of calls; a batch has outcomes, errors among them.
+look(Pool, {_, ?BATCH, _} = What, Args, Options, Started) ->
     execute(Pool, What, Args, Options, Started);
-perform(#pool{cache = Cache} = Pool, {Aim, Tool, Id} = What, Args, Options, Started) ->
+look(#pool{cache = none} = Pool, What, Args, Options, Started) ->
+    execute(Pool, What, Args, Options, Started);
+look(#pool{cache = Cache} = Pool, {Aim, Tool, Id} = What, Args, Options, Started) ->
     case pitcrew_cache_call:key(Pool, Aim, Tool, Args, Options) of
         none ->
             execute(Pool, What, Args, Options, Started);
@@ -150,14 +191,31 @@ pool_of(Pool) -> Pool.
 %% @doc What is to become of a call with such options when its caller dies.
 -spec on_caller_exit(pitcrew:target(), pitcrew:call_options()) -> cancel | finish.
 on_caller_exit(Target, Options) ->
-    case pitcrew_pools:find(pool_of(Target)) of
-        {ok, #pool{defaults = Defaults}} ->
+    case settings(Target, Options) of
+        {ok, _, #{on_caller_exit := OnExit}} -> OnExit;
+        {error, _} -> cancel
+    end.
+
+%% @doc The pool that calls of a target go to, and what such options mean there.
+-spec settings(pitcrew:target(), pitcrew:call_options()) ->
+    {ok, #pool{}, pitcrew_options:call()} | {error, pitcrew_error:t()}.
+settings(Target, Options) ->
+    case pool(Target) of
+        {ok, #pool{defaults = Defaults} = Pool} ->
             case pitcrew_options:call(Options, Defaults) of
-                {ok, #{on_caller_exit := OnExit}} -> OnExit;
-                {error, _} -> cancel
+                {ok, Call} -> {ok, Pool, Call};
+                {error, _} = Error -> Error
             end;
-        absent ->
-            cancel
+        {error, _} = Error ->
+            Error
+    end.
+
+-spec pool(pitcrew:target()) -> {ok, #pool{}} | {error, pitcrew_error:t()}.
+pool(Target) ->
+    Name = pool_of(Target),
+    case pitcrew_pools:find(Name) of
+        {ok, Pool} -> {ok, Pool};
+        absent -> {error, no_pool(Name)}
     end.
 
 tool_id(Tool) when is_binary(Tool) -> Tool;
@@ -167,11 +225,15 @@ tool_id(Tool) -> unicode:characters_to_binary(io_lib:format("~tp", [Tool])).
 protocol({ok, #{protocol := Protocol}}, _) -> Protocol;
 protocol({error, _}, #{protocol := Protocol}) -> Protocol.
 
-permitted(#pool{tools = Tools, permits = Permits} = Pool, {_, Tool, _} = What, Args, Options, Started) ->
-    case pitcrew_permits:check(Tool, Tools, Permits) of
+permitted(#pool{tools = Tools, permits = Permits} = Pool, {_, Tool, Id} = What, Args, Options, Started) ->
+    case pitcrew_permits:check(called(Tool, Id), Tools, Permits) of
         ok -> prepare(Pool, What, Args, Options, Started);
         {error, _} = Error -> Error
     end.
+
+%% A batch is one of calls of the tool.
+called(?BATCH, Id) -> Id;
+called(Tool, _) -> Tool.
 
 prepare(Pool, {Aim, Tool, Id}, Args, {ok, Options}, Started) ->
     #{timeout := Timeout, checkout_timeout := Checkout, retry := Retry, codec := Codec, meta := Meta, protocol := Protocol} =
@@ -214,8 +276,11 @@ arguments(Args, Job) when is_map(Args), not is_map_key('__struct__', Args) -> {o
 arguments({Args, Kwargs}, Job) when length(Args) >= 0, is_map(Kwargs), not is_map_key('__struct__', Kwargs) ->
     {ok, Job#job{args = Args, kwargs = Kwargs}};
 arguments(Other, _) ->
+    {error, bad_arguments(Other)}.
+
+bad_arguments(Other) ->
     Format = "arguments are a list (positional), a map (by name) or both as {List, Map}; given was ~0tP",
-    {error, pitcrew_error:new(bad_arguments, Format, [Other, 8])}.
+    pitcrew_error:new(bad_arguments, Format, [Other, 8]).
 
 %% One attempt: a slot, an exchange, and what follows from its outcome. Where no slot is free, or none is ever claimed, the call is handed on
 %% with its frame ready.
@@ -485,8 +550,8 @@ answered({exit, Reason}, Job) ->
     end.
 
 may_retry(#job{retries = 0}) -> false;
-may_retry(#job{tool = Tool, pool = #pool{tools = Tools}, deadline = Deadline}) when is_map_key(Tool, Tools) ->
-    map_get(Tool, Tools) andalso pitcrew_deadline:left(Deadline) > 0;
+may_retry(#job{tool = Tool, id = Id, pool = #pool{tools = Tools}, deadline = Deadline}) when is_map(Tools) ->
+    maps:get(called(Tool, Id), Tools, false) andalso pitcrew_deadline:left(Deadline) > 0;
 may_retry(_) ->
     false.
 

@@ -38,7 +38,7 @@
 -type exit() :: {signal, atom() | integer()} | {status, integer()} | stopped | silent | unknown.
 
 %% `type' and `traceback' are Python's; `path' says where in the arguments or in the result, outermost first;
-%% `worker' is an operating-system process id.
+%% `worker' is an operating-system process id; `index' which call of a batch it was, from 0.
 -type t() :: #{
     kind := kind(),
     message := binary(),
@@ -48,6 +48,7 @@
     tool => binary(),
     pool => atom(),
     worker => pos_integer() | nil,
+    index => non_neg_integer(),
     reason => exit() | term()
 }.
 
@@ -129,6 +130,7 @@ format(#{kind := Kind, message := Message} = Error) ->
         [atom_to_binary(Kind), ": ", with_type(Error, Message)],
         [["tool: ", Tool] || #{tool := Tool} <- [Error]],
         [["pool: ", atom_to_binary(Pool)] || #{pool := Pool} <- [Error]],
+        [["call of the batch: ", integer_to_binary(Index)] || #{index := Index} <- [Error]],
         [["worker: ", integer_to_binary(Pid)] || #{worker := Pid} <- [Error], is_integer(Pid)],
         [["at: ", io_lib:format("~tp", [Path])] || #{path := [_ | _] = Path} <- [Error]],
         [string:trim(Text, trailing, "\n") || #{traceback := Text} <- [Error], is_binary(Text)]

@@ -10,6 +10,7 @@
     module := binary() | nil,
     params := [map()],
     idempotent := boolean(),
+    batch := boolean(),
     kind := binary()
 }.
 
@@ -25,6 +26,7 @@ tool(Tool) ->
         module => maps:get(<<"module">>, Tool, nil),
         params => [param(Param) || Param <- maps:get(<<"params">>, Tool, [])],
         idempotent => maps:get(<<"idempotent">>, Tool, false) =:= true,
+        batch => maps:get(<<"batch">>, Tool, false) =:= true,
         kind => maps:get(<<"kind">>, Tool, <<"function">>)
     }.
 

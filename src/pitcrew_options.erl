@@ -2,7 +2,7 @@
 %% wrong is an error that says what was given and what is allowed.
 -module(pitcrew_options).
 
--export([pool/1, call/2, stream/2, session/1, defaults/1, table/2, given/2, set/3, names/1]).
+-export([pool/1, call/2, batch/1, stream/2, session/1, defaults/1, table/2, given/2, set/3, unless_given/3, split/2, names/1]).
 -export_type([pool/0, call/0, session/0, row/0]).
 
 -type pool() :: #{
@@ -176,6 +176,12 @@ call_table_of_pool() ->
 stream_table() ->
     [{buffer, {integer, 1, 1_000_000}, {value, 256}}].
 
+batch_table() ->
+    [
+        {batch_size, {integer, 1, 1_000_000}, none},
+        {max_concurrency, {integer, 1, 65536}, none}
+    ].
+
 session_table() ->
     [
         {exclusive, {one_of, [false, true]}, {value, false}},
@@ -252,6 +258,10 @@ with_credit(Buffer, {ok, #{meta := nil} = Call}) -> {ok, Call#{meta := #{stream 
 with_credit(Buffer, {ok, #{meta := Meta} = Call}) -> {ok, Call#{meta := Meta#{stream => Buffer}}};
 with_credit(_, {error, _} = Error) -> Error.
 
+%% @doc Checks the options that a batch has of its own. What was not given is not there.
+-spec batch(map() | [{atom(), term()}]) -> {ok, #{batch_size => pos_integer(), max_concurrency => pos_integer()}} | error().
+batch(Options) -> given(Options, batch_table()).
+
 %% @doc Checks the options of a session, for the process that is to own it if no other is named, and fills in the defaults.
 -spec session(map() | [{atom(), term()}]) -> {ok, session()} | error().
 session(Options) ->
@@ -266,6 +276,27 @@ session(Options) ->
 set(Name, Value, Options) when is_map(Options) -> Options#{Name => Value};
 set(Name, Value, Options) when length(Options) >= 0 -> [{Name, Value} | lists:filter(is_not(Name), Options)];
 set(_, _, Options) -> Options.
+
+%% @doc The same, if it was not given.
+-spec unless_given(atom(), term(), map() | [{atom(), term()}]) -> map() | [{atom(), term()}].
+unless_given(Name, Value, Options) ->
+    case split([Name], Options) of
+        {None, _} when None =:= []; None =:= #{} -> set(Name, Value, Options);
+        _ -> Options
+    end.
+
+%% @doc Options of these names, and the others; what is no options is among the others.
+-spec split([atom()], Options) -> {Options, Options} when Options :: map() | [{atom(), term()}].
+split(Names, Options) when is_map(Options) -> {maps:with(Names, Options), maps:without(Names, Options)};
+split(Names, Options) when length(Options) >= 0 ->
+    lists:partition(
+        fun
+            ({Name, _}) -> lists:member(Name, Names);
+            (Name) -> lists:member(Name, Names)
+        end,
+        Options
+    );
+split(_, Options) -> {[], Options}.
 
 is_not(Name) ->
     fun

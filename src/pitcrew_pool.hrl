@@ -11,6 +11,8 @@
     is_pipelined :: boolean(),
     %% Unknown until a worker has been ready.
     tools :: unknown | #{binary() => IsIdempotent :: boolean()},
+    %% Those that take a batch at once.
+    at_once = [] :: [binary()],
     permits :: pitcrew_permits:permits(),
     %% Prefix ++ [call, start | stop | exception], made once.
     events :: {[atom(), ...], [atom(), ...], [atom(), ...]},

@@ -474,6 +474,7 @@ entry(#state{options = #{telemetry_prefix := Prefix} = Options} = State) ->
         dispatch = State#state.dispatch,
         is_pipelined = maps:get(pipeline, Options) > 1,
         tools = by_name(State#state.tools),
+        at_once = at_once(State#state.tools),
         permits = pitcrew_permits:new(Options),
         events = {Prefix ++ [call, start], Prefix ++ [call, stop], Prefix ++ [call, exception]},
         cache = pitcrew_pools:cache(State#state.sup),
@@ -493,6 +494,9 @@ room(#{pipeline := Depth} = Options) -> Depth * pitcrew_growth:most(Options).
 
 by_name(unknown) -> unknown;
 by_name(Tools) -> pitcrew_manifest:by_name(Tools).
+
+at_once(unknown) -> [];
+at_once(Tools) -> [Name || #{name := Name, batch := true} <- Tools].
 
 facts(State) ->
     #{

@@ -2,6 +2,8 @@
 
 #include "answer.h"
 
+#include "batch.h"
+#include "batch_answer.h"
 #include "encoder.h"
 #include "json.h"
 #include "wire/json_frame.h"
@@ -74,7 +76,9 @@ static int write_behind(struct pc_answer *a) {
 
 int pc_answer_value(struct pc_answer *a, PyObject *value, unsigned max_depth, const char *root) {
     struct pc_writer *w = &a->out->w;
-    int result = a->json ? pc_json_encode(w, value, "]", max_depth, root) : write_packed(a, value, max_depth, root);
+    int result = pc_batch_is(value) ? pc_batch_write(a, value, max_depth)
+                 : a->json          ? pc_json_encode(w, value, "]", max_depth, root)
+                                    : write_packed(a, value, max_depth, root);
     a->status = w->status; /* PC_OK unless the writer itself was the reason: both have looked at it */
     if (result == 0) {
         result = write_behind(a);

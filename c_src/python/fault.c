@@ -52,7 +52,7 @@ void pc_fault_take(struct pc_fault *f, const char *kind) {
 
 /* One of ours: the word must outlive the exception. */
 static const char *known_kind(PyObject *kind) {
-    static const char *const kinds[] = {"not_allowed", "unknown_tool", "bad_arguments"};
+    static const char *const kinds[] = {"not_allowed", "unknown_tool", "bad_arguments", "result_error"};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         if (PyUnicode_Check(kind) && PyUnicode_CompareWithASCIIString(kind, kinds[i]) == 0) {
             return kinds[i];
@@ -181,27 +181,39 @@ static void write_path(struct pc_answer *a, PyObject *path) {
     }
 }
 
-static enum pc_status write_frame(struct pc_fault *f, struct pc_outbox *out, size_t max_frame,
+void pc_fault_write_map(const struct pc_fault *f, struct pc_answer *a) {
+    struct pc_writer *w = &a->out->w;
+    if (!a->json) {
+        pc_write_map(w, 5);
+    }
+    put_key(a, "kind", 0);
+    put_str(a, f->kind, strlen(f->kind));
+    put_key(a, "type", 1);
+    write_text(a, f->type, false);
+    put_key(a, "message", 2);
+    write_text(a, f->message, true);
+    put_key(a, "traceback", 3);
+    write_text(a, f->traceback, false);
+    put_key(a, "path", 4);
+    write_path(a, f->path);
+    if (a->json) {
+        pc_json_put(w, "}");
+    }
+}
+
+static enum pc_status write_frame(const struct pc_fault *f, struct pc_outbox *out, size_t max_frame,
                                   const struct pc_question *to, int64_t python_ns) {
     struct pc_answer a;
     pc_answer_begin(&a, out, max_frame, to, PC_KIND_ERROR, python_ns);
-    if (!a.json) {
-        pc_write_map(&out->w, 5);
-    }
-    put_key(&a, "kind", 0);
-    put_str(&a, f->kind, strlen(f->kind));
-    put_key(&a, "type", 1);
-    write_text(&a, f->type, false);
-    put_key(&a, "message", 2);
-    write_text(&a, f->message, true);
-    put_key(&a, "traceback", 3);
-    write_text(&a, f->traceback, false);
-    put_key(&a, "path", 4);
-    write_path(&a, f->path);
-    if (a.json) {
-        pc_json_put(&out->w, "}");
-    }
+    pc_fault_write_map(f, &a);
     return pc_answer_end(&a);
+}
+
+void pc_fault_release(struct pc_fault *f) {
+    Py_XDECREF(f->type);
+    Py_XDECREF(f->message);
+    Py_XDECREF(f->traceback);
+    Py_XDECREF(f->path);
 }
 
 int pc_fault_write(struct pc_fault *f, struct pc_outbox *out, size_t max_frame, const struct pc_question *to,
@@ -219,10 +231,7 @@ int pc_fault_write(struct pc_fault *f, struct pc_outbox *out, size_t max_frame, 
         }
         status = write_frame(f, out, max_frame, to, python_ns);
     }
-    Py_XDECREF(f->type);
-    Py_XDECREF(f->message);
-    Py_XDECREF(f->traceback);
-    Py_XDECREF(f->path);
+    pc_fault_release(f);
     if (status != PC_OK) {
         PyErr_Format(pc_ProtocolError, "an error frame could not be written: %s", pc_status_text(status));
         return -1;

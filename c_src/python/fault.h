@@ -26,6 +26,10 @@ void pc_fault_say(struct pc_fault *f, const char *kind, PyObject *message);
 /* The message of unknown_tool, with close matches; NULL with an exception. */
 PyObject *pc_fault_unknown_tool(PyObject *name, PyObject *tools);
 
+/* Appends the map of an error, or releases the fault. Where there is no room the writer has failed. */
+void pc_fault_write_map(const struct pc_fault *f, struct pc_answer *a);
+void pc_fault_release(struct pc_fault *f);
+
 /* Appends the error frame and releases the fault. */
 int pc_fault_write(struct pc_fault *f, struct pc_outbox *out, size_t max_frame, const struct pc_question *to,
                    int64_t python_ns);

@@ -43,6 +43,8 @@ static struct {
     [PC_LAZY_CANCELLED_ERROR] = {"pitcrew.aio", "CancelledError", NULL, NULL},
     [PC_LAZY_START_HAND] = {"pitcrew.hands", "start", NULL, NULL},
     [PC_LAZY_MAKE_ELIXIR_ERROR] = {"pitcrew.functions", "make_error", NULL, NULL},
+    [PC_LAZY_BATCH_EACH] = {"pitcrew.batch", "each", NULL, NULL},
+    [PC_LAZY_BATCH_AT_ONCE] = {"pitcrew.batch", "at_once", NULL, NULL},
 };
 
 static PyObject *keep(enum pc_lazy which, PyObject *module) {

@@ -99,6 +99,20 @@ int pc_lent_write_block(struct pc_encoder *e, PyObject *block) {
 
 /* ---- The end of the frame */
 
+void pc_lent_undo(struct pc_lent *l, uint32_t parts) {
+    struct pc_segments *out = l->count == parts || pc_guard_forked() ? NULL : pc_buffers_out(l->home);
+    while (l->count > parts) {
+        struct pc_lent_part *part = &l->parts[--l->count];
+        l->bytes -= part->name.n;
+        if (part->block != NULL) {
+            pc_block_end(part->block, false);
+        } else if (out != NULL) {
+            pc_segments_cancel(out, &part->name);
+        }
+        Py_XDECREF(part->block);
+    }
+}
+
 void pc_lent_write_footer(const struct pc_lent *l, struct pc_writer *w) {
     struct pc_segment_name names[PC_SEGMENTS];
     for (uint32_t i = 0; i < l->count; i++) {

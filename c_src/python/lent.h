@@ -30,6 +30,9 @@ bool pc_lent_write(struct pc_encoder *e, enum pc_segment_kind kind, const void *
 /* The same for a block, which is owned until the end of the frame. 0: not written; -1: an exception, it is in another answer already. */
 int pc_lent_write_block(struct pc_encoder *e, PyObject *block);
 
+/* Everything but the first parts is not part of the frame after all. */
+void pc_lent_undo(struct pc_lent *l, uint32_t parts);
+
 /* The names, at the end of the frame. */
 void pc_lent_write_footer(const struct pc_lent *l, struct pc_writer *w);
 

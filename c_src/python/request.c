@@ -2,6 +2,7 @@
 
 #include "request.h"
 
+#include "batch.h"
 #include "codec/ext.h"
 #include "json.h"
 #include "loans.h"
@@ -17,11 +18,11 @@ static const struct pc_decode_opts options = {
 
 void pc_request_init(struct pc_request *q, const struct pc_question *from) {
     q->from = *from;
-    q->name = q->tool = q->binary = NULL;
+    q->name = q->tool = q->binary = q->elements = NULL;
     q->session = 0;
     q->credit = 0;
     pc_args_init(&q->args);
-    q->is_unresolved = q->borrows = false;
+    q->is_unresolved = q->borrows = q->skipped = false;
     q->deadline_ns = PC_NO_DEADLINE;
 }
 
@@ -50,6 +51,7 @@ static int find_tool(struct pc_request *q, const struct pc_tools *tools) {
         PyObject *binary = PyTuple_GET_ITEM(entry, 1);
         q->tool = Py_NewRef(PyTuple_GET_ITEM(entry, 0));
         q->binary = binary == Py_None ? NULL : Py_NewRef(binary);
+        q->elements = PyTuple_GET_SIZE(entry) > 2 ? Py_NewRef(PyTuple_GET_ITEM(entry, 2)) : NULL;
         return 0;
     }
     return PyErr_Occurred() ? -1 : find_other(q, tools);
@@ -66,9 +68,29 @@ static int refuse_tool(void) {
     return -1;
 }
 
+/* What the calls of a batch are of. */
+static struct pc_batch_tool batched(const struct pc_request *q) {
+    PyObject *elements = q->elements == Py_None ? NULL : q->elements;
+    return (struct pc_batch_tool){.tool = q->tool,
+                                  .is_unresolved = q->is_unresolved,
+                                  .binary = q->elements != NULL ? elements : q->binary,
+                                  .at_once = q->elements != NULL};
+}
+
+/* Steals the batch, which is called from now on, without arguments; NULL with an exception. */
+static int put_batch(struct pc_request *q, PyObject *batch) {
+    if (batch == NULL) {
+        return -1;
+    }
+    Py_SETREF(q->tool, batch);
+    q->is_unresolved = false;
+    return 0;
+}
+
 /* ---- MessagePack */
 
-static int read_tool(const struct pc_tools *tools, struct pc_decoder *d, struct pc_request *q) {
+/* Of a batch the tool is that of its calls. */
+static int read_tool(const struct pc_tools *tools, struct pc_decoder *d, struct pc_request *q, bool *is_batch) {
     struct pc_token t;
     if (pc_decode_token(d, &t) < 0) {
         return -1;
@@ -77,6 +99,11 @@ static int read_tool(const struct pc_tools *tools, struct pc_decoder *d, struct 
         return refuse_tool();
     }
     q->name = pc_name_get(t.data, t.len);
+    *is_batch = q->name != NULL && pc_batch_is_name(q->name);
+    if (*is_batch) {
+        d->behind = d->r;
+        Py_SETREF(q->name, pc_batch_read_name(d));
+    }
     return q->name == NULL ? -1 : find_tool(q, tools);
 }
 
@@ -125,27 +152,38 @@ static void read_deadline(struct pc_request *q, struct pc_reader *r) {
     }
 }
 
+static int read_arguments(struct pc_request *q, struct pc_decoder *d, bool is_batch) {
+    struct pc_loans loans = {NULL};
+    const struct pc_batch_tool of = batched(q);
+    d->loans = &loans;
+    int result = is_batch ? put_batch(q, pc_batch_read(d, &of, &q->skipped)) : pc_args_read(&q->args, d, q->binary);
+    d->loans = NULL;
+    q->borrows = loans.objects != NULL;
+    pc_loans_clear(&loans);
+    return result;
+}
+
 int pc_request_read(struct pc_request *q, struct pc_decoder *d, const struct pc_tools *tools) {
-    if (read_tool(tools, d, q) < 0) {
+    bool is_batch = false;
+    if (read_tool(tools, d, q, &is_batch) < 0) {
         return -1;
     }
     if (q->tool == NULL) {
         return 0;
     }
     d->opts = &options;
-    d->behind = d->r;
+    if (!is_batch) {
+        d->behind = d->r;
+    }
     d->behind_count = ARGUMENTS;
-    struct pc_loans loans = {NULL};
-    d->loans = &loans;
     d->call = q->from.id;
-    int result = pc_args_read(&q->args, d, q->binary);
-    d->loans = NULL;
-    q->borrows = loans.objects != NULL;
-    pc_loans_clear(&loans);
-    if (result < 0 || read_meta(q, &d->r) < 0) {
+    if (read_arguments(q, d, is_batch) < 0 || read_meta(q, &d->r) < 0) {
         return -1;
     }
     read_deadline(q, &d->r);
+    if (is_batch) {
+        pc_batch_set_deadline(q->tool, q->deadline_ns);
+    }
     return 0;
 }
 
@@ -159,6 +197,15 @@ static void take_deadline(struct pc_request *q, PyObject *field) {
     }
 }
 
+static int take_batch(struct pc_request *q, PyObject *args) {
+    const struct pc_batch_tool of = batched(q);
+    if (put_batch(q, pc_batch_take(args, &of)) < 0) {
+        return -1;
+    }
+    pc_batch_set_deadline(q->tool, q->deadline_ns);
+    return 0;
+}
+
 /* Of [kind, id, tool, args, kwargs, …]. JSON has no bytes, so parameters that are annotated as such get what there is. */
 static int read_fields(struct pc_request *q, PyObject *frame, const struct pc_tools *tools) {
     enum { TOOL = 2, ARGS, KWARGS, LEAST, DEADLINE = 6 };
@@ -169,14 +216,22 @@ static int read_fields(struct pc_request *q, PyObject *frame, const struct pc_to
     if (!PyUnicode_CheckExact(PyList_GET_ITEM(frame, TOOL))) {
         return refuse_tool();
     }
-    q->name = Py_NewRef(PyList_GET_ITEM(frame, TOOL));
+    PyObject *args = PyList_GET_ITEM(frame, ARGS), *name = PyList_GET_ITEM(frame, TOOL);
+    bool is_batch = pc_batch_is_name(name);
+    if (is_batch && (name = pc_batch_take_name(args)) == NULL) {
+        return -1;
+    }
+    q->name = Py_NewRef(name);
     if (find_tool(q, tools) < 0) {
         return -1;
     }
     if (PyList_GET_SIZE(frame) > DEADLINE) {
         take_deadline(q, PyList_GET_ITEM(frame, DEADLINE));
     }
-    return q->tool == NULL ? 0 : pc_args_take(&q->args, PyList_GET_ITEM(frame, ARGS), PyList_GET_ITEM(frame, KWARGS));
+    if (q->tool == NULL) {
+        return 0;
+    }
+    return is_batch ? take_batch(q, args) : pc_args_take(&q->args, args, PyList_GET_ITEM(frame, KWARGS));
 }
 
 int pc_request_read_json(struct pc_request *q, const uint8_t *payload, size_t n, unsigned max_depth,
@@ -222,5 +277,6 @@ void pc_request_clear(struct pc_request *q) {
     Py_XDECREF(q->name);
     Py_XDECREF(q->tool);
     Py_XDECREF(q->binary);
+    Py_XDECREF(q->elements);
     pc_args_clear(&q->args);
 }

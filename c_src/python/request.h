@@ -6,7 +6,8 @@
 
 /* Where names are looked up; borrowed. */
 struct pc_tools {
-    PyObject *known;   /* dict: name -> (callable, dict or None) */
+    PyObject *
+        known; /* dict: name -> (callable, dict or None), and of a tool that takes batches at once a third, the dict of its elements */
     PyObject *missing; /* callable(name) -> (callable, whether that returns what is to be called) or None; or NULL */
 };
 
@@ -17,10 +18,12 @@ struct pc_request {
     PyObject *tool;     /* owned: the callable */
     bool is_unresolved; /* the tool is to be called without arguments first, and returns the callable */
     PyObject *binary;   /* owned: dict, or NULL */
+    PyObject *elements; /* owned: the same of a batch that the tool takes at once: dict or None; or NULL */
     uint64_t session;   /* 0 for none */
     int64_t credit;     /* of a stream; 0: it is none */
     struct pc_args args;
     bool borrows;        /* something in the arguments is a loan (loans.h) */
+    bool skipped;        /* not all of the arguments was decoded */
     int64_t deadline_ns; /* or PC_NO_DEADLINE */
 };
 

@@ -2,6 +2,7 @@
 
 #include "respond.h"
 
+#include "batch.h"
 #include "channel.h"
 #include "guard.h"
 #include "hold.h"
@@ -98,6 +99,9 @@ static PyObject *told(const struct pc_question *to, PyObject *value) {
     if (!to->ref || pc_lazy_is(value, PC_LAZY_REF) > 0) {
         return Py_NewRef(value);
     }
+    if (pc_batch_is(value)) {
+        return pc_batch_refer(value) < 0 ? NULL : Py_NewRef(value);
+    }
     PyObject *make = pc_lazy_get(PC_LAZY_REF);
     return make == NULL ? NULL : PyObject_CallOneArg(make, value);
 }
@@ -120,10 +124,12 @@ enum pc_next pc_respond_value(struct pc_responder *r, const struct pc_question *
 }
 
 /* Arguments that do not fit are found before the callee has a frame; a TypeError from further in has a traceback. */
-static const char *kind_of_exception(PyObject *exception) {
+const char *pc_respond_kind(void) {
+    PyObject *exception = pc_exception_take();
     PyObject *traceback = PyException_GetTraceback(exception);
     int fits = traceback != NULL || !PyErr_GivenExceptionMatches(exception, PyExc_TypeError);
     Py_XDECREF(traceback);
+    pc_exception_restore(exception);
     return fits ? "tool_error" : "bad_arguments";
 }
 
@@ -151,8 +157,5 @@ enum pc_next pc_respond_raised(struct pc_responder *r, const struct pc_question 
     if (PyErr_ExceptionMatches(pc_Refused)) {
         return pc_respond_refused(r, to, python_ns);
     }
-    PyObject *exception = pc_exception_take();
-    const char *kind = kind_of_exception(exception);
-    pc_exception_restore(exception);
-    return pc_respond_exception(r, kind, to, python_ns);
+    return pc_respond_exception(r, pc_respond_kind(), to, python_ns);
 }

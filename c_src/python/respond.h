@@ -42,6 +42,9 @@ enum pc_next pc_respond_flush(struct pc_responder *r);
 /* What the tool returned. */
 enum pc_next pc_respond_value(struct pc_responder *r, const struct pc_question *to, int64_t python_ns, PyObject *value);
 
+/* What an exception that is set, and that a tool raised, is called. */
+const char *pc_respond_kind(void);
+
 /* The pc_Refused that is set. */
 enum pc_next pc_respond_refused(struct pc_responder *r, const struct pc_question *to, int64_t python_ns);
 

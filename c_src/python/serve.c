@@ -133,15 +133,23 @@ static enum pc_next serve_alone(struct pc_server *s) {
 
 /* ---- Module functions */
 
+static bool is_entry(PyObject *entry) {
+    Py_ssize_t n = PyTuple_GET_SIZE(entry);
+    bool fits = (n == 2 || n == 3) && PyCallable_Check(PyTuple_GET_ITEM(entry, 0));
+    for (Py_ssize_t i = 1; fits && i < n; i++) {
+        fits = PyTuple_GET_ITEM(entry, i) == Py_None || PyDict_CheckExact(PyTuple_GET_ITEM(entry, i));
+    }
+    return fits;
+}
+
 /* run and read_tool take entries apart without looking. */
 static int check_tools(PyObject *tools) {
     Py_ssize_t at = 0;
     PyObject *name, *entry;
     while (PyDict_Next(tools, &at, &name, &entry)) {
-        if (!PyUnicode_Check(name) || !PyTuple_CheckExact(entry) || PyTuple_GET_SIZE(entry) != 2 ||
-            !PyCallable_Check(PyTuple_GET_ITEM(entry, 0)) ||
-            !(PyTuple_GET_ITEM(entry, 1) == Py_None || PyDict_CheckExact(PyTuple_GET_ITEM(entry, 1)))) {
-            PyErr_SetString(PyExc_TypeError, "tools: a dict from str to (callable, dict or None)");
+        if (!PyUnicode_Check(name) || !PyTuple_CheckExact(entry) || !is_entry(entry)) {
+            PyErr_SetString(PyExc_TypeError,
+                            "tools: a dict from str to (callable, dict or None), or to these and a dict or None");
             return -1;
         }
     }

@@ -124,7 +124,7 @@ static enum pc_next refuse_frame(void) {
 /* Where it is not read to its end, what it has in segments goes back to the VM. */
 static int read_call(struct pc_server *s, struct pc_request *q, struct pc_decoder *d, const struct pc_packed *frame) {
     int read = pc_request_read(q, d, &s->tools);
-    if ((read < 0 || q->tool == NULL) && frame->fields == PC_SEGMENT_CALL_COUNT) {
+    if ((read < 0 || q->tool == NULL || q->skipped) && frame->fields == PC_SEGMENT_CALL_COUNT) {
         pc_loans_decline(frame->payload, frame->n);
     }
     return read;

@@ -33,7 +33,7 @@ defmodule Pitcrew.Error do
   | `:protocol_error` | a worker broke the protocol |
 
   Other fields: `message`; `type` and `traceback` (Python's exception); `path` (list indices and keys, outermost first);
-  `tool`, `pool`; `worker`, an operating-system process id. A field that does not apply is `nil`.
+  `tool`, `pool`; `worker`, an operating-system process id; `index`, which call of a batch it was, from 0. A field that does not apply is `nil`.
   """
 
   @type t :: %__MODULE__{
@@ -45,10 +45,11 @@ defmodule Pitcrew.Error do
           tool: String.t() | nil,
           pool: atom(),
           worker: pos_integer() | nil,
+          index: non_neg_integer() | nil,
           reason: term()
         }
 
-  defexception [:kind, :message, :type, :traceback, :path, :tool, :pool, :worker, :reason]
+  defexception [:kind, :message, :type, :traceback, :path, :tool, :pool, :worker, :index, :reason]
 
   @doc false
   # From pitcrew_error:t(); what is not one (a supervisor's own error) stays as it is.

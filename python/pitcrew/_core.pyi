@@ -29,6 +29,9 @@ KIND_LOG: int
 KIND_STATS: int
 KIND_CANCELLED: int
 
+Binary = dict[int | str, Any] | None
+Served = tuple[Callable[..., Any], Binary] | tuple[Callable[..., Any], Binary, Binary]
+
 class Error(Exception): ...
 
 class EncodeError(Error):
@@ -132,7 +135,7 @@ def limit(name: str, value: int, /) -> None: ...
 def serve(
     call_fd: int,
     side_fd: int,
-    tools: dict[str, tuple[Callable[..., Any], dict[int | str, Any] | None]],
+    tools: dict[str, Served],
     max_frame: int = ...,
     max_depth: int = ...,
     spin_us: int = 0,

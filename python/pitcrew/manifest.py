@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from types import CodeType
     from typing import Any
 
+    from ._core import Served
     from .registry import Tool
 
     Param = dict[str, str | bool | None]
@@ -31,16 +32,24 @@ def entry(tool: Tool) -> dict[str, Any]:
         "module": getattr(tool.function, "__module__", None),
         "params": params(tool.function),
         "idempotent": tool.idempotent,
+        "batch": tool.batch,
         "kind": kind(tool.function),
     }
 
 
-def served(tools: dict[str, Tool]) -> dict[str, tuple[Callable[..., Any], dict[int | str, Any] | None]]:
+def served(tools: dict[str, Tool]) -> dict[str, Served]:
     """The table that `_core.serve` looks names up in."""
     from .refs import TOOLS
 
-    table = {tool.name: (tool.function, binary_params(params(tool.function))) for tool in tools.values()}
+    table = {tool.name: served_tool(tool) for tool in tools.values()}
     return {name: (function, None) for name, function in TOOLS.items()} | table
+
+
+def served_tool(tool: Tool) -> Served:
+    """One that takes batches at once has a third element, of the elements of its list."""
+    parameters = params(tool.function)
+    binary = binary_params(parameters)
+    return (tool.function, binary, binary_elements(parameters)) if tool.batch else (tool.function, binary)
 
 
 def kind(function: Callable[..., Any]) -> str:
@@ -149,6 +158,15 @@ def binary_params(params: list[Param]) -> dict[int | str, type | None] | None:
             if kind != "positional_only":
                 table[name] = wanted
     return table if any(table.values()) else None
+
+
+def binary_elements(params: list[Param]) -> dict[int | str, type | None] | None:
+    """The same for the calls of a batch, when the list that they come in is annotated so, as `list[bytes]`."""
+    annotation = params[0]["annotation"] if params else None
+    if not isinstance(annotation, str) or not annotation.rstrip("'\" ").endswith("]"):
+        return None
+    wanted = binary_type(annotation.strip("'\" ").partition("[")[2][:-1])
+    return None if wanted is None else {"*": wanted, "**": wanted}
 
 
 def binary_type(annotation: object) -> type | None:

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 class Tool:
     """A function that the VM can call by name."""
 
-    __slots__ = ("function", "idempotent", "name")
+    __slots__ = ("batch", "function", "idempotent", "name")
 
-    def __init__(self, name: str, function: Callable[..., Any], idempotent: bool) -> None:
+    def __init__(self, name: str, function: Callable[..., Any], idempotent: bool, batch: bool) -> None:
         self.name = name
         self.function = function
         self.idempotent = idempotent
+        self.batch = batch
 
     @property
     def place(self) -> str:
@@ -43,17 +44,22 @@ start_hooks: list[Callable[[], Any]] = []
 stop_hooks: list[Callable[[], Any]] = []
 
 
-def _tool(function: F | None = None, /, *, name: str | None = None, idempotent: bool = False) -> F | Callable[[F], F]:
+def _tool(
+    function: F | None = None, /, *, name: str | None = None, idempotent: bool = False, batch: bool = False
+) -> F | Callable[[F], F]:
     """Makes a function callable from the VM; the function itself stays as it is.
 
     name: what the VM calls it; the function's own name if left out. Two tools of one name are an error.
     idempotent: calling it twice does no harm, so a call may be retried on another worker when its worker has died.
+    batch: the calls of a batch are one call of the function, with a list, and it returns a list with a result for each;
+    an exception in there is the error of that one. For each call the list has its argument, or a tuple of them where
+    there are several or none, or a dict where they have names. Other calls are calls as ever.
     """
     if function is not None:
-        return register(function, name, idempotent)
+        return register(function, name, idempotent, batch)
 
     def decorate(f: F) -> F:
-        return register(f, name, idempotent)
+        return register(f, name, idempotent, batch)
 
     return decorate
 
@@ -63,14 +69,14 @@ if TYPE_CHECKING:
     @overload
     def tool(function: F, /) -> F: ...
     @overload
-    def tool(*, name: str | None = None, idempotent: bool = False) -> Callable[[F], F]: ...
+    def tool(*, name: str | None = None, idempotent: bool = False, batch: bool = False) -> Callable[[F], F]: ...
     def tool(*args: Any, **kwargs: Any) -> Any: ...
 else:
     tool = _tool
     tool.__name__ = tool.__qualname__ = "tool"
 
 
-def register(function: F, name: str | None, idempotent: bool) -> F:
+def register(function: F, name: str | None, idempotent: bool, batch: bool) -> F:
     global changes
     if not callable(function):
         raise TypeError(f"@tool: a function is needed, not {function!r}; options are given by name: @tool(name=...)")
@@ -82,9 +88,10 @@ def register(function: F, name: str | None, idempotent: bool) -> F:
         raise ValueError(
             f"@tool: names that begin with 'pitcrew:' are Pitcrew's own; give {name!r} another one: @tool(name=...)"
         )
-    if not isinstance(idempotent, bool):
-        raise TypeError(f"@tool: idempotent must be True or False, not {idempotent!r}")
-    new = Tool(name, function, idempotent)
+    for option, value in (("idempotent", idempotent), ("batch", batch)):
+        if not isinstance(value, bool):
+            raise TypeError(f"@tool: {option} must be True or False, not {value!r}")
+    new = Tool(name, function, idempotent, batch)
     old = tools.get(name)
     if old is not None and not new.replaces(old):
         raise ValueError(

@@ -38,7 +38,7 @@ def test_misuse_is_explained(use):
         use()
 
 
-@pytest.mark.parametrize("options", [{"idempotent": 1}, {"name": 5}, {"name": ""}, {"retry": True}])
+@pytest.mark.parametrize("options", [{"idempotent": 1}, {"name": 5}, {"name": ""}, {"batch": None}, {"retry": True}])
 def test_options_of_a_wrong_type_or_name(options):
     with pytest.raises(TypeError):
         tool(**options)(len)
@@ -147,6 +147,7 @@ def test_the_entry_of_a_tool():
                 {"name": "k", "kind": "positional_or_keyword", "required": False, "annotation": "int"},
             ],
             "idempotent": True,
+            "batch": False,
             "kind": "function",
         }
     ]
