@@ -207,6 +207,99 @@ defmodule Pitcrew do
   @spec stop_stream(:pitcrew_stream.sent()) :: :ok
   def stop_stream(sent), do: :pitcrew_stream.stop(sent)
 
+  @typedoc """
+  Options of a batch: those of a call, and
+
+    * `:batch_size` - how many calls go in one frame at most. By default as many as there are for each worker, at most 64; all of them
+      to a tool declared `@tool(batch=True)`
+    * `:max_concurrency` - how many frames are out at once; by default so many that every worker has one, and the next one waits
+
+  `:timeout` is for the whole batch. `:checkout_timeout` counts for each frame; there is none if it is not given here.
+  """
+  @type batch_option :: option() | {:batch_size, pos_integer()} | {:max_concurrency, pos_integer()}
+
+  @doc """
+  Makes many calls, and returns what has become of each, in their order.
+
+      iex> Pitcrew.batch(MyApp.Py, [{"add", [1, 2]}, {"greet", %{name: "Ada"}}, {"add", [3, 4]}])
+      [{:ok, 3}, {:ok, "Hello, Ada"}, {:ok, 7}]
+
+  Calls of one tool go in one frame, so that a small call costs a fraction of what it costs alone. One that fails spoils no other:
+
+      iex> [{:ok, 2.0}, {:error, error}] = Pitcrew.batch(MyApp.Py, [{"divide", [4, 2]}, {"divide", [1, 0]}])
+      iex> {error.kind, error.type, error.index}
+      {:tool_error, "ZeroDivisionError", 1}
+
+  `docs/batches.md` has more.
+  """
+  @spec batch(pool() | Pitcrew.Session.t() | {pool(), name :: term()}, [{tool(), args()}], [batch_option()] | map()) ::
+          [{:ok, term()} | {:error, Error.t()}]
+  def batch(target, calls, opts \\ []), do: target |> :pitcrew.batch(calls, opts) |> Enum.map(&outcome/1)
+
+  defp outcome({:error, error}), do: {:error, Error.from(error)}
+  defp outcome(ok), do: ok
+
+  @doc """
+  Like `batch/3`, but returns the bare results and raises the first error, when all calls have ended.
+
+      iex> Pitcrew.batch!(MyApp.Py, [{"add", [1, 2]}, {"add", [3, 4]}])
+      [3, 7]
+  """
+  @spec batch!(pool() | Pitcrew.Session.t() | {pool(), name :: term()}, [{tool(), args()}], [batch_option()] | map()) ::
+          [term()]
+  def batch!(target, calls, opts \\ []) do
+    for outcome <- batch(target, calls, opts) do
+      case outcome do
+        {:ok, result} -> result
+        {:error, error} -> raise error
+      end
+    end
+  end
+
+  @typedoc """
+  Options of `map/4`: those of a call, each of which counts for one frame, and
+
+    * `:batch_size` - how many elements go in one frame, default 1; for quick tools more
+    * `:max_concurrency` - how many frames are out at once; by default one for each worker that there is at the beginning, or four
+      where workers hold many calls
+    * `:ordered` - `false`: results come as they are ready; by default in the order of the elements
+  """
+  @type map_option ::
+          option() | {:batch_size, pos_integer()} | {:max_concurrency, pos_integer()} | {:ordered, boolean()}
+
+  @doc """
+  A lazy stream of what a tool makes of each element, which is its one argument.
+
+      iex> Pitcrew.map(MyApp.Py, "add_one", 1..4) |> Enum.to_list()
+      [{:ok, 2}, {:ok, 3}, {:ok, 4}, {:ok, 5}]
+      iex> Pitcrew.map(MyApp.Py, "add_one", Stream.iterate(1, &(&1 * 2)), batch_size: 10) |> Enum.take(3)
+      [{:ok, 2}, {:ok, 3}, {:ok, 5}]
+
+  Elements are taken as calls end; in order, results that are ready wait in memory for a slower one before them. Whoever takes no more results (`Enum.take/2`, an exception)
+  cancels the calls that run. In an error `index` says which element it was, from 0. Wrong values of the three options above raise `Pitcrew.Error`.
+  """
+  @spec map(pool() | Pitcrew.Session.t() | {pool(), name :: term()}, tool(), Enumerable.t(), [map_option()] | map()) ::
+          Enumerable.t()
+  def map(target, tool, enumerable, opts \\ []) do
+    case :pitcrew_options.map(opts) do
+      {:ok, own, rest} -> &reduce(enumerable, {target, tool, own, rest}, &1, &2)
+      {:error, error} -> raise Error.from(error)
+    end
+  end
+
+  # Each chunk is called by a task, with which its call ends.
+  defp reduce(enumerable, {target, tool, %{batch_size: size} = own, opts}, acc, fun) do
+    most = own.max_concurrency || :pitcrew_batch.width(target)
+    call = fn {chunk, n} -> :pitcrew_batch.each(target, tool, chunk, n * size, opts) end
+
+    enumerable
+    |> Stream.chunk_every(size)
+    |> Stream.with_index()
+    |> Task.async_stream(call, max_concurrency: most, ordered: own.ordered, timeout: :infinity)
+    |> Stream.flat_map(fn {:ok, outcomes} -> Enum.map(outcomes, &outcome/1) end)
+    |> Enumerable.reduce(acc, fun)
+  end
+
   @doc ~S"""
   Runs Python code in a worker of a pool that allows it (`allow_eval: true`).
 

@@ -152,7 +152,7 @@ batch(Pool, Calls) -> pitcrew_batch:run(Pool, Calls, []).
 %% '''
 %%
 %% Calls of one tool go in one frame, at most 64 or `batch_size', so that a call costs a fraction of what it costs alone. One that fails
-%% spoils no other.
+%% spoils no other. docs/batches.md has more.
 -spec batch(target(), [{tool(), args()}], batch_options()) -> [{ok, term()} | {error, pitcrew_error:t()}].
 batch(Pool, Calls, Options) -> pitcrew_batch:run(Pool, Calls, Options).
 

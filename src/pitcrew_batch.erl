@@ -5,7 +5,8 @@
 %% caller, but to finish a chunk that is to go on.
 -module(pitcrew_batch).
 
--export([run/3, each/5, width/2]).
+-export([run/3, each/5, width/1]).
+-export([work/3]).
 -export_type([call/0, result/0]).
 
 -include("pitcrew_pool.hrl").
@@ -44,16 +45,16 @@ run(Target, Calls, Options) when length(Calls) >= 0 ->
             [{error, Error#{index => Index}} || Index <- indices(0, Calls)]
     end.
 
-%% @doc The same for one tool, of calls that have one argument each, the first of which has the index First: a step of Pitcrew.map/4.
+%% @doc The same for one tool, of calls that have one argument each, the first of which has the index First: a step of Pitcrew.map/4, whose
+%% options have been checked.
 -spec each(pitcrew:target(), pitcrew:tool(), [term()], First :: non_neg_integer(), pitcrew:batch_options()) -> [result()].
-each(Target, Tool, [Only], First, Options) ->
-    {_, Rest} = pitcrew_options:split([batch_size, max_concurrency], Options),
-    case is_at_once(Target, Tool) of
-        false -> [numbered(pitcrew_call:run(Target, Tool, [Only], Rest), First)];
-        true -> [shifted(Result, First) || Result <- run(Target, [{Tool, [Only]}], Options)]
-    end;
 each(Target, Tool, Arguments, First, Options) ->
-    [shifted(Result, First) || Result <- run(Target, [{Tool, [Argument]} || Argument <- Arguments], Options)].
+    Results =
+        case {Arguments, is_at_once(Target, Tool)} of
+            {[Only], false} -> [pitcrew_call:run(Target, Tool, [Only], pitcrew_options:unless_given(checkout_timeout, infinity, Options))];
+            _ -> run(Target, [{Tool, [Argument]} || Argument <- Arguments], pitcrew_options:set(batch_size, length(Arguments), Options))
+        end,
+    [numbered(Result, First) || Result <- Results].
 
 is_at_once(Target, Tool) ->
     case pitcrew_call:pool(Target) of
@@ -61,17 +62,15 @@ is_at_once(Target, Tool) ->
         {error, _} -> false
     end.
 
-numbered({error, Error}, Index) -> {error, Error#{index => Index}};
+numbered({error, Error}, First) -> {error, Error#{index => First + maps:get(index, Error, 0)}};
 numbered(Ok, _) -> Ok.
 
-shifted({error, #{index := Index} = Error}, First) -> {error, Error#{index := First + Index}};
-shifted(Ok, _) -> Ok.
-
-%% @doc How many chunks a pool works on at once.
--spec width(pitcrew:target(), pitcrew:batch_options()) -> pos_integer().
-width(Target, Options) ->
-    case plan(Target, Options) of
-        {ok, Plan} -> most(Plan);
+%% @doc How many chunks a pool works on at once, none of them waiting for another unless in a worker.
+-spec width(pitcrew:target()) -> pos_integer().
+width(Target) ->
+    case plan(Target, []) of
+        {ok, #plan{pool = #pool{is_pipelined = true}} = Plan} -> most(Plan);
+        {ok, #plan{workers = Workers}} -> Workers;
         {error, _} -> 1
     end.
 
@@ -180,7 +179,9 @@ perform(Chunks, Plan) ->
     _ = [Watcher ! {?MODULE, done} || is_pid(Watcher)],
     lists:append(Results).
 
-%% As many runners as may be, each for one chunk; the next one begins when any has ended.
+%% As many runners as may be, each for one chunk; the next one begins when any has ended. The last chunk needs none.
+supply([Chunk], Runners, Room, {_, _, Plan} = With) when Room > 0 ->
+    [made(Chunk, Plan) | supply([], Runners, Room, With)];
 supply([Chunk | Rest], Runners, Room, With) when Room > 0 ->
     supply(Rest, [{runner(Chunk, With), Chunk} | Runners], Room - 1, With);
 supply([], [], _, _) ->
@@ -192,17 +193,15 @@ supply(Chunks, Runners, Room, {Tag, _, _} = With) ->
             [results(Reason, Chunk) | supply(Chunks, Left, Room + 1, With)]
     end.
 
-%% The results are the reason that a runner ends with, so there is one message for each, and none is left.
--dialyzer({no_return, runner/2}).
 runner(Chunk, {Tag, Watcher, Plan}) ->
-    {_, Monitor} = spawn_opt(
-        fun() ->
-            _ = [link(Watcher) || is_pid(Watcher)],
-            exit({?MODULE, made(Chunk, Plan)})
-        end,
-        [{monitor, [{tag, Tag}]}]
-    ),
+    {_, Monitor} = spawn_opt(?MODULE, work, [Chunk, Watcher, Plan], [{monitor, [{tag, Tag}]}]),
     Monitor.
+
+%% @private The results are the reason that a runner ends with, so there is one message for each, and none is left.
+-spec work(chunk(), pid() | none, #plan{}) -> no_return().
+work(Chunk, Watcher, Plan) ->
+    _ = [link(Watcher) || is_pid(Watcher)],
+    exit({?MODULE, made(Chunk, Plan)}).
 
 results({?MODULE, Results}, _) -> Results;
 results(_, Chunk) -> all(Chunk, pitcrew_error:new(cancelled, "the process that made the calls was ended")).

@@ -2,7 +2,7 @@
 %% wrong is an error that says what was given and what is allowed.
 -module(pitcrew_options).
 
--export([pool/1, call/2, batch/1, stream/2, session/1, defaults/1, table/2, given/2, set/3, unless_given/3, split/2, names/1]).
+-export([pool/1, call/2, batch/1, map/1, stream/2, session/1, defaults/1, table/2, given/2, set/3, unless_given/3, split/2, names/1]).
 -export_type([pool/0, call/0, session/0, row/0]).
 
 -type pool() :: #{
@@ -182,6 +182,13 @@ batch_table() ->
         {max_concurrency, {integer, 1, 65536}, none}
     ].
 
+map_table() ->
+    [
+        {batch_size, {integer, 1, 1_000_000}, {value, 1}},
+        {max_concurrency, {integer, 1, 65536}, {value, nil}},
+        {ordered, {one_of, [true, false]}, {value, true}}
+    ].
+
 session_table() ->
     [
         {exclusive, {one_of, [false, true]}, {value, false}},
@@ -261,6 +268,16 @@ with_credit(_, {error, _} = Error) -> Error.
 %% @doc Checks the options that a batch has of its own. What was not given is not there.
 -spec batch(map() | [{atom(), term()}]) -> {ok, #{batch_size => pos_integer(), max_concurrency => pos_integer()}} | error().
 batch(Options) -> given(Options, batch_table()).
+
+%% @doc The options that a map has of its own, with their defaults, and those of its calls.
+-spec map(map() | [{atom(), term()}]) ->
+    {ok, #{batch_size := pos_integer(), max_concurrency := pos_integer() | nil, ordered := boolean()}, map() | [{atom(), term()}]} | error().
+map(Options) ->
+    {Own, Rest} = split([batch_size, max_concurrency, ordered], Options),
+    case table(Own, map_table()) of
+        {ok, Checked} -> {ok, Checked, Rest};
+        {error, _} = Error -> Error
+    end.
 
 %% @doc Checks the options of a session, for the process that is to own it if no other is named, and fills in the defaults.
 -spec session(map() | [{atom(), term()}]) -> {ok, session()} | error().

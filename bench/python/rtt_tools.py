@@ -1,4 +1,4 @@
-"""The tools of the benchmarks of round trips and of the cache."""
+"""The tools of the benchmarks of small calls."""
 
 from __future__ import annotations
 
@@ -15,3 +15,9 @@ def echo(value: object) -> object:
 def same(value: object) -> object:
     """Return the argument, as ever."""
     return value
+
+
+@tool(batch=True)
+def echo_all(values: list[object]) -> list[object]:
+    """Return the arguments of all calls."""
+    return values

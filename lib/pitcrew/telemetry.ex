@@ -34,6 +34,8 @@ defmodule Pitcrew.Telemetry do
 
   A stream is a call with `stream: true` in its metadata; its measurements have `chunks` besides, and `result` is `:halted` when its consumer took no more.
 
+  A chunk of a batch is one call, with the number of its calls as `batch` in its metadata.
+
   `protocol` is `:msgpack` or `:json`, as the call travels; `worker` is an operating-system process id; `reason` is
   `:normal`, `:recycled`, `:idle` (it was not needed), `:stop` (the pool stops), `:interrupted` (it ended after a call of its was cut, in an orderly way), `{:signal, :sigkill}`, 
   `{:status, 1}` or alike; `:stopped` or `:silent` for one that was killed for that (option `:heartbeat`). A caller that dies in a call, as one does that is cancelled, tells nobody of its end.

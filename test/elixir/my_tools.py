@@ -13,6 +13,11 @@ def add(a, b):
 
 
 @tool
+def add_one(n):
+    return n + 1
+
+
+@tool
 def greet(name, greeting="Hello"):
     return f"{greeting}, {name}"
 

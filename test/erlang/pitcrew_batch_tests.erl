@@ -212,9 +212,10 @@ sessions_test_() ->
 
 %% ---- Ends
 
+%% One chunk is out at a time: a worker that runs many calls at once takes all of them along.
 a_death_ends_its_chunk_test_() ->
     each(#{size => 2}, fun(Pool, _) ->
-        Results = pitcrew:batch(Pool, [{leave_if, [N, 5]} || N <- lists:seq(0, 9)], #{batch_size => 2}),
+        Results = pitcrew:batch(Pool, [{leave_if, [N, 5]} || N <- lists:seq(0, 9)], #{batch_size => 2, max_concurrency => 1}),
         ?assertEqual(lists:seq(0, 9) -- [4, 5], [N || {ok, N} <- Results]),
         ?assertMatch([{4, {status, 3}}, {5, {status, 3}}], [{I, R} || {error, #{kind := worker_exit, index := I, reason := R}} <- Results])
     end).
