@@ -67,7 +67,7 @@ all_of_them_test_() ->
             ?assertEqual(All(no_session), Kinds(pitcrew:batch({Pool, no_such_session}, Calls))),
             [
                 ?assertEqual(All(invalid_option), Kinds(pitcrew:batch(Pool, Calls, Options)))
-             || Options <- [#{batch_size => 0}, [{batch_size, 1}, {batch_size, 2}], [batch_size], #{size => 1}, [{max_concurrency, infinity}], no_options]
+             || Options <- [#{batch_size => 0}, [{batch_size, 1}, {batch_size, 2}], [batch_size], #{size => 1}, [{max_concurrency, infinity}], [cache], no_options]
             ],
             {ok, Ref} = pitcrew:call(Pool, make, [1, ref]),
             ?assertEqual(All(bad_arguments), Kinds(pitcrew:batch(Ref, Calls))),
@@ -136,6 +136,13 @@ large_payloads_test_() ->
         [?assertMatch([{ok, #{data := <<"x", _/binary>>}}, {error, #{kind := result_error}}, {ok, #{data := <<7, _/binary>>}}], Three) || Three <- threes(Results)]
     end).
 
+%% What was given away in a result that could not be written was not given away.
+given_test_() ->
+    each(#{size => 1, bytes => tagged}, fun(Pool, _) ->
+        Calls = [{keep_given, [100 * ?KIB, What]} || What <- [<<"object">>, <<"object">>, <<"alone">>]],
+        ?assertMatch([{error, #{kind := result_error}}, {error, #{kind := result_error}}, {ok, #{data := <<7, _/binary>>}}], pitcrew:batch(Pool, Calls, #{batch_size => 3}))
+    end).
+
 threes([A, B, C | Rest]) -> [[A, B, C] | threes(Rest)];
 threes([]) -> [].
 
@@ -197,6 +204,17 @@ at_once_test_() ->
 whoever_has_seen(Pool) ->
     Seen = [pitcrew:call(Pool, seen) || _ <- lists:seq(1, 50)],
     {ok, hd([S || {ok, [_ | _] = S} <- Seen] ++ [none])}.
+
+%% What has become of a batch is kept for nobody: errors are among it.
+no_cache_test_() ->
+    test(fun() ->
+        with(#{size => 1, cache => true}, fun(Pool, _, _) ->
+            Calls = [{note, [1]}, {note, [2]}],
+            ?assertEqual(ok([1, 2]), pitcrew:batch(Pool, Calls)),
+            ?assertEqual(ok([1, 2]), pitcrew:batch(Pool, Calls)),
+            ?assertEqual({ok, [1, 2, 1, 2]}, pitcrew:call(Pool, noted))
+        end)
+    end).
 
 %% ---- Sessions
 

@@ -233,6 +233,13 @@ def test_an_interrupt_of_coroutines_reaches_all(tools, concurrency):
     assert sorted(worker.call("noted")) == [0, 1, 2]
 
 
+@BOTH
+def test_a_process_that_a_call_has_forked_ends(tools, concurrency):
+    worker = tools.worker(concurrency=concurrency)
+    assert batch(worker, "fork_and_return", [1], [2]) == [["ok", 1], ["ok", 1]]
+    assert batch(worker, "note", [1]) == [["ok", 1]]
+
+
 def test_no_call_begins_after_the_deadline(worker):
     id_ = worker.last_id = 1
     frame = [_core.KIND_CALL, id_, BATCH, ["note", [[[1], None]]], None, None, 1]
