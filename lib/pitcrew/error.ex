@@ -22,7 +22,7 @@ defmodule Pitcrew.Error do
   | `:timeout` | the deadline passed: the tool is interrupted and its worker replaced; or that of `Pitcrew.await/2` |
   | `:cancelled` | the call was cancelled, or its result was taken before; the tool raised `pitcrew.Cancelled` itself |
   | `:checkout_timeout` | no worker became free in time |
-  | `:overloaded` | the pool takes no more callers |
+  | `:overloaded` | the pool takes no more callers; or a function that a tool has called calls its own pool, and would wait for itself |
   | `:worker_exit` | the worker died in the middle; `reason` is `{:signal, :sigkill}`, `{:status, 1}` or alike; `:stopped` or `:silent` when it was killed for that |
   | `:pool_down`, `:no_pool` | the pool stopped meanwhile, or does not run |
   | `:no_session` | the session has ended, or there is none of that name |

@@ -176,6 +176,16 @@ def test_a_call_that_waits_is_cancelled(worker, tool):
     assert worker.call("echo", 1) == 1
 
 
+def test_an_await_that_gives_up(tools):
+    worker = tools.worker(concurrency=4)
+    for _ in range(3):
+        id_ = begin(worker, "impatient")
+        function, _, _ = called(worker, id_)
+        assert worker.answer()[1:4:2] == [id_, "late"]
+        give(worker, function, "too late")
+    assert worker.call("echo", 1) == 1
+
+
 def test_a_function_of_a_call_that_has_ended(worker):
     id_ = begin(worker, "keep")
     assert worker.answer()[1] == id_
