@@ -146,20 +146,6 @@ given_test_() ->
 threes([A, B, C | Rest]) -> [[A, B, C] | threes(Rest)];
 threes([]) -> [].
 
-%% What is in segments goes back to the VM though the call was refused: there is room for others afterwards.
-refused_payloads_test_() ->
-    test(fun() ->
-        with(#{size => 1, tools => ["batch_tools", "buffer_tools"]}, fun(Pool, _, _) ->
-            Large = pitcrew:bytes(binary:copy(<<"x">>, 64 * ?KIB)),
-            Mappings = fun() -> {ok, #{<<"mappings">> := N}} = pitcrew:call(Pool, memory), N end,
-            Refused = fun() -> [{error, #{kind := decode_error}}, {ok, 1}] = pitcrew:batch(Pool, [{note, [[#{1 => a, 1.0 => b}, Large]]}, {note, [1]}], #{batch_size => 2}) end,
-            Refused(),
-            Before = Mappings(),
-            [Refused() || _ <- lists:seq(1, 100)],
-            ?assertEqual(Before, Mappings())
-        end)
-    end).
-
 references_test_() ->
     test(fun() ->
         with(#{}, fun(Pool, _, _) ->

@@ -380,6 +380,20 @@ def test_what_a_call_names_goes_back_if_it_is_not_decoded(sharer):
     refused("bad_arguments", "about", [a, b, c])
 
 
+def test_what_the_calls_of_a_batch_name_goes_back(sharer):
+    """Those that are refused too, and what stands behind the place where they were found wrong."""
+    a, b, c, d = (sharer.vm.write(bytes(LEAST), index=i) for i in range(4))
+    calls = [[[a], None], [[b, {"x": Ext(99, b"")}, c], None], [[], {"nobody": d}]]
+    sharer.send("pitcrew:batch", ["about", calls])
+    outcomes = sharer.answer().value
+    assert [state if state == "ok" else what["kind"] for state, what in outcomes] == [
+        "ok",
+        "decode_error",
+        "bad_arguments",
+    ]
+    assert all(until(lambda i=i: sharer.vm.done(i)) for i in range(4))
+
+
 def test_what_a_cancelled_call_names_goes_back(sharer):
     sharer.worker.last_id = 10
     assert sharer.worker.cancel(11) == "unstarted"
