@@ -313,7 +313,7 @@ many_at_once_never_wait_for_themselves_test_() ->
         with_pool(#{tools => ?TOOLS, size => 1, concurrency => 2, pipeline => 100, timeout => 20_000}, fun(Pool) ->
             Level = fun
                 Level(0) -> 0;
-                Level(N) -> element(2, {ok, _} = pitcrew:call(Pool, Tool = element(1 + N rem 2, {apply_to, async_apply}), [Level, N - 1])) + 1
+                Level(N) -> element(2, {ok, _} = pitcrew:call(Pool, element(1 + N rem 2, {apply_to, async_apply}), [Level, N - 1])) + 1
             end,
             ?assertEqual({ok, 30}, pitcrew:call(Pool, apply_to, [Level, 30])),
             ?assertEqual({ok, 30}, pitcrew:call(Pool, apply_to, [Level, 30]))
