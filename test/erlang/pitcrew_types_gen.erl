@@ -3,7 +3,7 @@
 -module(pitcrew_types_gen).
 
 -export([value/1, scalar/0, text/0, large_text/0, struct/2]).
--export([set/1, a_date/1, a_time/0, naive/1, utc/1, zoned/2, decimal/1, tensor/0, any_tensor/0, arrow/0, bytes/0, opaque/0]).
+-export([set/1, a_date/1, a_time/0, naive/1, utc/1, zoned/2, decimal/1, tensor/0, any_tensor/0, arrow/0, bytes/0, opaque/0, passive/0]).
 
 -import(proper_types, [list/1, oneof/1, frequency/1, integer/0, float/0, range/2, non_neg_integer/0]).
 
@@ -87,10 +87,14 @@ arrow() -> with(proper_types:binary(), fun(Data) -> struct("Pitcrew.Arrow", #{da
 bytes() -> with(oneof([proper_types:binary(), text()]), fun pitcrew:bytes/1).
 
 opaque() ->
+    Fun = with(scalar(), fun(Inside) -> fun() -> Inside end end),
+    oneof([passive(), passive(), Fun, fun lists:map/2]).
+
+%% @doc Opaque, and nothing that Python could call.
+passive() ->
     Improper = with({non_empty_list(scalar()), integer()}, fun({List, Tail}) -> List ++ Tail end),
     Bits = with(proper_types:bitstring(), fun(B) when bit_size(B) rem 8 =:= 0 -> <<B/bitstring, 1:1>>; (B) -> B end),
-    Fun = with(scalar(), fun(Inside) -> fun() -> Inside end end),
-    oneof([self(), make_ref(), Improper, Bits, Fun, fun lists:map/2]).
+    oneof([self(), make_ref(), Improper, Bits]).
 
 non_empty_list(Type) -> with({Type, list(Type)}, fun({First, Rest}) -> [First | Rest] end).
 

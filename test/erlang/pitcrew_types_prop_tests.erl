@@ -73,7 +73,7 @@ term() ->
     Years = range(1, 9999),
     Sound = [
         ?GEN:bytes(), ?GEN:a_date(Years), ?GEN:a_time(), ?GEN:naive(Years), ?GEN:utc(Years), ?GEN:zoned(Years, zone()),
-        ?GEN:decimal(0), ?GEN:tensor(), ?GEN:arrow(), ?GEN:opaque(), ?GEN:large_text()
+        ?GEN:decimal(0), ?GEN:tensor(), ?GEN:arrow(), ?GEN:passive(), ?GEN:large_text()
     ],
     ?GEN:value(frequency([{60, oneof(Sound)}, {1, refused()}])).
 
