@@ -80,6 +80,11 @@ rows() ->
             {pitcrew_keeper_tests, many_lines_arrive_in_order_test_},
             {pitcrew_flood_tests, floods_hold_nobody_up_test_}
         ]},
+        {<<"a function that a tool calls raises, is killed, or takes longer than `function_timeout`">>, [
+            {pitcrew_function_tests, what_a_function_raises_test_},
+            {pitcrew_function_tests, a_function_that_takes_too_long_test_},
+            {pitcrew_function_tests, the_deadline_of_the_call_ends_its_functions_test_}
+        ]},
         {<<"the queue is full, or `checkout_timeout` is over">>, [
             {pitcrew_lives_tests, a_full_queue_answers_at_once_test_},
             {pitcrew_pool_fault_tests, a_checkout_ends_at_its_deadline_test_}
