@@ -16,7 +16,7 @@
 
 workers_test_() ->
     pitcrew_test:unless_sanitized({timeout, 300, fun() ->
-        with_library(fun(Library) ->
+        pitcrew_test:with_library("die_at", "-ldl", fun(Library) ->
             pitcrew_test:quietly(fun() ->
                 Steps = cut(Library, 1, []),
                 %% Its start, and all that it does with boards, arguments and results.
@@ -79,7 +79,7 @@ flush_exits() ->
 
 vms_test_() ->
     pitcrew_test:unless_sanitized({timeout, 300, fun() ->
-        with_library(fun(Library) ->
+        pitcrew_test:with_library("die_at", "-ldl", fun(Library) ->
             Last = steps_of_a_whole_run(Library, 64),
             Steps = lists:sublist(pitcrew_test:shuffle(lists:seq(1, Last)), ?SAMPLES),
             Ends = [{Step, vm(Library, Step)} || Step <- Steps],
@@ -104,19 +104,12 @@ last_step(Library, Dies, Lives) ->
         {dead, []} -> last_step(Library, Middle, Lives)
     end.
 
-%% How it ended, and which processes are left of it a second later.
+%% How it ended, and which processes are left of it for good.
 vm(Library, Step) ->
     Base = pitcrew_test:base(),
     ok = file:make_dir(Base),
-    Erl = filename:join([code:root_dir(), "bin", "erl"]),
-    Paths = lists:append([["-pa", filename:absname(Path)] || Path <- code:get_path(), not lists:prefix(code:lib_dir(), Path)]),
-    Run = lists:flatten(io_lib:format("~p:victim(~p).", [?MODULE, Base])),
-    Port = open_port({spawn_executable, Erl}, [
-        {args, ["-noshell" | Paths] ++ ["-eval", Run]},
-        {env, [{"LD_PRELOAD", Library}, {"DIE_IN", "beam.smp"}, {"DIE_AT", integer_to_list(Step)}]},
-        exit_status,
-        stderr_to_stdout
-    ]),
+    Env = [{"LD_PRELOAD", Library}, {"DIE_IN", "beam.smp"}, {"DIE_AT", integer_to_list(Step)}],
+    Port = pitcrew_test:second_vm(?MODULE, victim, [Base], [{env, Env}, exit_status, stderr_to_stdout]),
     How = ended(Port, []),
     flush(Port),
     Left = pitcrew_test:until(fun() ->
@@ -147,18 +140,3 @@ victim(Base) ->
     {ok, _} = pitcrew_pool:start_link(pitcrew_test:options(Base, #{tools => ["buffer_tools"], size => 1})),
     [right = transfer(pitcrew_test, N) || N <- lists:seq(1, ?TRANSFERS)],
     halt(0, [{flush, false}]).
-
-%% ---- The library of test/fixtures/die_at.c
-
-with_library(Fun) ->
-    Base = pitcrew_test:base(),
-    ok = file:make_dir(Base),
-    Library = filename:join(Base, "die_at.so"),
-    Source = filename:join(pitcrew_test:fixtures(), "die_at.c"),
-    try
-        Command = io_lib:format("cc -std=c11 -Wall -Wextra -Werror -shared -fPIC -o ~ts ~ts -ldl 2>&1", [Library, Source]),
-        ?assertEqual("", os:cmd(lists:flatten(Command))),
-        Fun(Library)
-    after
-        file:del_dir_r(Base)
-    end.

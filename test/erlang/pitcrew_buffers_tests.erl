@@ -4,7 +4,7 @@
 
 -export([without_memfd/0]).
 
--import(pitcrew_test, [with_pool/2, until/1, quietly/1]).
+-import(pitcrew_test, [with_pool/2, until/1, quietly/1, garbage/0, held/1, nothing_held/1]).
 
 -define(LEAST, 65_536).
 -define(MIB, 1_048_576).
@@ -24,19 +24,6 @@ tensor(Data) ->
     #{'__struct__' => 'Elixir.Pitcrew.Tensor', dtype => <<"|u1">>, shape => {byte_size(Data)}, data => Data}.
 
 arrow(Data) -> #{'__struct__' => 'Elixir.Pitcrew.Arrow', data => Data}.
-
-garbage() -> [garbage_collect(Pid) || Pid <- processes()].
-
-held(Pool) -> #{buffers := #{bytes := Bytes}} = pitcrew:info(Pool), Bytes.
-
-nothing_held(Pool) ->
-    ?assertEqual(ok, until(fun() ->
-        garbage(),
-        case held(Pool) of
-            0 -> ok;
-            Bytes -> Bytes
-        end
-    end)).
 
 %% ---- Values
 
@@ -179,19 +166,18 @@ off_test_() ->
 without_memfd_test_() ->
     %% A sanitizer has to be the first library itself.
     pitcrew_test:unless_sanitized(test(fun() ->
-        Base = pitcrew_test:base(),
-        ok = file:make_dir(Base),
-        Library = filename:join(Base, "no_memfd.so"),
-        Source = filename:join(pitcrew_test:fixtures(), "no_memfd.c"),
-        try
-            ?assertEqual("", os:cmd(lists:flatten(io_lib:format("cc -std=c11 -Wall -Werror -shared -fPIC -o ~ts ~ts 2>&1", [Library, Source])))),
-            Paths = lists:join(" ", [[$", Path, $"] || Path <- code:get_path()]),
-            Command = io_lib:format("ERL_CRASH_DUMP_SECONDS=0 LD_PRELOAD=~ts erl -noinput -pa ~ts -eval 'pitcrew_buffers_tests:without_memfd()' 2>&1", [Library, Paths]),
-            ?assertEqual("as ever", os:cmd(lists:flatten(Command)))
-        after
-            file:del_dir_r(Base)
-        end
+        pitcrew_test:with_library("no_memfd", "", fun(Library) ->
+            Env = [{"LD_PRELOAD", Library}, {"ERL_CRASH_DUMP_SECONDS", "0"}],
+            Vm = pitcrew_test:second_vm(?MODULE, without_memfd, [], [{env, Env}, exit_status, stderr_to_stdout]),
+            ?assertEqual({0, "as ever"}, said(Vm, []))
+        end)
     end)).
+
+said(Vm, Said) ->
+    receive
+        {Vm, {data, More}} -> said(Vm, [Said, More]);
+        {Vm, {exit_status, Status}} -> {Status, lists:flatten(Said)}
+    end.
 
 without_memfd() ->
     with(#{}, fun(Pool) ->

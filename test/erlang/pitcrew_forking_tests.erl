@@ -11,7 +11,7 @@ says(Text, Message) -> ?assertMatch({_, _}, binary:match(Message, Text)).
 
 a_model_with_threads_test_() ->
     test(fun() ->
-        with_library(fun(Library) ->
+        pitcrew_test:with_library("openmp", "-fopenmp", fun(Library) ->
             Env = [{"OPENMP_LIBRARY", Library}],
             %% As everybody does it, this hangs; where it does not, the rest holds all the same.
             naive(["openmp_model", "predict", "1000"], [{"OMP_NUM_THREADS", "2"} | Env]),
@@ -35,20 +35,6 @@ predicts(Options, Start, Threads) ->
         Answers = [pitcrew:await(Call) || Call <- Calls],
         [?assertMatch({ok, [499500, 499500, Threads, _]}, Answer) || Answer <- Answers]
     end).
-
-%% The library of test/fixtures/openmp.c.
-with_library(Fun) ->
-    Base = pitcrew_test:base(),
-    ok = file:make_dir(Base),
-    Library = filename:join(Base, "openmp.so"),
-    Source = filename:join(pitcrew_test:fixtures(), "openmp.c"),
-    try
-        Command = io_lib:format("cc -std=c11 -Wall -Werror -fopenmp -shared -fPIC -o ~ts ~ts 2>&1", [Library, Source]),
-        ?assertEqual("", os:cmd(lists:flatten(Command))),
-        Fun(Library)
-    after
-        file:del_dir_r(Base)
-    end.
 
 %% Not everybody who runs the tests has scikit-learn.
 a_model_of_scikit_learn_test_() ->

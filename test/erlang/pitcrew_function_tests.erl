@@ -7,11 +7,7 @@
 
 test(Fun) -> {timeout, 60, Fun}.
 
-%% One call at a time and claimed slots, several in one worker, and many at once.
-ways() -> [#{pipeline => 1}, #{pipeline => 4}, #{pipeline => 1, concurrency => 4}].
-
-on_each_pool(Options, Fun) ->
-    [test(fun() -> with_pool(maps:merge(Options#{tools => ?TOOLS}, Way), fun(Pool) -> Fun(Pool, Way) end) end) || Way <- ways()].
+on_each_pool(Options, Fun) -> pitcrew_test:on_each_pool(Options#{tools => ?TOOLS}, Fun).
 
 %% ---- Values
 
@@ -255,7 +251,7 @@ a_pool_that_stops_test_() ->
                 is_gone(Pid)
             end)
         end)
-     || Way <- ways()
+     || Way <- pitcrew_test:ways()
     ].
 
 %% ---- Calls that functions make

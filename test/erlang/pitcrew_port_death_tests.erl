@@ -211,10 +211,7 @@ stop_operation() ->
 %% A second VM that owns the port is killed with SIGKILL.
 vm_killed() ->
     Base = base(),
-    Erl = filename:join([code:root_dir(), "bin", "erl"]),
-    Paths = [Arg || Path <- code:get_path(), not lists:prefix(code:lib_dir(), Path), Arg <- ["-pa", filename:absname(Path)]],
-    Run = lists:flatten(io_lib:format("~p:victim(~p).", [?MODULE, Base])),
-    Vm = open_port({spawn_executable, Erl}, [{args, ["-noshell" | Paths] ++ ["-eval", Run]}, {line, 65536}, binary, use_stdio]),
+    Vm = pitcrew_test:second_vm(?MODULE, victim, [Base], [{line, 65536}, binary, use_stdio]),
     H = receive
         {Vm, {data, {eol, <<"victim ", Line/binary>>}}} -> binary_to_term(base64:decode(Line))
     after 30000 -> error(the_victim_says_nothing)

@@ -1,17 +1,13 @@
 %% Streams, on every sort of pool: what a tool yields, in order, and every way to end before the end.
 -module(pitcrew_stream_tests).
 -include_lib("eunit/include/eunit.hrl").
--import(pitcrew_test, [with_pool/2]).
+-import(pitcrew_test, [with_pool/2, garbage/0, held/1, nothing_held/1]).
 
 -define(TOOLS, ["stream_tools"]).
 
 test(Fun) -> {timeout, 60, Fun}.
 
-%% One call at a time and claimed slots, several in one worker, and many at once.
-ways() -> [#{pipeline => 1}, #{pipeline => 4}, #{pipeline => 1, concurrency => 4}].
-
-on_each_pool(Options, Fun) ->
-    [test(fun() -> with_pool(maps:merge(Options#{tools => ?TOOLS}, Way), fun(Pool) -> Fun(Pool, Way) end) end) || Way <- ways()].
+on_each_pool(Options, Fun) -> pitcrew_test:on_each_pool(Options#{tools => ?TOOLS}, Fun).
 
 all(Stream) -> all(Stream, []).
 
@@ -296,10 +292,6 @@ telemetry_tells_of_chunks_test_() ->
 
 %% ---- Large chunks
 
-garbage() -> [garbage_collect(Pid) || Pid <- processes()].
-
-held(Pool) -> #{buffers := #{bytes := Bytes}} = pitcrew:info(Pool), Bytes.
-
 resident(Who) ->
     {ok, Text} = file:read_file(["/proc/", Who, "/statm"]),
     [_, Pages | _] = binary:split(Text, <<" ">>, [global]),
@@ -331,13 +323,7 @@ large_chunks_need_no_more_memory_the_more_there_are_test_() ->
             ?assert(To - From < 100 * MiB)
          || {From, To} <- lists:zip(tuple_to_list(Before), tuple_to_list(After)), not pitcrew_test:is_sanitized()
         ],
-        ok = pitcrew_test:until(fun() ->
-            garbage(),
-            case held(Pool) of
-                0 -> ok;
-                Bytes -> Bytes
-            end
-        end)
+        nothing_held(Pool)
     end).
 
 %% What nobody takes any more is let go of, too.
@@ -350,13 +336,7 @@ large_chunks_that_are_never_taken_test_() ->
             end
          || _ <- lists:seq(1, 30)
         ],
-        ok = pitcrew_test:until(fun() ->
-            garbage(),
-            case held(Pool) of
-                0 -> ok;
-                Bytes -> Bytes
-            end
-        end)
+        nothing_held(Pool)
     end).
 
 %% Larger than what is decoded on the way, and in the frame.

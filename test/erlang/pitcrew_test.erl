@@ -4,7 +4,8 @@
 -export([with_pool/1, with_pool/2, gated/1, options/1, options/2, processes_of/1, fixtures/0, base/0, quietly/1]).
 -export([stays_short/1, longest_stay/1, is_sanitized/0, unless_sanitized/1]).
 -export([with_meeting/2, whole/1, queued/2, os_pids/1]).
--export([both/2, if_json/1, seeded/2, shuffle/1]).
+-export([both/2, ways/0, on_each_pool/2, if_json/1, seeded/2, shuffle/1]).
+-export([held/1, nothing_held/1, garbage/0, with_library/3, second_vm/4]).
 -export([listen/0, port/1, meet/1, answer/2, until/1, mailbox/0, kill/1]).
 
 %% @doc Runs a fun with the name of a pool of the fixture py_tools; afterwards nothing may be left of the pool.
@@ -147,6 +148,43 @@ with_meeting(Options, Fun) ->
         end
     end).
 
+%% @doc Bytes of a pool's shared memory that terms hold.
+held(Pool) -> #{buffers := #{bytes := Bytes}} = pitcrew:info(Pool), Bytes.
+
+%% @doc Waits until there are none, collecting everybody's garbage.
+nothing_held(Pool) ->
+    ?assertEqual(ok, until(fun() ->
+        garbage(),
+        case held(Pool) of
+            0 -> ok;
+            Bytes -> Bytes
+        end
+    end)).
+
+garbage() -> [garbage_collect(Pid) || Pid <- processes()].
+
+%% @doc Runs a fun with a shared library that was built from a file of test/fixtures; flags that name libraries go behind it.
+with_library(Name, Flags, Fun) ->
+    Base = base(),
+    ok = file:make_dir(Base),
+    Library = filename:join(Base, Name ++ ".so"),
+    Source = filename:join(fixtures(), Name ++ ".c"),
+    try
+        Command = io_lib:format("cc -std=c11 -Wall -Wextra -Werror -shared -fPIC -o ~ts ~ts ~ts 2>&1", [Library, Source, Flags]),
+        ?assertEqual("", os:cmd(lists:flatten(Command))),
+        Fun(Library)
+    after
+        file:del_dir_r(Base)
+    end.
+
+%% @doc A port to another VM of the same installation, with our code, that runs a function.
+second_vm(Module, Function, Args, Options) ->
+    Erl = filename:join([code:root_dir(), "bin", "erl"]),
+    Paths = [Arg || Path <- code:get_path(), not lists:prefix(code:lib_dir(), Path), Arg <- ["-pa", filename:absname(Path)]],
+    Terms = lists:join(", ", [io_lib:format("~p", [Arg]) || Arg <- Args]),
+    Run = lists:flatten(io_lib:format("~p:~p(~s).", [Module, Function, Terms])),
+    open_port({spawn_executable, Erl}, [{args, ["-noshell" | Paths] ++ ["-eval", Run]} | Options]).
+
 %% @doc Waits until every worker of a pool is idle.
 whole(Pool) ->
     until(fun() ->
@@ -216,6 +254,13 @@ longest_stay(Fun) ->
     pitcrew_nif:longest_stay(false).
 
 %% ---- Tests in several ways
+
+%% @doc One call at a time and claimed slots, several in one worker, and many at once.
+ways() -> [#{pipeline => 1}, #{pipeline => 4}, #{pipeline => 1, concurrency => 4}].
+
+%% @doc A test for each of these.
+on_each_pool(Options, Fun) ->
+    [{timeout, 60, fun() -> with_pool(maps:merge(Options, Way), fun(Pool) -> Fun(Pool, Way) end) end} || Way <- ways()].
 
 %% @doc Once with slots, and once with workers that hold more than one call.
 both(Options, Fun) ->

@@ -41,14 +41,9 @@ dies_without_a_trace(How, Stopped) ->
     catch port_close(Port).
 
 start_victim(How, Base) ->
-    Erl = filename:join([code:root_dir(), "bin", "erl"]),
-    Paths = lists:append([["-pa", Path] || Path <- code:get_path(), filename:pathtype(Path) =:= absolute, not in_otp(Path)]),
-    Run = lists:flatten(io_lib:format("~p:victim(~p, ~p).", [?MODULE, How, Base])),
-    Port = open_port({spawn_executable, Erl}, [{args, ["-noshell" | Paths] ++ ["-eval", Run]}, {line, 65536}, binary, use_stdio]),
+    Port = pitcrew_test:second_vm(?MODULE, victim, [How, Base], [{line, 65536}, binary, use_stdio]),
     {os_pid, Shell} = erlang:port_info(Port, os_pid),
     {Port, Shell}.
-
-in_otp(Path) -> lists:prefix(code:lib_dir(), Path).
 
 report(Port) ->
     receive

@@ -295,7 +295,10 @@ def test_thousands_of_cancels_around_the_ends_of_calls(worker, tool):
     """Half the calls are cancelled about when they end. No other call may notice."""
     rng = random.Random(6)
     seen = Counter()
-    for _ in range(500):
+    rounds = 0
+    # On a busy machine it takes more of them until an interrupt has found a call that lasts a millisecond.
+    while rounds < 500 or (rounds < 5000 and not seen["started", True] > 0 < seen["ended", False]):
+        rounds += 1
         ids = [worker.send(tool, [0.001]) for _ in range(4)]
         time.sleep(rng.uniform(0, 0.004))
         states = {id_: worker.cancel(id_) for id_ in ids[::2]}
@@ -305,6 +308,5 @@ def test_thousands_of_cancels_around_the_ends_of_calls(worker, tool):
             if interrupted:
                 assert kind(frame) == "cancelled" and states[frame[1]] in ("started", "held"), frame
             seen[states.get(frame[1]), interrupted] += 1
-    assert seen[None, False] == 1000 and seen[None, True] == 0, seen
-    # Which of them an interrupt still finds is up to the machine.
-    assert sum(n for (state, _), n in seen.items() if state is not None) > 0, seen
+    assert seen[None, False] == 2 * rounds and seen[None, True] == 0, seen
+    assert seen["started", True] > 0 < seen["ended", False], seen

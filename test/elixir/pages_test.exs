@@ -1,0 +1,30 @@
+defmodule Pitcrew.PagesTest do
+  # Pages of docs/ whose Python is a tool module, and whose Elixir runs from the first line to the last; every line is a match.
+  use ExUnit.Case, async: false
+
+  @moduletag :tmp_dir
+  # With the name of the tool module, the pool, and the least number of examples.
+  @pages [
+    {"batches", "till_tools", Till.Py, 6},
+    {"buffers", "buffers_page", Buffers.Py, 5},
+    {"sessions", "shop_tools", Shop.Py, 9},
+    {"streams", "stream_page", Streams.Py, 7},
+    {"tools", "agent_tools", Agent.Py, 10}
+  ]
+
+  for {name, module, pool, least} <- @pages do
+    test "every example of docs/#{name}.md", %{tmp_dir: tmp_dir} do
+      page = Path.expand("../../docs/#{unquote(name)}.md", __DIR__)
+      [tools] = blocks(page, "python")
+      File.write!(Path.join(tmp_dir, "#{unquote(module)}.py"), tools)
+      elixir = blocks(page, "elixir")
+      assert length(elixir) >= unquote(least)
+      Code.eval_string(Enum.join(elixir, "\n"), [tools_folder: tmp_dir], file: page)
+      assert :ok = Pitcrew.Pool.stop(unquote(pool))
+    end
+  end
+
+  defp blocks(page, language) do
+    ~r/^```#{language}\n(.*?)^```$/ms |> Regex.scan(File.read!(page), capture: :all_but_first) |> List.flatten()
+  end
+end
