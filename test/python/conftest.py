@@ -51,11 +51,17 @@ def start():
 
 
 @pytest.fixture
-def tools(start):
-    """A zygote that forks workers with the tools of test/fixtures/worker_tools.py."""
-    zygote = start("--start", "fork", "--tools", "worker_tools")
+def tools(start, request):
+    """A zygote that forks workers with the tools of worker_tools.py in test/fixtures, or of the module that TOOLS names."""
+    zygote = start("--start", "fork", "--tools", getattr(request.module, "TOOLS", "worker_tools"))
     assert zygote.ready()["start"] == "fork"
     return zygote
+
+
+@pytest.fixture(params=[1, 4], ids=["alone", "many"])
+def either(tools, request):
+    """A worker that runs one call at a time, and one that runs many."""
+    return tools.worker(concurrency=request.param)
 
 
 @pytest.fixture

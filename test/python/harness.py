@@ -319,6 +319,11 @@ def wait_readable(fd: int, seconds: float = SECONDS) -> bool:
     return bool(poll.poll(seconds * 1000))
 
 
+def nothing_comes(worker: Worker, seconds: float = 0.1) -> bool:
+    """Whether the worker says nothing on its call channel for so long."""
+    return not wait_readable(worker.call_socket.fileno(), seconds)
+
+
 def gone(pid: int) -> bool:
     """Whether the process has ended within the bound (a zombie has)."""
     try:

@@ -12,13 +12,7 @@ from harness import recv_exactly, recv_frame, send_frame, until, wait_readable
 from pitcrew import _core
 
 MOST = 60
-
-
-@pytest.fixture
-def tools(start):
-    zygote = start("--start", "fork", "--tools", "crowd_tools")
-    assert zygote.ready()["start"] == "fork"
-    return zygote
+TOOLS = "crowd_tools"
 
 
 @pytest.fixture

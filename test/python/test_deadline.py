@@ -14,13 +14,7 @@ from pitcrew import _core
 
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
-
-
-@pytest.fixture
-def tools(start):
-    zygote = start("--start", "fork", "--tools", "deadline_tools")
-    assert zygote.ready()["start"] == "fork"
-    return zygote
+TOOLS = "deadline_tools"
 
 
 def ask(worker: Worker, *behind: Any, tool: str = "left") -> Any:

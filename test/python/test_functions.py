@@ -4,24 +4,18 @@ import os
 import struct
 
 import pytest
-from harness import recv_frame, send_frame, until, wait_readable
+from harness import nothing_comes, recv_frame, send_frame, until
 from pitcrew import _core, packb
 from pitcrew.terms import Ext
 
 CALL, REPLY, ERROR = _core.KIND_CALL, _core.KIND_REPLY, _core.KIND_ERROR
 FUNCTION = 12
+TOOLS = "function_tools"
 
 
 @pytest.fixture
-def tools(start):
-    zygote = start("--start", "fork", "--tools", "function_tools")
-    assert zygote.ready()["start"] == "fork"
-    return zygote
-
-
-@pytest.fixture(params=[1, 4], ids=["alone", "many"])
-def worker(tools, request):
-    return tools.worker(concurrency=request.param)
+def worker(either):
+    return either
 
 
 def begin(worker, tool, *args, index=0):
@@ -47,10 +41,6 @@ def give(worker, id_, value):
 
 def fail(worker, id_, **fields):
     send_frame(worker.call_socket, [ERROR, id_, 0, fields])
-
-
-def nothing_comes(worker, seconds=0.1):
-    return not wait_readable(worker.call_socket.fileno(), seconds)
 
 
 @pytest.mark.parametrize("tool", ["apply_to", "async_apply"])

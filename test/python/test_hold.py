@@ -19,6 +19,7 @@ from harness import CLOSED, Worker, recv_exactly, recv_frame, run_python, send_f
 from pitcrew import _core
 
 HEAD, HELD = 4096, 65536
+TOOLS = "hold_tools"
 CALL, REPLY, ERROR = _core.KIND_CALL, _core.KIND_REPLY, _core.KIND_ERROR
 
 
@@ -57,13 +58,6 @@ def memory():
     memory = Memory()
     yield memory
     memory.close()
-
-
-@pytest.fixture
-def tools(start):
-    zygote = start("--start", "fork", "--tools", "hold_tools")
-    assert zygote.ready()["start"] == "fork"
-    return zygote
 
 
 @pytest.fixture

@@ -1,26 +1,19 @@
 """Streams (docs/protocol.md section 3) against a real worker: chunks against credit, halts, and every way to end."""
 
 import os
-import time
 
 import pytest
-from harness import recv_frame, send_frame, until, wait_readable
+from harness import nothing_comes, recv_frame, send_frame, until
 from pitcrew import _core
 
 CALL, REPLY, ERROR = _core.KIND_CALL, _core.KIND_REPLY, _core.KIND_ERROR
 CHUNK, END, CREDIT = _core.KIND_CHUNK, _core.KIND_END, _core.KIND_CREDIT
+TOOLS = "stream_tools"
 
 
 @pytest.fixture
-def tools(start):
-    zygote = start("--start", "fork", "--tools", "stream_tools")
-    assert zygote.ready()["start"] == "fork"
-    return zygote
-
-
-@pytest.fixture(params=[1, 4], ids=["alone", "many"])
-def worker(tools, request):
-    return tools.worker(concurrency=request.param)
+def worker(either):
+    return either
 
 
 def open_stream(worker, tool, *args, credit):
@@ -44,10 +37,6 @@ def chunks(worker, id_, n):
         assert frame[2] >= 0
         found.append(frame[3])
     return found
-
-
-def nothing_comes(worker, seconds=0.1):
-    return not wait_readable(worker.call_socket.fileno(), seconds)
 
 
 @pytest.mark.parametrize("tool", ["count_to", "async_count_to"])
@@ -242,7 +231,7 @@ def test_time_in_the_tool_is_told(worker):
     told = 0
     for _ in range(3):
         told += worker.answer()[2]
-        time.sleep(0.05)
+        assert nothing_comes(worker, 0.05)
         give(worker, id_, 1)
     end = worker.answer()
     assert end[:2] == [REPLY, id_]
