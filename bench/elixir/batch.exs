@@ -7,6 +7,7 @@ defmodule Bench.Batch do
   """
 
   alias Bench.{Load, Stats, Table}
+  import Bench.Stats, only: [middle: 2, spread: 2]
 
   @python_dir Path.expand("../python", __DIR__)
   @argument %{"id" => 12_345, "name" => "pitcrew-python", "score" => 0.5, "ok" => true}
@@ -51,12 +52,11 @@ defmodule Bench.Batch do
   defp rows(cases), do: Enum.map(cases, &elem(&1, 0)) ++ ["all-at-once"]
 
   defp round(number, cases, ms) do
-    {head, tail} = Enum.split(cases, rem(number, length(cases)))
     {_, pool, options} = hd(cases)
 
     Map.new([
       {"all-at-once", measure(pool, "echo_all", options, ms)}
-      | for({name, pool, options} <- tail ++ head, do: {name, measure(pool, "echo", options, ms)})
+      | for({name, pool, options} <- Stats.turned(cases, number), do: {name, measure(pool, "echo", options, ms)})
     ])
   end
 
@@ -103,9 +103,6 @@ defmodule Bench.Batch do
       worker_us: middle(results, & &1[name].worker)
     )
   end
-
-  defp spread(results, fun), do: results |> Enum.map(fun) |> Stats.quartiles()
-  defp middle(results, fun), do: results |> Enum.map(fun) |> Stats.median()
 end
 
 Bench.Batch.main(System.argv())

@@ -7,6 +7,7 @@ defmodule Bench.Cache do
   """
 
   alias Bench.{Stats, Table}
+  import Bench.Stats, only: [middle: 2, spread: 2]
 
   @python_dir Path.expand("../python", __DIR__)
   @cases [:plain, :"plain-pool", :hit, :"hit-map", :"hit-1000", :miss, :evict]
@@ -35,8 +36,7 @@ defmodule Bench.Cache do
   end
 
   defp round(number, trips) do
-    {head, tail} = Enum.split(@cases, rem(number, length(@cases)))
-    Map.new(tail ++ head, fn bench_case -> {bench_case, measure(bench_case, trips)} end)
+    Map.new(Stats.turned(@cases, number), fn bench_case -> {bench_case, measure(bench_case, trips)} end)
   end
 
   # The same call everywhere: a pool without a cache, and one with it that this call goes round.
@@ -98,9 +98,6 @@ defmodule Bench.Cache do
       results |> spread(&(&1[bench_case] / &1.plain)) |> Table.spread(2)
     ]
   end
-
-  defp spread(results, fun), do: results |> Enum.map(fun) |> Stats.quartiles()
-  defp middle(results, fun), do: results |> Enum.map(fun) |> Stats.median()
 end
 
 Bench.Cache.main(System.argv())

@@ -1,4 +1,4 @@
-for file <- ~w(stats), do: Code.require_file("#{file}.exs", __DIR__)
+for file <- ~w(stats table), do: Code.require_file("#{file}.exs", __DIR__)
 
 defmodule Bench.Callback do
   @moduledoc """
@@ -6,44 +6,64 @@ defmodule Bench.Callback do
   rounds, the floor: C to C over a socketpair, on two processors.
   """
 
-  alias Bench.Stats
+  alias Bench.{Stats, Table}
 
   @python_dir Path.expand("../python", __DIR__)
   @floor Path.expand("../../_build/bench/floor", __DIR__)
   # What a frame with such a value has on the wire, about.
   @bytes 46
+  @value %{"query" => "beam", "k" => 5, "score" => 0.5}
 
   def main(argv) do
     {opts, [], []} = OptionParser.parse(argv, strict: [rounds: :integer, trips: :integer])
     rounds = Keyword.get(opts, :rounds, 7)
     trips = Keyword.get(opts, :trips, 5_000)
     python = System.fetch_env!("PITCREW_BENCH_PYTHON")
-    value = %{"query" => "beam", "k" => 5, "score" => 0.5}
 
-    for {name, more} <- [small: [], "small-many": [concurrency: 4]] do
-      options = [name: :bench_callback, tools: ["callback_tools"], python: python, cd: @python_dir, size: 1] ++ more
-      {:ok, pool} = Pitcrew.Pool.start_link(options)
-      _ = trip(value, 500)
-      results = for _ <- 1..rounds, do: {trip(value, trips), pair(trips)}
-      Pitcrew.Pool.stop(pool)
-      {_, median, _} = Stats.quartiles(Enum.map(results, &elem(&1, 0)))
-      {low, ratio, high} = Stats.quartiles(Enum.map(results, fn {us, pair} -> us / pair end))
+    results =
+      for {name, more} <- [small: [], "small-many": [concurrency: 4]], do: {name, measure(more, rounds, trips, python)}
 
-      IO.puts(
-        "bench callback #{name} p50_us=#{text(median)} ratio_to_floor=#{text(ratio)} [#{text(low)} #{text(high)}]"
-      )
+    IO.puts("""
+
+    From Python to a function of the VM and back, a small map and its own answer. #{rounds} rounds of #{trips} calls; median of the rounds
+    [their quartiles], in µs and beside C to C on two processors. small-many: from a thread of a worker with concurrency: 4.
+    """)
+
+    Table.print([["case", "p50", "x floor_cross"] | Enum.map(results, &row/1)])
+    IO.puts("")
+
+    for {name, rounds} <- results do
+      p50 = Stats.middle(rounds, &elem(&1, 0))
+      Table.line("callback", Atom.to_string(name), p50_us: p50, ratio_to_floor: Stats.middle(rounds, &ratio/1))
     end
   end
 
-  defp trip(value, trips), do: Pitcrew.call!(:bench_callback, "round_trips", [& &1, value, trips], timeout: :infinity)
+  defp measure(more, rounds, trips, python) do
+    options = [name: :bench_callback, tools: ["callback_tools"], python: python, cd: @python_dir, size: 1] ++ more
+    {:ok, pool} = Pitcrew.Pool.start_link(options)
+    _ = trip(500)
+    results = for _ <- 1..rounds, do: {trip(trips), pair(trips)}
+    :ok = Pitcrew.Pool.stop(pool)
+    results
+  end
+
+  defp row({name, rounds}) do
+    [
+      Atom.to_string(name),
+      rounds |> Stats.spread(&elem(&1, 0)) |> Table.spread(1),
+      rounds |> Stats.spread(&ratio/1) |> Table.spread(2)
+    ]
+  end
+
+  defp ratio({us, pair}), do: us / pair
+
+  defp trip(trips), do: Pitcrew.call!(:bench_callback, "round_trips", [& &1, @value, trips], timeout: :infinity)
 
   defp pair(trips) do
     {output, 0} = System.cmd(@floor, ["cross", "#{@bytes}", "#{trips}"])
     [p50 | _] = output |> String.split() |> Enum.map(&String.to_integer/1)
     p50 / 1000
   end
-
-  defp text(number), do: :erlang.float_to_binary(number * 1.0, decimals: 2)
 end
 
 Bench.Callback.main(System.argv())

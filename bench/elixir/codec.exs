@@ -68,9 +68,7 @@ defmodule Bench.Codec do
 
     for round <- 1..rounds, reduce: %{} do
       results ->
-        {head, tail} = Enum.split(sized, rem(round, length(sized)))
-
-        for {name, fun, n} <- tail ++ head, reduce: results do
+        for {name, fun, n} <- Stats.turned(sized, round), reduce: results do
           results -> Map.update(results, name, [timed(fun, n)], &[timed(fun, n) | &1])
         end
     end

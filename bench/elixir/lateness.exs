@@ -29,8 +29,7 @@ defmodule Bench.Lateness do
 
     results =
       for round <- 1..rounds do
-        {head, tail} = Enum.split(@conditions, rem(round, length(@conditions)))
-        Map.new(tail ++ head, fn condition -> {condition, beside(condition, ticks)} end)
+        Map.new(Stats.turned(@conditions, round), fn condition -> {condition, beside(condition, ticks)} end)
       end
 
     rows =

@@ -7,6 +7,7 @@ defmodule Bench.Payload do
   """
 
   alias Bench.{Baseline, PayloadCases, Stats, Table}
+  import Bench.Stats, only: [middle: 2, spread: 2]
 
   @python_dir Path.expand("../python", __DIR__)
   @copy Path.expand("../../_build/bench/copy", __DIR__)
@@ -25,8 +26,7 @@ defmodule Bench.Payload do
     :persistent_term.put({__MODULE__, :shared}, Keyword.get(opts, :shared, true))
 
     start()
-    gives = PayloadCases.call(@pool, "gives", [])
-    cases = PayloadCases.all(gives)
+    cases = PayloadCases.all()
     # Not in the heap of this process, which is collected again and again.
     for a_case <- cases, do: :persistent_term.put({__MODULE__, a_case.name}, a_case.payload)
     cases = for a_case <- cases, do: Map.delete(a_case, :payload)
@@ -44,7 +44,6 @@ defmodule Bench.Payload do
     Port.close(context.pipes)
     :ok = Pitcrew.Pool.stop(@pool)
     report(cases, results, firsts, fresh)
-    unless gives, do: IO.puts("numpy100m-give: skipped, this Pitcrew has no pitcrew.give.")
   end
 
   defp python, do: System.fetch_env!("PITCREW_BENCH_PYTHON")
@@ -79,8 +78,7 @@ defmodule Bench.Payload do
   end
 
   defp round(number, cases, context) do
-    {head, tail} = Enum.split(cases, rem(number, length(cases)))
-    Map.new(tail ++ head, fn a_case -> {a_case.name, measure(a_case, context)} end)
+    Map.new(Stats.turned(cases, number), fn a_case -> {a_case.name, measure(a_case, context)} end)
   end
 
   defp measure(a_case, context) do
@@ -221,8 +219,6 @@ defmodule Bench.Payload do
 
   defp has?(results, name, other), do: is_map_key(hd(results)[name], other)
   defp ratio(of, other), do: of.pitcrew / of[other]
-  defp spread(results, fun), do: results |> Enum.map(fun) |> Stats.quartiles()
-  defp middle(results, fun), do: results |> Enum.map(fun) |> Stats.median()
 end
 
 Bench.Payload.main(System.argv())

@@ -8,7 +8,7 @@ defmodule Bench.PayloadCases do
   @mib 1_048_576
   @tool_options [timeout: 60_000]
 
-  def all(gives) do
+  def all do
     [
       %{name: "rows", payload: rows(), trips: 20, pipe: {"rows 1000", ~w(pickle5 json)}, wanted: "<= 1200 us"}
       |> echoed("echo", "crc_rows", &rows/0, &rows_text/1),
@@ -27,8 +27,10 @@ defmodule Bench.PayloadCases do
       %{name: "text16m", payload: text(), trips: 5, pipe: {"text #{16 * @mib}", ~w(pickle5 json)}, wanted: ""}
       |> echoed("echo", "crc_text", &text/0, & &1),
       numpy_in(12_500_000),
-      numpy_out(12_500_000)
-    ] ++ if(gives, do: [give("numpy10m-give", 1_250_000), give("numpy100m-give", 12_500_000)], else: [])
+      numpy_out(12_500_000),
+      give("numpy10m-give", 1_250_000),
+      give("numpy100m-give", 12_500_000)
+    ]
   end
 
   @doc "The payload as an argument of the hand-rolled bridge."

@@ -8,6 +8,7 @@ defmodule Bench.Rtt do
   """
 
   alias Bench.{Baseline, Stats, Table}
+  import Bench.Stats, only: [middle: 2, spread: 2]
 
   @python_dir Path.expand("../python", __DIR__)
   @floor Path.expand("../../_build/bench/floor", __DIR__)
@@ -56,8 +57,7 @@ defmodule Bench.Rtt do
   end
 
   defp round(number, context) do
-    {head, tail} = Enum.split(@cases, rem(number, length(@cases)))
-    Map.new(tail ++ head, fn bench_case -> {bench_case, measure(bench_case, context)} end)
+    Map.new(Stats.turned(@cases, number), fn bench_case -> {bench_case, measure(bench_case, context)} end)
   end
 
   defp measure(:floor_same, context), do: floor("same", context)
@@ -143,8 +143,6 @@ defmodule Bench.Rtt do
   end
 
   defp ratio(round, bench_case, floor), do: round[bench_case].p50 / round[floor].p50
-  defp spread(results, fun), do: results |> Enum.map(fun) |> Stats.quartiles()
-  defp middle(results, fun), do: results |> Enum.map(fun) |> Stats.median()
 end
 
 Bench.Rtt.main(System.argv())

@@ -7,6 +7,7 @@ defmodule Bench.Scaling do
   """
 
   alias Bench.{Load, Stats, Table}
+  import Bench.Stats, only: [middle: 2]
 
   @python_dir Path.expand("../python", __DIR__)
   @argument %{"id" => 12_345, "name" => "pitcrew-python", "score" => 0.5, "ok" => true}
@@ -148,8 +149,6 @@ defmodule Bench.Scaling do
     [_, kb] = Regex.run(~r/^Pss:\s+(\d+) kB/m, File.read!("/proc/#{pid}/smaps_rollup"))
     String.to_integer(kb)
   end
-
-  defp middle(results, fun), do: results |> Enum.map(fun) |> Stats.median()
 end
 
 Bench.Scaling.main(System.argv())

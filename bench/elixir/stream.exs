@@ -1,4 +1,4 @@
-for file <- ~w(stats), do: Code.require_file("#{file}.exs", __DIR__)
+for file <- ~w(stats table load), do: Code.require_file("#{file}.exs", __DIR__)
 
 defmodule Bench.Stream do
   @moduledoc """
@@ -6,7 +6,7 @@ defmodule Bench.Stream do
   arrays of 1 MiB. Memory is compared with what there was after the first tenth.
   """
 
-  alias Bench.Stats
+  alias Bench.{Load, Stats, Table}
 
   @python_dir Path.expand("../python", __DIR__)
 
@@ -31,17 +31,27 @@ defmodule Bench.Stream do
     {block_rate, block_growth} = run("blocks", [blocks, 1_048_576], blocks, stream_opts)
 
     Pitcrew.Pool.stop(pool)
-    {low, median, high} = Stats.quartiles(small)
 
     IO.puts("""
-    bench stream small chunks_per_s=#{round(median)} [#{round(low)} #{round(high)}] rss_growth_mb=#{mb(growth)}
-    bench stream 1MiB chunks_per_s=#{round(block_rate)} rss_growth_mb=#{mb(block_growth)}\
+
+    Chunks that one consumer takes from one generator, a second, and how much memory VM and worker have gained when all were taken, in MiB,
+    since the first tenth. small: integers; #{rounds} rounds of #{div(chunks, rounds)}, median [quartiles], and #{chunks} for the memory. 1MiB: #{blocks} arrays of 1 MiB.
     """)
+
+    Table.print([
+      ["case", "chunks/s", "gained"],
+      ["small", small |> Stats.quartiles() |> Table.spread(0), Table.number(mb(growth), 1)],
+      ["1MiB", Table.number(block_rate, 0), Table.number(mb(block_growth), 1)]
+    ])
+
+    IO.puts("")
+    Table.line("stream", "small", chunks_per_s: Stats.median(small), rss_growth_mb: mb(growth))
+    Table.line("stream", "1MiB", chunks_per_s: block_rate, rss_growth_mb: mb(block_growth))
   end
 
   # Chunks a second, and bytes that VM and worker have gained since the first tenth.
   defp run(tool, args, chunks, opts) do
-    pid = Pitcrew.call!(:bench_stream, "pid")
+    [pid] = Load.os_pids(:bench_stream)
     mark = div(chunks, 10)
     begin = System.monotonic_time()
 
@@ -66,7 +76,7 @@ defmodule Bench.Stream do
     String.to_integer(pages) * 4096
   end
 
-  defp mb(bytes), do: Float.round(bytes / 1_048_576, 1)
+  defp mb(bytes), do: bytes / 1_048_576
 end
 
 Bench.Stream.main(System.argv())

@@ -8,6 +8,7 @@ defmodule Bench.Throughput do
   """
 
   alias Bench.{Baseline, Load, Stats, Table}
+  import Bench.Stats, only: [middle: 2, spread: 2]
 
   @python_dir Path.expand("../python", __DIR__)
   @floor Path.expand("../../_build/bench/floor", __DIR__)
@@ -71,9 +72,7 @@ defmodule Bench.Throughput do
   end
 
   defp round(number, cases, ms) do
-    {head, tail} = Enum.split(cases, rem(number, length(cases)))
-
-    Map.new(tail ++ head, fn a_case ->
+    Map.new(Stats.turned(cases, number), fn a_case ->
       {a_case.name,
        %{
          pitcrew: pitcrew(a_case.pool, a_case.callers, ms),
@@ -179,9 +178,6 @@ defmodule Bench.Throughput do
         into: %{},
         do: {List.last(fields), String.to_integer(Enum.at(fields, 3)) / calls}
   end
-
-  defp spread(results, fun), do: results |> Enum.map(fun) |> Stats.quartiles()
-  defp middle(results, fun), do: results |> Enum.map(fun) |> Stats.median()
 end
 
 Bench.Throughput.main(System.argv())

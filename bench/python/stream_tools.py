@@ -1,5 +1,6 @@
 """Tools of the stream benchmark."""
 
+import numpy
 from pitcrew import tool
 
 
@@ -10,14 +11,5 @@ def numbers(n):
 
 @tool
 def blocks(n, size):
-    import numpy
-
     for i in range(n):
         yield numpy.full(size, i % 256, dtype="uint8")
-
-
-@tool
-def pid():
-    import os
-
-    return os.getpid()

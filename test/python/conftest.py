@@ -52,7 +52,7 @@ def start():
 
 @pytest.fixture
 def tools(start, request):
-    """A zygote that forks workers with the tools of worker_tools.py in test/fixtures, or of the module that TOOLS names."""
+    """A zygote that forks workers with the tools of test/fixtures: worker_tools, or what the module has in TOOLS."""
     zygote = start("--start", "fork", "--tools", getattr(request.module, "TOOLS", "worker_tools"))
     assert zygote.ready()["start"] == "fork"
     return zygote
