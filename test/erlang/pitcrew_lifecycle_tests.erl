@@ -85,6 +85,10 @@ rows() ->
             {pitcrew_function_tests, a_function_that_takes_too_long_test_},
             {pitcrew_function_tests, the_deadline_of_the_call_ends_its_functions_test_}
         ]},
+        {<<"the consumer of a stream takes no more">>, [
+            {pitcrew_stream_tests, an_early_stop_closes_the_generator_and_the_worker_goes_on_test_},
+            {pitcrew_stream_tests, a_generator_that_does_not_let_itself_be_closed_is_interrupted_test_}
+        ]},
         {<<"the queue is full, or `checkout_timeout` is over">>, [
             {pitcrew_lives_tests, a_full_queue_answers_at_once_test_},
             {pitcrew_pool_fault_tests, a_checkout_ends_at_its_deadline_test_}
