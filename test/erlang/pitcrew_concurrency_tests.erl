@@ -90,8 +90,8 @@ many_callers_test_() ->
     end).
 
 large_frames_both_ways_test_() ->
-    {timeout, 120, fun() ->
-        with_tools(#{concurrency => 8, timeout => 60_000}, fun(Pool, _) ->
+    pitcrew_test:shared_or_not(120, #{concurrency => 8, timeout => 60_000}, fun(Options) ->
+        with_tools(Options, fun(Pool, _) ->
             Bytes = binary:copy(<<"0123456789abcdef">>, ?MB),
             Large = [
                 spawn_monitor(fun() ->
@@ -104,7 +104,7 @@ large_frames_both_ways_test_() ->
             ?assertEqual([{ok, N} || N <- lists:seq(1, 50)], [await(C) || C <- Small]),
             ?assertEqual([true || _ <- Large], [await(C) || C <- Large])
         end)
-    end}.
+    end).
 
 %% Each call has its own, also on a thread that many share.
 deadlines_test_() ->

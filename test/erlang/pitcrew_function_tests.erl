@@ -22,6 +22,20 @@ what_a_function_is_given_and_gives_test_() ->
         ?assertEqual({ok, 7}, pitcrew:call(Pool, apply_to, #{<<"function">> => fun() -> 7 end}))
     end).
 
+%% 64 MiB each way, several at once: what a function gives is on its way to the worker as the next one's arguments come from there.
+much_at_once_test_() ->
+    [
+        {"shared " ++ atom_to_list(Shared), Test}
+     || Shared <- [true, false],
+        Test <- on_each_pool(#{size => 1, shared => Shared}, fun(Pool, _) ->
+            Much = binary:copy(<<"0123456789abcdef">>, 4 bsl 20),
+            Back = fun(N, Given) when byte_size(Given) =:= 64 bsl 20 -> [N, Given] end,
+            {ok, All} = pitcrew:call(Pool, gathered, [Back, 3, Much], #{timeout => 50_000}),
+            ?assertEqual([0, 1, 2], [N || [N, _] <- All]),
+            ?assert(lists:all(fun([_, Given]) -> Given =:= Much end, All))
+        end)
+    ].
+
 what_is_given_by_name_comes_last_as_a_map_test_() ->
     on_each_pool(#{size => 1}, fun(Pool, _) ->
         Show = fun(X, Named) -> {X, Named} end,

@@ -265,8 +265,8 @@ whoever_waits_gets_the_slot_of_a_call_that_went_on_test_() ->
     end).
 
 a_large_answer_that_nobody_waits_for_is_read_test_() ->
-    test(fun() ->
-        with_tools(#{on_caller_exit => finish}, fun(Pool, Listener, [Port, _]) ->
+    pitcrew_test:shared_or_not(60, #{on_caller_exit => finish}, fun(Options) ->
+        with_tools(Options, fun(Pool, Listener, [Port, _]) ->
             Caller = start(Pool, large, [Port, 64 bsl 20], #{}),
             {Socket, OsPid} = meet(Listener),
             kill(Caller),

@@ -70,8 +70,8 @@ many_callers_test_() ->
 
 %% Around the sizes from which on answers go to their callers undecoded, and bodies and answers are not copied.
 sizes_test_() ->
-    test(fun() ->
-        with_tools(#{bytes => tagged}, fun(Pool, _) ->
+    pitcrew_test:shared_or_not(60, #{bytes => tagged}, fun(Options) ->
+        with_tools(Options, fun(Pool, _) ->
             [begin
                  B = bytes(N),
                  Terms = [B, [1, B, 2], [B, B], #{<<"a">> => B, <<"b">> => {B, [pitcrew:bytes(B)]}}, lists:seq(1, N div 8)],
@@ -87,8 +87,8 @@ sizes_test_() ->
 
 %% Several callers at once, 64 MiB each way, with small calls in between.
 much_test_() ->
-    {timeout, 120, fun() ->
-        with_tools(#{size => 2, timeout => 60_000}, fun(Pool, _) ->
+    pitcrew_test:shared_or_not(120, #{size => 2, timeout => 60_000}, fun(Options) ->
+        with_tools(Options, fun(Pool, _) ->
             Sum = erlang:md5(bytes(64 * ?MB)),
             Large = [
                 spawn_monitor(fun() ->
@@ -102,7 +102,7 @@ much_test_() ->
             ?assertEqual([{ok, N} || N <- lists:seq(1, 50)], [await(C) || C <- Small]),
             ?assertEqual([Sum, Sum, Sum, Sum], [await(C) || C <- Large])
         end)
-    end}.
+    end).
 
 memory_test_() ->
     test(fun() ->

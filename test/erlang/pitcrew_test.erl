@@ -4,7 +4,7 @@
 -export([with_pool/1, with_pool/2, gated/1, options/1, options/2, processes_of/1, fixtures/0, base/0, quietly/1]).
 -export([stays_short/1, longest_stay/1, is_sanitized/0, unless_sanitized/1]).
 -export([with_meeting/2, whole/1, queued/2, os_pids/1]).
--export([both/2, ways/0, on_each_pool/2, if_json/1, seeded/2, shuffle/1]).
+-export([both/2, shared_or_not/3, ways/0, on_each_pool/2, if_json/1, seeded/2, shuffle/1]).
 -export([held/1, nothing_held/1, garbage/0, with_library/3, second_vm/4]).
 -export([listen/0, port/1, meet/1, answer/2, until/1, mailbox/0, kill/1]).
 
@@ -261,6 +261,13 @@ ways() -> [#{pipeline => 1}, #{pipeline => 4}, #{pipeline => 1, concurrency => 4
 %% @doc A test for each of these.
 on_each_pool(Options, Fun) ->
     [{timeout, 60, fun() -> with_pool(maps:merge(Options, Way), fun(Pool) -> Fun(Pool, Way) end) end} || Way <- ways()].
+
+%% @doc A test for large payloads beside the frames, in shared memory, and one for all of them in the frames, through the socket.
+shared_or_not(Seconds, Options, Fun) ->
+    [
+        {"shared " ++ atom_to_list(Shared), {timeout, Seconds, fun() -> Fun(Options#{shared => Shared}) end}}
+     || Shared <- [true, false]
+    ].
 
 %% @doc Once with slots, and once with workers that hold more than one call.
 both(Options, Fun) ->
