@@ -72,6 +72,14 @@ int pc_os_alarm(void);
 /* It rings in so many milliseconds, 0: not at all, and not before. Fails on anything else, and leaves that alone. */
 int pc_os_alarm_set(int alarm, int milliseconds);
 
+/* ---- These may allocate. */
+
+/*
+ * Takes out of this process what it has mapped of files and nobody can have changed: code and read-only data. They are still in the system's
+ * cache, and a page that is used again is a fault. Where no other thread runs.
+ */
+int pc_os_leave_file_pages(void);
+
 /* ---- Looking at processes. These may allocate. */
 
 /* Called with each pid; return false to stop. */

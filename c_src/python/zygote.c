@@ -286,6 +286,10 @@ PyObject *pc_zygote_loop(PyObject *module, PyObject *args) {
         pc_inherited_take(&z->inherited);
         let_interrupts_come();
         pc_upkeep_release(); /* of the imports: what is free here would be so in every worker, and never be used */
+        if (z->argv == NULL) {
+            (void)
+                pc_os_leave_file_pages(); /* what only imports needed; workers map what they use by themselves, also if it stayed */
+        }
         loop(z, &q);
         payload = decode_payload(&q);
     }

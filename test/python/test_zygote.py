@@ -1,6 +1,8 @@
 """The zygote link of docs/protocol.md, section 6, against a real `python -m pitcrew`."""
 
+import mmap
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -164,6 +166,29 @@ def test_random_numbers_differ_between_workers(tools):
 
 def test_modules_are_imported_once_and_by_the_zygote(tools):
     assert [tools.worker(wid).call("loaded_in") for wid in (1, 2)] == [tools.pid, tools.pid]
+
+
+def resident(pid, name):
+    """How many KiB of the files of this name a process has in its memory."""
+    with open(f"/proc/{pid}/smaps") as file:
+        lines = file.read().splitlines()
+    counting, found = False, []
+    for line in lines:
+        if re.match("[0-9a-f]+-[0-9a-f]+ ", line):
+            counting = name in line
+        elif counting and line.startswith("Rss:"):
+            found.append(int(line.split()[1]))
+    assert found
+    return sum(found)
+
+
+def test_the_zygote_keeps_no_pages_of_files_that_only_the_imports_needed(start):
+    zygote = start("--start", "fork", "--tools", "maps_a_file")
+    zygote.ready()
+    worker = zygote.worker()
+    assert worker.call("read") == list(range(1, 17))
+    assert resident(worker.pid, "mapped_by_a_tool") == 16 * mmap.PAGESIZE // 1024
+    assert resident(zygote.pid, "mapped_by_a_tool") == 0
 
 
 @pytest.mark.parametrize("how", ["fork", "spawn"])
