@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "guard.h"
+#include "preparer.h"
 #include "wire/boards.h"
 
 static const int64_t idle_ns = INT64_C(10) * 1000 * 1000 * 1000; /* what has been free for so long is given back */
@@ -89,6 +90,9 @@ void pc_buffers_close(void) {
     struct pc_buffers *b = current;
     if (b != NULL) {
         current = NULL;
+        if (!pc_guard_forked()) { /* a child has no such thread */
+            pc_preparer_stop();
+        }
         close_views(b);
         pc_buffers_release(b);
     }
@@ -106,6 +110,12 @@ struct pc_segments *pc_buffers_out(struct pc_buffers *b) {
 
 struct pc_views *pc_buffers_in(struct pc_buffers *b) {
     return b->in;
+}
+
+void pc_buffers_prepare(struct pc_buffers *b) {
+    if (current != NULL && b == current && !pc_guard_forked() && pc_segments_wants_spare(current->out)) {
+        pc_preparer_wake(b->out);
+    }
 }
 
 void pc_buffers_tend(void) {

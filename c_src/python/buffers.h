@@ -34,6 +34,9 @@ void pc_buffers_release(struct pc_buffers *b);
 struct pc_segments *pc_buffers_out(struct pc_buffers *b);
 struct pc_views *pc_buffers_in(struct pc_buffers *b);
 
+/* An answer is through: what the next one may need is made ready by a thread. */
+void pc_buffers_prepare(struct pc_buffers *b);
+
 /* Gives back to the system what has not been used for a while. The side thread's, which needs no GIL: it starts after open and ends before close. */
 void pc_buffers_tend(void);
 

@@ -139,6 +139,7 @@ static void end(struct pc_lent *l, bool complete) {
         Py_XDECREF(part->block);
     }
     PyMem_Free(l->parts);
+    pc_buffers_prepare(l->home);
     pc_buffers_release(l->home);
     *l = (struct pc_lent){.home = NULL};
 }

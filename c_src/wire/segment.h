@@ -76,6 +76,14 @@ void pc_segments_cancel(struct pc_segments *s, const struct pc_segment_name *nam
 void pc_segments_pin(struct pc_segments *s, const struct pc_segment_name *name);
 void pc_segments_unpin(struct pc_segments *s, const struct pc_segment_name *name);
 
+/*
+ * One that has to be made because the reader keeps another takes long, and may not be the last: there will be one more of that size, up to
+ * 16 MiB and to half of `most` with all others, if a thread that nobody waits for calls pc_segments_prepare. A taker that comes meanwhile waits
+ * for it.
+ */
+bool pc_segments_wants_spare(const struct pc_segments *s);
+void pc_segments_prepare(struct pc_segments *s);
+
 /* Gives back to the system what has been free for `idle_ns` by pc_clock_ns, and tells the reader to forget it. */
 void pc_segments_trim(struct pc_segments *s, int64_t idle_ns);
 

@@ -7,6 +7,7 @@
 #include "wire/segment.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -16,12 +17,15 @@
 #include "wire/clock.h"
 #include "wire/segment_private.h"
 
+enum { SPARE_MOST = 16 << 20 }; /* bytes */
+
 enum state { NONE, FREE, TAKEN, LENT };
 
 struct segment {
     enum state state;
     bool protected;      /* those pages that the last use has */
     bool pinned;         /* not free, whatever the reader says */
+    bool spare;          /* made before anybody wanted it, and not used yet */
     uint32_t generation; /* of the last use; stays when the segment goes */
     void *memory;        /* NULL: it is being made, or could not be protected */
     size_t size;
@@ -31,9 +35,12 @@ struct segment {
 struct pc_segments {
     struct pc_segments_opts opts;
     pthread_mutex_t lock;
+    pthread_cond_t prepared;
+    struct segment *preparing; /* taken by pc_segments_prepare; as good as free when it is made; or NULL */
     unsigned count;
     size_t bytes;
-    int64_t latest; /* of all `since` */
+    _Atomic size_t wanted; /* the size of which there were not enough; 0: of none. Written under the lock */
+    int64_t latest;        /* of all `since` */
     struct segment all[PC_SEGMENTS];
 };
 
@@ -53,6 +60,7 @@ struct pc_segments *pc_segments_new(const struct pc_segments_opts *opts) {
         s = NULL;
     }
     if (s != NULL) {
+        (void)pthread_cond_init(&s->prepared, NULL); /* cannot fail on Linux */
         s->opts = *opts;
     }
     return s;
@@ -64,6 +72,7 @@ void pc_segments_free(struct pc_segments *s) {
             (void)munmap(s->all[i].memory, s->all[i].size);
         }
     }
+    (void)pthread_cond_destroy(&s->prepared);
     (void)pthread_mutex_destroy(&s->lock);
     free(s);
 }
@@ -97,13 +106,21 @@ static void look_at_board(struct pc_segments *s) {
     }
 }
 
-/* The smallest one that is not wasted on so little; of those the one that was used last, whose memory may be in a cache. */
+/* Rather the smaller one; of two the one that was used last, whose memory may be in a cache. */
+static bool is_better(const struct segment *g, const struct segment *than) {
+    return g->size != than->size     ? g->size < than->size
+           : g->spare != than->spare ? than->spare
+                                     : g->since > than->since;
+}
+
+static bool is_for(const struct segment *g, size_t n, size_t size) { return g->size >= n && g->size / 2 <= size; }
+
+/* The best one that is not wasted on so little. */
 static struct segment *find_free(struct pc_segments *s, size_t n, size_t size) {
     struct segment *best = NULL;
     for (unsigned i = 0; i < PC_SEGMENTS; i++) {
         struct segment *g = &s->all[i];
-        if (g->state == FREE && g->memory != NULL && g->size >= n && g->size / 2 <= size &&
-            (best == NULL || g->size < best->size || (g->size == best->size && g->since > best->since))) {
+        if (g->state == FREE && g->memory != NULL && is_for(g, n, size) && (best == NULL || is_better(g, best))) {
             best = g;
         }
     }
@@ -231,14 +248,45 @@ static void protect(struct segment *g, size_t n) {
 
 /* ---- */
 
-static struct segment *take(struct pc_segments *s, size_t n, size_t size, struct dead *dead) {
+/* One that is there, or will be sooner than one that is made now. */
+static struct segment *take_free(struct pc_segments *s, size_t n, size_t size) {
+    struct segment *g;
     look_at_board(s);
-    struct segment *g = find_free(s, n, size);
-    if (g == NULL && make_room(s, size, dead)) {
-        g = reserve(s, size);
+    while ((g = find_free(s, n, size)) == NULL && s->preparing != NULL && is_for(s->preparing, n, size)) {
+        (void)pthread_cond_wait(&s->prepared, &s->lock);
+    }
+    return g;
+}
+
+/* An index for one that is to be made. Where only the one that is being prepared is in the way, that is waited for and given back. */
+static struct segment *take_new(struct pc_segments *s, size_t size, struct dead *dead) {
+    bool room;
+    while (!(room = make_room(s, size, dead)) && s->preparing != NULL) {
+        (void)pthread_cond_wait(&s->prepared, &s->lock);
+    }
+    return room ? reserve(s, size) : NULL;
+}
+
+/* Whether the reader keeps such a one while the next is made: so it may go on. */
+static bool is_kept(const struct pc_segments *s, size_t n, size_t size) {
+    const struct segment *g = s->all;
+    while (g < s->all + PC_SEGMENTS && !(g->state == LENT && is_for(g, n, size))) {
+        g++;
+    }
+    return g < s->all + PC_SEGMENTS;
+}
+
+static struct segment *take(struct pc_segments *s, size_t n, size_t size, struct dead *dead) {
+    struct segment *g = take_free(s, n, size);
+    if (g == NULL ? is_kept(s, n, size) : g->spare) {
+        s->wanted = size <= SPARE_MOST ? size : 0;
+    }
+    if (g == NULL) {
+        g = take_new(s, size, dead);
     }
     if (g != NULL) {
         g->state = TAKEN;
+        g->spare = false;
         g->generation = pc_segment_next(g->generation);
     }
     return g;
@@ -295,6 +343,40 @@ void pc_segments_lend(struct pc_segments *s, const struct pc_segment_name *name)
     }
     lock(s);
     g->state = LENT;
+    unlock(s);
+}
+
+/* ---- What can be done before it is wanted */
+
+/* One more than there are, but not of memory that others may need. */
+static bool may_have_spare(struct pc_segments *s, size_t size) {
+    return size > 0 && s->preparing == NULL && find_free(s, size, size) == NULL && s->count < PC_SEGMENTS &&
+           s->bytes <= s->opts.most / 2 && size <= s->opts.most / 2 - s->bytes;
+}
+
+bool pc_segments_wants_spare(const struct pc_segments *s) { return s->wanted > 0; }
+
+void pc_segments_prepare(struct pc_segments *s) {
+    lock(s);
+    size_t size = s->wanted;
+    s->wanted = 0;
+    look_at_board(s);
+    if (may_have_spare(s, size)) {
+        struct segment *g = s->preparing = reserve(s, size);
+        g->state = TAKEN;
+        g->generation = pc_segment_next(g->generation);
+        unlock(s);
+        bool good = make(s, g);
+        lock(s);
+        if (good) {
+            set_free(s, g);
+            g->spare = true;
+        } else {
+            clear(s, g);
+        }
+        s->preparing = NULL;
+        (void)pthread_cond_broadcast(&s->prepared);
+    }
     unlock(s);
 }
 

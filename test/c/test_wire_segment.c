@@ -817,6 +817,131 @@ static void test_no_boards(void **state) {
     world_end(&w);
 }
 
+/* ---- Spare ones */
+
+/* Two of that size, the second made while the reader kept the first. */
+static void two(struct world *w, size_t n) {
+    (void)lend(w, n, 1);
+    assert_false(pc_segments_wants_spare(w->s));
+    (void)lend(w, n, 2);
+}
+
+/* Of the size that had to be made: for the next taker, and then another one. */
+static void test_spare(void **state) {
+    (void)state;
+    struct world w;
+    struct pc_view views[3];
+    world_begin(&w, (struct world_opts){0});
+    pc_segments_prepare(w.s);
+    expect_segments(&w, 0, 0);
+    two(&w, 128 * KIB);
+    for (unsigned i = 2; i <= 4; i++) {
+        assert_true(pc_segments_wants_spare(w.s));
+        pc_segments_prepare(w.s);
+        assert_false(pc_segments_wants_spare(w.s));
+        expect_segments(&w, i + 1, i);
+        assert_int_equal(bytes_of_segments(&w), (i + 1) * 128 * KIB);
+        struct pc_segment_name name = lend(&w, 128 * KIB, (int)i);
+        assert_int_equal(name.index, i);
+        views[i - 2] = get(&w, name);
+        expect_bytes(&views[i - 2], 128 * KIB, (int)i);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        pc_view_drop(&views[i]);
+    }
+    world_end(&w);
+}
+
+/* What has been used is taken first, and whoever uses that again and again causes no more. */
+static void test_spare_stays_in_reserve(void **state) {
+    (void)state;
+    struct world w;
+    world_begin(&w, (struct world_opts){0});
+    struct pc_segment_name a = lend(&w, 128 * KIB, 1);
+    struct pc_segment_name b = lend(&w, 128 * KIB, 1);
+    pc_segments_prepare(w.s);
+    expect_segments(&w, 3, 2);
+    pc_segments_cancel(w.s, &b);
+    pc_segments_cancel(w.s, &a);
+    assert_int_equal(take(&w, 128 * KIB, 1).index, a.index);
+    assert_int_equal(take(&w, 100 * KIB, 1).index, b.index);
+    assert_false(pc_segments_wants_spare(w.s));
+    (void)take(&w, 128 * KIB, 1);
+    assert_true(pc_segments_wants_spare(w.s));
+    expect_segments(&w, 3, 3);
+    world_end(&w);
+}
+
+/* By then the reader has let go of enough. */
+static void test_spare_is_not_needed(void **state) {
+    (void)state;
+    struct world w;
+    world_begin(&w, (struct world_opts){0});
+    struct pc_segment_name name = lend(&w, 128 * KIB, 1);
+    struct pc_view view = get(&w, name);
+    (void)lend(&w, 128 * KIB, 1);
+    assert_true(pc_segments_wants_spare(w.s));
+    pc_view_drop(&view);
+    pc_segments_prepare(w.s);
+    expect_segments(&w, 2, 1);
+    assert_false(pc_segments_wants_spare(w.s));
+    world_end(&w);
+}
+
+/* Not where others may need the memory, nor of a size that takes too much of it. */
+static void test_no_spare(void **state) {
+    (void)state;
+    struct world w;
+    world_begin(&w, (struct world_opts){.most = 1024 * KIB});
+    two(&w, 192 * KIB); /* a third one would be more than half */
+    assert_true(pc_segments_wants_spare(w.s));
+    pc_segments_prepare(w.s);
+    expect_segments(&w, 2, 2);
+    world_end(&w);
+    world_begin(&w, (struct world_opts){.most = 256 * MIB});
+    two(&w, 16 * MIB + 1);
+    assert_false(pc_segments_wants_spare(w.s));
+    world_end(&w);
+    world_begin(&w, (struct world_opts){.most = 256 * MIB});
+    two(&w, 16 * MIB);
+    assert_true(pc_segments_wants_spare(w.s));
+    world_end(&w);
+    world_begin(&w, (struct world_opts){0});
+    for (unsigned i = 0; i < PC_SEGMENTS; i++) {
+        (void)lend(&w, 64 * KIB, 1);
+    }
+    pc_segments_prepare(w.s);
+    expect_segments(&w, PC_SEGMENTS, PC_SEGMENTS);
+    world_end(&w);
+}
+
+/* The reader takes no descriptors any more. */
+static void test_spare_that_cannot_be_made(void **state) {
+    (void)state;
+    struct world w;
+    world_begin(&w, (struct world_opts){0});
+    two(&w, 128 * KIB);
+    assert_int_equal(shutdown(w.reader_socket, SHUT_RDWR), 0);
+    pc_segments_prepare(w.s);
+    expect_segments(&w, 2, 2);
+    assert_int_equal(bytes_of_segments(&w), 2 * 128 * KIB);
+    world_end(&w);
+}
+
+/* It has never been used, and goes when it has been there for long enough. */
+static void test_spare_is_trimmed(void **state) {
+    (void)state;
+    struct world w;
+    world_begin(&w, (struct world_opts){0});
+    two(&w, 128 * KIB);
+    pc_segments_prepare(w.s);
+    pc_segments_trim(w.s, INT64_MAX);
+    expect_segments(&w, 3, 2);
+    pc_segments_trim(w.s, 0);
+    expect_segments(&w, 2, 2);
+    world_end(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),
@@ -833,6 +958,12 @@ int main(void) {
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_board_is_believed_for_the_last_use),
         cmocka_unit_test(test_trim),
+        cmocka_unit_test(test_spare),
+        cmocka_unit_test(test_spare_stays_in_reserve),
+        cmocka_unit_test(test_spare_is_not_needed),
+        cmocka_unit_test(test_no_spare),
+        cmocka_unit_test(test_spare_that_cannot_be_made),
+        cmocka_unit_test(test_spare_is_trimmed),
         cmocka_unit_test(test_full_socket),
         cmocka_unit_test(test_closed_socket),
         cmocka_unit_test(test_no_descriptor_for_the_writer),

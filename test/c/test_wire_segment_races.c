@@ -1,6 +1,6 @@
 /*
  * Both ends of wire/segment.h, each used by several threads: writers take, fill, lend, cancel; readers get, check, write over their copies and let
- * go in another order; one more trims and tends meanwhile. Channels end with views out, which are let go of while the reader is freed. What was
+ * go in another order; one more trims and tends meanwhile, and one makes spare ones. Channels end with views out, which are let go of while the reader is freed. What was
  * read is what was written, and nothing is left. Under ThreadSanitizer: make -C c_src races.
  */
 #include <setjmp.h>
@@ -53,7 +53,7 @@ struct worker {
     pthread_t thread;
 };
 
-static atomic_uint lent, cancelled, refused, late;
+static atomic_uint lent, cancelled, refused, late, asked;
 
 static void fill(void *memory, size_t n, uint64_t word) {
     uint64_t *words = memory;
@@ -164,6 +164,19 @@ static void *tender(void *argument) {
     return NULL;
 }
 
+static void *preparer(void *argument) {
+    struct worker *me = argument;
+    struct channel *c = me->channel;
+    while (!atomic_load(&c->over)) {
+        if (pc_segments_wants_spare(c->w.s)) {
+            atomic_fetch_add(&asked, 1);
+            pc_segments_prepare(c->w.s);
+        }
+        sched_yield();
+    }
+    return NULL;
+}
+
 static void start(struct worker *me, struct channel *c, void *(*what)(void *), unsigned seed) {
     me->channel = c;
     me->seed = seed;
@@ -176,13 +189,14 @@ static void join(const struct worker *me) { assert_int_equal(pthread_join(me->th
 static void one_channel(unsigned seed, struct world_opts opts) {
     static struct channel channel;
     struct channel *c = &channel;
-    struct worker writers[WRITERS], readers[READERS], tends;
+    struct worker writers[WRITERS], readers[READERS], tends, prepares;
     memset(c, 0, sizeof *c);
     c->copy_on_write = opts.copy_on_write;
     assert_int_equal(pthread_barrier_init(&c->ending, NULL, READERS + 1), 0);
     world_begin(&c->w, opts);
     assert_int_equal(pipe(c->frames), 0);
     start(&tends, c, tender, seed);
+    start(&prepares, c, preparer, seed);
     for (unsigned i = 0; i < WRITERS; i++) {
         start(&writers[i], c, writer, seed * 100 + i);
     }
@@ -194,6 +208,7 @@ static void one_channel(unsigned seed, struct world_opts opts) {
     }
     atomic_store(&c->over, true);
     join(&tends);
+    join(&prepares);
     close(c->frames[1]);
     (void)pthread_barrier_wait(&c->ending);
     pc_segments_free(c->w.s);
@@ -213,9 +228,11 @@ static void races(void **state) {
     for (unsigned i = 1; i <= CHANNELS; i++) {
         one_channel(i, (struct world_opts){.most = 4 * MIB, .protect = i % 2 != 0, .copy_on_write = i % 4 < 2});
     }
-    print_message("%u lent, %u cancelled, %u refused, %u views outlived their channel\n", atomic_load(&lent),
-                  atomic_load(&cancelled), atomic_load(&refused), atomic_load(&late));
+    print_message(
+        "%u lent, %u cancelled, %u refused, %u views outlived their channel, %u times one was to be prepared\n",
+        atomic_load(&lent), atomic_load(&cancelled), atomic_load(&refused), atomic_load(&late), atomic_load(&asked));
     assert_true(atomic_load(&late) > 0);
+    assert_true(atomic_load(&asked) > 0);
 }
 
 int main(void) {

@@ -221,7 +221,21 @@ def test_a_segment_is_used_again_when_the_vm_has_let_go_of_it(sharer):
     kind, index, generation, _ = sharer.vm.names(first)
     assert sharer.vm.names(third) == (kind, index, generation + 1, 100_096)
     assert sharer.vm.read(third) == sharer.vm.read(second)
-    assert len(sharer.vm.seen) == 2
+    assert len(sharer.vm.seen) in (2, 3), "the third is a spare one, since two were needed at once"
+
+
+def test_a_spare_one_is_made_when_several_are_kept(sharer):
+    def seen():
+        sharer.vm.receive()
+        return len(sharer.vm.seen)
+
+    kept = [sharer.call("big", LEAST) for _ in range(2)]
+    assert until(lambda: seen() == 3), "without another call"
+    kept.append(sharer.call("big", LEAST))
+    assert [sharer.vm.names(value)[1] for value in kept] == [0, 1, 2]
+    assert until(lambda: seen() == 4)
+    value, status = sharer.call("answer_in_child", LEAST)
+    assert status == 1 and sharer.vm.read(value) == (BIN, b"p" * LEAST), "a child has no such thread, and needs none"
 
 
 def test_more_payloads_than_segments(sharer):
@@ -454,7 +468,7 @@ def test_a_child_sends_nothing(sharer):
     first, (status, second) = sharer.call("fork_while_encoding", LEAST)
     assert status == 1
     assert sharer.vm.read(first) == (BIN, b"a" * LEAST) and sharer.vm.read(second) == (BIN, b"z" * LEAST)
-    assert len(sharer.vm.seen) == 3
+    assert len(sharer.vm.seen) in (3, 4), "these, and perhaps a spare one"
     assert sharer.call("add", 1) == 2
 
 
