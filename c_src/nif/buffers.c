@@ -80,8 +80,9 @@ int pc_buffers_open(struct pc_account *account, struct pc_buffers **buffers, int
         return -ENOMEM;
     }
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {
+        int error = -errno;
         enif_free(b);
-        return -errno;
+        return error;
     }
     *b = (struct pc_buffers){.socket = ends[0], .account = account};
     atomic_init(&b->count, 1);
