@@ -58,8 +58,7 @@ static ERL_NIF_TERM no_memory(ErlNifEnv *env) {
 
 /* Where no call may wait, a stream or a call with functions goes straight to a slot that is free: nobody claims one for it. */
 static enum pc_submitted submit_to_slot(ErlNifEnv *env, const struct request *r, struct pc_job *job,
-                                        struct pc_body *body) {
-    struct pc_lane *lane;
+                                        struct pc_body *body, struct pc_lane **lane) {
     struct pc_channel *c = pc_slots_take(r->dispatcher->slots);
     if (c == NULL) {
         return PC_SUBMIT_FULL;
@@ -67,7 +66,7 @@ static enum pc_submitted submit_to_slot(ErlNifEnv *env, const struct request *r,
     job->call.target = c->lane;
     job->holds = c;
     enif_keep_resource(c);
-    enum pc_submitted how = pc_dispatcher_submit(env, r->dispatcher, job, body, &lane);
+    enum pc_submitted how = pc_dispatcher_submit(env, r->dispatcher, job, body, lane);
     pc_channel_lend(env, c); /* or the slot is free again */
     enif_release_resource(c);
     return how;
@@ -92,7 +91,7 @@ static ERL_NIF_TERM submit(ErlNifEnv *env, const struct request *r, struct pc_bo
         how = pc_dispatcher_submit(env, r->dispatcher, job, body, &lane);
         if (how == PC_SUBMIT_FULL && (job->call.stream || job->hosted) && r->holds == NULL &&
             r->dispatcher->slots != NULL) {
-            how = submit_to_slot(env, r, job, body);
+            how = submit_to_slot(env, r, job, body, &lane);
         }
     }
     switch (how) {
