@@ -5,6 +5,9 @@
 #include <string.h>
 
 #include "nif/atoms.h"
+#include "nif/channel.h"
+#include "nif/parcel.h"
+#include "nif/refs.h"
 #include "wire/kinds.h"
 
 bool pc_frame_open(struct pc_frame *f) {
@@ -73,6 +76,11 @@ ERL_NIF_TERM pc_frame_kind(const struct pc_frame *f) { return f->kind == PC_KIND
 
 ERL_NIF_TERM pc_frame_bytes(ErlNifEnv *env, const struct pc_frame *f) {
     return enif_make_uint64(env, f->n + f->apart + PC_FRAME_HEADER);
+}
+
+void pc_channel_drop_frame(struct pc_channel *c, const struct pc_frame *f) {
+    pc_channel_drop_refs(c, f->has_refs, f->id);
+    pc_parcel_refuse(c->buffers, &f->segments);
 }
 
 static const char unknown_text[] = "a frame of a kind that this version does not know";

@@ -10,6 +10,8 @@
 #include "wire/json_frame.h"
 #include "wire/segment_footer.h"
 
+struct pc_channel;
+
 struct pc_frame {
     const uint8_t *payload;
     size_t n;
@@ -39,6 +41,9 @@ ERL_NIF_TERM pc_frame_kind(const struct pc_frame *f);
 
 /* With its length in front. */
 ERL_NIF_TERM pc_frame_bytes(ErlNifEnv *env, const struct pc_frame *f);
+
+/* Nobody will read this answer of the channel's worker: its references, and what it names in shared memory, go back. */
+void pc_channel_drop_frame(struct pc_channel *channel, const struct pc_frame *f);
 
 /* Writes an error frame for a kind that is not known, in the format of that frame. */
 void pc_frame_refuse(struct pc_writer *w, const struct pc_frame *f);

@@ -3,7 +3,6 @@
 
 #include "nif/atoms.h"
 #include "nif/lane_answer.h"
-#include "nif/refs.h"
 #include "nif/send.h"
 #include "wire/kinds.h"
 #include "wire/stream.h"
@@ -59,11 +58,6 @@ bool pc_gather_send(ErlNifEnv *env, struct pc_gather *g) {
     return send_message(env, g, am_pitcrew_chunks, enif_make_list_from_array(g->to.env, g->terms, g->n));
 }
 
-static void drop(struct pc_gather *g, const struct pc_frame *f) {
-    pc_channel_drop_refs(g->c, f->has_refs, f->id);
-    pc_lane_drop_segments(g->c, f);
-}
-
 /* A chunk with a message of its own, before which all others have gone out. */
 static bool add_alone(ErlNifEnv *env, struct pc_gather *g, struct pc_frame *f, struct pc_budget *budget, bool *is_taken,
                       enum pc_status status, ERL_NIF_TERM value) {
@@ -82,7 +76,7 @@ bool pc_gather_add(ErlNifEnv *env, struct pc_gather *g, struct pc_frame *f, stru
     for (;;) {
         enum pc_chunk state = g->to.env == NULL ? begin(g, f->id) : PC_CHUNK_WANTED;
         if (state != PC_CHUNK_WANTED) {
-            drop(g, f);
+            pc_channel_drop_frame(g->c, f);
             return state == PC_CHUNK_LEFT;
         }
         ERL_NIF_TERM value;

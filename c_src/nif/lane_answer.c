@@ -60,12 +60,6 @@ static ERL_NIF_TERM make_frame(struct pc_job *job, struct pc_channel *c, const s
     return enif_make_tuple6(env, am_frame, kind, python_ns, size, bytes, lease_term(env, lease));
 }
 
-void pc_lane_drop_segments(struct pc_channel *c, const struct pc_frame *f) {
-    if (f->segments.count > 0 && c->buffers != NULL) {
-        pc_parcel_refuse(c->buffers, &f->segments);
-    }
-}
-
 enum pc_status pc_lane_decode(struct pc_job *job, struct pc_frame *f, struct pc_budget *budget, ERL_NIF_TERM *value) {
     struct pc_term_error err = {.status = PC_OK, .path = enif_make_list(job->env, 0)};
     if (f->json || f->n > HANDED_OUT || f->has_refs || f->segments.count > 0) {
@@ -84,8 +78,7 @@ ERL_NIF_TERM pc_lane_hand_out(struct pc_job *job, struct pc_channel *c, struct p
     if (!pc_lane_value_bytes(job->env, &c->in, f, is_taken, &bytes)) {
         struct pc_term_error err = {.status = PC_OK, .path = enif_make_list(job->env, 0)};
         (void)pc_term_refuse(job->env, &err, PC_NO_MEMORY);
-        pc_channel_drop_refs(c, f->has_refs, f->id);
-        pc_lane_drop_segments(c, f);
+        pc_channel_drop_frame(c, f);
         return enif_make_tuple2(job->env, am_error, pc_term_error_make(job->env, am_decode_error, &err));
     }
     budget->units -= (int64_t)(f->size / PC_COPIED_PER_UNIT);

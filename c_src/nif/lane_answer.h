@@ -25,7 +25,4 @@ ERL_NIF_TERM pc_lane_answer(struct pc_job *job, struct pc_channel *c, struct pc_
 bool pc_lane_value_bytes(ErlNifEnv *env, struct pc_inbox *in, const struct pc_frame *f, bool *is_taken,
                          ERL_NIF_TERM *bytes);
 
-/* Of a frame that nobody will read. */
-void pc_lane_drop_segments(struct pc_channel *c, const struct pc_frame *f);
-
 #endif

@@ -11,7 +11,6 @@
 #include "nif/lane_function.h"
 #include "nif/nif.h"
 #include "nif/note.h"
-#include "nif/refs.h"
 #include "nif/started.h"
 #include "wire/clock.h"
 #include "wire/kinds.h"
@@ -103,15 +102,16 @@ static bool deliver_frame(ErlNifEnv *env, struct pc_gather *gather, struct pc_fr
     }
     struct pc_job *job =
         (struct pc_job *)pc_lane_take(c->lane, f->id, f->json ? PC_JSON : PC_MESSAGEPACK, now, &left, &known);
+    if (job == NULL && !known) {
+        return false;
+    }
     if (job == NULL) {
-        pc_channel_drop_refs(c, known && f->has_refs, f->id);
-        pc_lane_drop_segments(c, f);
-        return known && drop_stray(c, f, false);
+        pc_channel_drop_frame(c, f);
+        return drop_stray(c, f, false);
     }
     c->strays = 0;
     if (left) {
-        pc_channel_drop_refs(c, f->has_refs, f->id);
-        pc_lane_drop_segments(c, f);
+        pc_channel_drop_frame(c, f);
         pc_job_drop(job);
     } else {
         pc_job_end(env, job, pc_lane_answer(job, c, f, budget, &is_taken));

@@ -52,15 +52,6 @@ static void drop_parcel(struct pc_channel *c) {
     }
 }
 
-/* The frame is dropped, and with it what it names in shared memory. */
-static void drop_segments(struct pc_channel *c, const struct pc_frame *f) {
-    if (c->parcel != NULL) {
-        drop_parcel(c);
-    } else if (c->buffers != NULL && f->segments.count > 0) {
-        pc_parcel_refuse(c->buffers, &f->segments);
-    }
-}
-
 static enum frame_kind decode_packed(ErlNifEnv *env, const struct reply_args *a, struct pc_frame *f,
                                      struct pc_budget *budget, bool *is_taken, ERL_NIF_TERM *result) {
     struct pc_term_opts opts = a->opts;
@@ -118,8 +109,8 @@ static enum frame_kind read_frame(ErlNifEnv *env, const struct reply_args *a, st
         return FRAME_UNKNOWN;
     }
     if (f->id < a->c->call_id) {
-        if (pc_frame_answer(f)) {
-            drop_segments(a->c, f);
+        if (pc_frame_answer(f)) { /* its references may be somebody's, who has had this answer before */
+            pc_parcel_refuse(a->c->buffers, &f->segments);
         }
         return FRAME_SKIP;
     }
@@ -130,8 +121,8 @@ static enum frame_kind read_frame(ErlNifEnv *env, const struct reply_args *a, st
         return FRAME_BAD;
     }
     if (a->c->adopted) {
-        pc_channel_drop_refs(a->c, f->has_refs, f->id);
-        drop_segments(a->c, f);
+        drop_parcel(a->c); /* if the decoding had begun */
+        pc_channel_drop_frame(a->c, f);
         *result = am_dropped;
         return FRAME_RESULT;
     }

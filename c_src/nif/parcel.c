@@ -128,7 +128,7 @@ struct pc_parcel *pc_parcel_new(struct pc_buffers *b, const struct pc_segment_fo
 void pc_parcel_release(struct pc_parcel *p) { enif_release_resource(p); }
 
 void pc_parcel_refuse(struct pc_buffers *b, const struct pc_segment_footer *footer) {
-    for (uint32_t i = 0; i < footer->count; i++) {
+    for (uint32_t i = 0; b != NULL && i < footer->count; i++) {
         struct pc_segment_name name;
         struct pc_view view;
         pc_segment_name_read(&name, footer->names + (size_t)i * PC_SEGMENT_NAME);

@@ -23,7 +23,7 @@ struct pc_parcel *pc_parcel_new(struct pc_buffers *buffers, const struct pc_segm
                                 const ErlNifPid *receiver, bool copy);
 void pc_parcel_release(struct pc_parcel *parcel);
 
-/* The names of a frame that nobody will decode. */
+/* What a frame names that nobody will decode. `buffers` may be NULL: then no name is that of anything. */
 void pc_parcel_refuse(struct pc_buffers *buffers, const struct pc_segment_footer *footer);
 
 ERL_NIF_TERM pc_parcel_term(ErlNifEnv *env, struct pc_parcel *parcel);
