@@ -33,8 +33,8 @@ static void refuse_kind(struct pc_channel *c, const struct pc_frame *f) {
     (void)pc_note_append(&note, c->lane, false); /* without memory for it, it is only not said */
 }
 
-/* Drops a frame that ends no call, which is answered if its kind is not known. False after too many of them. */
-static bool drop_stray(struct pc_channel *c, const struct pc_frame *f, bool unknown) {
+/* A frame that ends no call is answered if its kind is not known. False after too many of them. */
+static bool pass_stray(struct pc_channel *c, const struct pc_frame *f, bool unknown) {
     if (c->strays == PC_MOST_STRAYS) {
         return false;
     }
@@ -42,60 +42,53 @@ static bool drop_stray(struct pc_channel *c, const struct pc_frame *f, bool unkn
     if (unknown) {
         refuse_kind(c, f);
     }
-    pc_inbox_consume(&c->in);
     return true;
 }
 
-static bool deliver_chunk(ErlNifEnv *env, struct pc_gather *gather, struct pc_frame *f, struct pc_budget *budget) {
-    bool is_taken = false;
-    if (!pc_frame_answer(f) || !pc_gather_add(env, gather, f, budget, &is_taken)) {
+static bool deliver_chunk(ErlNifEnv *env, struct pc_gather *gather, struct pc_frame *f, struct pc_budget *budget,
+                          bool *is_taken) {
+    if (!pc_frame_answer(f) || !pc_gather_add(env, gather, f, budget, is_taken)) {
         return false;
     }
     gather->c->strays = 0;
-    if (!is_taken) {
-        pc_inbox_consume(&gather->c->in);
-    }
     return true;
 }
 
 /* A worker that calls what is not there gets told so, but not for ever. */
-static bool deliver_function(ErlNifEnv *env, struct pc_channel *c, struct pc_frame *f) {
-    bool is_taken = false;
-    switch (pc_lane_function(env, c, f, &is_taken)) {
+static bool deliver_function(ErlNifEnv *env, struct pc_channel *c, struct pc_frame *f, bool *is_taken) {
+    switch (pc_lane_function(env, c, f, is_taken)) {
     case PC_FUNCTION_CALLED:
         c->strays = 0;
-        break;
+        return true;
     case PC_FUNCTION_GONE:
-        return drop_stray(c, f, false);
+        return pass_stray(c, f, false);
     default:
         return false;
     }
-    if (!is_taken) {
-        pc_inbox_consume(&c->in);
-    }
-    return true;
 }
 
-/* Sends one frame on to whom it concerns; false if nothing that follows can be understood. */
+/*
+ * Sends one frame on to whom it concerns; false if nothing that follows can be understood. With *is_taken its memory is gone from the inbox, and
+ * the frame with it.
+ */
 static bool deliver_frame(ErlNifEnv *env, struct pc_gather *gather, struct pc_frame *f, int64_t now,
-                          struct pc_budget *budget) {
+                          struct pc_budget *budget, bool *is_taken) {
     struct pc_channel *c = gather->c;
     bool left, known;
-    bool is_taken = false;
     if (!pc_frame_open(f)) {
         return false;
     }
     if (f->kind == PC_KIND_CHUNK) {
-        return deliver_chunk(env, gather, f, budget);
+        return deliver_chunk(env, gather, f, budget, is_taken);
     }
     if (!pc_gather_send(env, gather)) {
         return false;
     }
     if (f->kind == PC_KIND_CALL && !f->json) {
-        return deliver_function(env, c, f);
+        return deliver_function(env, c, f, is_taken);
     }
     if (f->kind != PC_KIND_REPLY && f->kind != PC_KIND_ERROR) {
-        return drop_stray(c, f, true);
+        return pass_stray(c, f, true);
     }
     if (!pc_frame_answer(f)) {
         return false;
@@ -107,17 +100,14 @@ static bool deliver_frame(ErlNifEnv *env, struct pc_gather *gather, struct pc_fr
     }
     if (job == NULL) {
         pc_channel_drop_frame(c, f);
-        return drop_stray(c, f, false);
+        return pass_stray(c, f, false);
     }
     c->strays = 0;
     if (left) {
         pc_channel_drop_frame(c, f);
         pc_job_drop(job);
     } else {
-        pc_job_end(env, job, pc_lane_answer(job, c, f, budget, &is_taken));
-    }
-    if (!is_taken) {
-        pc_inbox_consume(&c->in);
+        pc_job_end(env, job, pc_lane_answer(job, c, f, budget, is_taken));
     }
     return true;
 }
@@ -142,8 +132,12 @@ static enum pc_io deliver_some(ErlNifEnv *env, struct pc_gather *gather, struct 
         if (io != PC_IO_DONE) {
             return io;
         }
-        if (!deliver_frame(env, gather, &f, now, budget)) {
+        bool is_taken = false;
+        if (!deliver_frame(env, gather, &f, now, budget, &is_taken)) {
             return PC_IO_BAD;
+        }
+        if (!is_taken) {
+            pc_inbox_consume(&c->in);
         }
     }
     return PC_IO_MORE;
