@@ -82,11 +82,10 @@ ERL_NIF_TERM nif_account_new(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]
     return a->lock == NULL ? enif_raise_exception(env, am_no_memory) : handle;
 }
 
-enum { MOST_TOLD = 100 };
+enum { MOST_TOLD = 100, NS_PER_MS = 1000 * 1000 };
 
 /* A process, what it was given, and for how many milliseconds that has been there. */
 static ERL_NIF_TERM make_holder(ErlNifEnv *env, const struct pc_entry *entry, ErlNifTime now) {
-    enum { NS_PER_MS = 1000 * 1000 };
     return enif_make_tuple3(env, enif_make_pid(env, &entry->receiver), enif_make_uint64(env, entry->n),
                             enif_make_int64(env, (now - entry->since) / NS_PER_MS));
 }
@@ -106,7 +105,7 @@ ERL_NIF_TERM nif_account_info(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
     size_t held = a->held;
     unsigned count = a->count;
     for (const struct pc_entry *e = a->first; e != NULL && n < MOST_TOLD; e = e->next) {
-        if ((now - e->since) / (1000 * 1000) >= least_ms) {
+        if ((now - e->since) / NS_PER_MS >= least_ms) {
             told[n++] = *e;
         }
     }

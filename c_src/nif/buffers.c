@@ -98,9 +98,6 @@ int pc_buffers_open(struct pc_account *account, struct pc_buffers **buffers, int
     return 0;
 }
 
-struct pc_segments *pc_buffers_segments(struct pc_buffers *b) {
-    return b->segments;
-}
 struct pc_views *pc_buffers_views(struct pc_buffers *b) {
     return b->views;
 }

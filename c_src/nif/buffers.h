@@ -30,7 +30,6 @@ void pc_buffers_shut(struct pc_buffers *buffers);
 void pc_buffers_keep(struct pc_buffers *buffers);
 void pc_buffers_release(struct pc_buffers *buffers);
 
-struct pc_segments *pc_buffers_segments(struct pc_buffers *buffers);
 struct pc_views *pc_buffers_views(struct pc_buffers *buffers);
 struct pc_account *pc_buffers_account(struct pc_buffers *buffers);
 

@@ -6,7 +6,6 @@
 #include "nif/lane.h"
 #include "nif/nif.h"
 #include "nif/note.h"
-#include "nif/refs.h"
 #include "nif/send.h"
 #include "nif/started.h"
 #include "wire/clock.h"

@@ -5,6 +5,13 @@
 
 enum { LARGE_MAP = 32 };
 
+static enum pc_status encode_datum(struct encoder *e, ERL_NIF_TERM key) {
+    e->keys++;
+    enum pc_status status = pc_term_encode_value(e, key);
+    e->keys--;
+    return status;
+}
+
 static enum pc_status encode_key(struct encoder *e, ERL_NIF_TERM key) {
     size_t slot = slot_of(key);
     size_t at = e->w->len;
@@ -13,19 +20,10 @@ static enum pc_status encode_key(struct encoder *e, ERL_NIF_TERM key) {
         return written(e);
     }
     size_t elsewhere = bytes_elsewhere(e);
-    e->keys++;
-    enum pc_status status = pc_term_encode_value(e, key);
-    e->keys--;
+    enum pc_status status = encode_datum(e, key);
     if (status == PC_OK && elsewhere == bytes_elsewhere(e)) {
         remember(e, key, slot, at);
     }
-    return status;
-}
-
-static enum pc_status encode_datum(struct encoder *e, ERL_NIF_TERM key) {
-    e->keys++;
-    enum pc_status status = pc_term_encode_value(e, key);
-    e->keys--;
     return status;
 }
 
