@@ -66,7 +66,6 @@ struct pc_channel {
     /* Shared memory for large payloads, for life; or NULL. */
     struct pc_buffers *buffers;
     struct pc_parcel *parcel; /* of the frame at the head of the inbox, while its decoding goes on elsewhere; or NULL */
-    size_t apart;             /* bytes in shared memory that the frame in the outbox names */
 
     struct pc_spin spin; /* of callers that would poll for the answer */
 

@@ -39,7 +39,7 @@ static enum pc_status encode_within(ErlNifEnv *env, const struct packed *p, stru
     return status;
 }
 
-static enum pc_status encode(ErlNifEnv *env, const struct pc_sending *sending, struct pc_budget *budget,
+static enum pc_status encode(ErlNifEnv *env, struct pc_sending *sending, struct pc_budget *budget,
                              struct pc_term_error *err) {
     const struct packed *p = (const struct packed *)sending;
     struct pc_channel *c = sending->c;
@@ -50,7 +50,9 @@ static enum pc_status encode(ErlNifEnv *env, const struct pc_sending *sending, s
     enum pc_status status = encode_within(env, p, c->buffers != NULL ? &outgo : NULL, budget, err);
     if (status == PC_OK && outgo.count > 0) {
         pc_segment_footer_write(w, outgo.names, outgo.count);
-        status = w->status;
+    }
+    if (status == PC_OK && w->status != PC_OK) {
+        status = pc_term_refuse(env, err, w->status);
     }
     if (status != PC_OK) {
         pc_outgo_cancel(&outgo, 0);
@@ -58,7 +60,7 @@ static enum pc_status encode(ErlNifEnv *env, const struct pc_sending *sending, s
         w->data[head] +=
             PC_SEGMENT_CALL_COUNT - PC_CALL_FIELDS; /* an array of less than 16 elements has one byte for its head */
     }
-    c->apart = outgo.bytes;
+    sending->apart = outgo.bytes;
     return status;
 }
 

@@ -9,12 +9,12 @@ struct texts {
     struct pc_call_texts texts;
 };
 
-static enum pc_status join(ErlNifEnv *env, const struct pc_sending *sending, struct pc_budget *budget,
+static enum pc_status join(ErlNifEnv *env, struct pc_sending *sending, struct pc_budget *budget,
                            struct pc_term_error *err) {
-    (void)env, (void)err;
     struct pc_writer *w = &sending->c->out.w;
     pc_call_head_write(w, true, sending->c->call_id + 1);
-    return pc_call_texts_write(w, &((const struct texts *)sending)->texts, budget);
+    enum pc_status status = pc_call_texts_write(w, &((const struct texts *)sending)->texts, budget);
+    return status == PC_OK && w->status != PC_OK ? pc_term_refuse(env, err, w->status) : status;
 }
 
 static ERL_NIF_TERM call_json_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);

@@ -21,16 +21,14 @@ bool pc_sending_read(ErlNifEnv *env, ERL_NIF_TERM channel, ERL_NIF_TERM ref, ERL
 }
 
 /* The frame into the outbox, or nothing of it. */
-static enum pc_status fill(ErlNifEnv *env, const struct pc_sending *s, struct pc_budget *budget,
-                           struct pc_term_error *err) {
+static enum pc_status fill(ErlNifEnv *env, struct pc_sending *s, struct pc_budget *budget, struct pc_term_error *err) {
     size_t mark = pc_outbox_begin(&s->c->out, s->max_frame);
     enum pc_status status = s->write(env, s, budget, err);
-    if (status != PC_OK) {
+    if (status == PC_OK) {
+        /* The writer has not failed, and so nor does this: PC_MAX_FRAME is below 4 GiB. */
+        (void)pc_outbox_end(&s->c->out, mark);
+    } else {
         pc_outbox_undo(&s->c->out, mark);
-    } else if ((status = pc_outbox_end(&s->c->out, mark)) != PC_OK) {
-        (void)pc_term_refuse(env, err, status);
-    }
-    if (status != PC_OK) {
         pc_channel_drop_parts(s->c);
     }
     return status;
@@ -63,8 +61,7 @@ static bool poll_answer(const struct pc_sending *s, struct pc_budget *budget) {
 /* Writes what the socket takes and leaves with a select armed, or with something to read; inside. */
 static ERL_NIF_TERM flush(ErlNifEnv *env, const struct pc_sending *s, struct pc_budget *budget) {
     struct pc_channel *c = s->c;
-    ERL_NIF_TERM bytes = enif_make_uint64(env, pc_outbox_pending(&c->out) + c->apart);
-    c->apart = 0;
+    ERL_NIF_TERM bytes = enif_make_uint64(env, pc_outbox_pending(&c->out) + s->apart);
     pc_channel_keep_ref(c, s->ref);
     c->call_id++;
     c->calls++;
@@ -88,7 +85,7 @@ static ERL_NIF_TERM flush(ErlNifEnv *env, const struct pc_sending *s, struct pc_
     return enif_make_tuple2(env, io == PC_IO_AGAIN ? am_pending : am_ok, bytes);
 }
 
-bool pc_sending_run(ErlNifEnv *env, const struct pc_sending *s, struct pc_budget *budget, ERL_NIF_TERM *answer) {
+bool pc_sending_run(ErlNifEnv *env, struct pc_sending *s, struct pc_budget *budget, ERL_NIF_TERM *answer) {
     if (pc_machine_enter(&s->c->machine, budget != NULL ? PC_CLAIMED : PC_WRITING) == 0) {
         *answer = am_poisoned;
         return true;

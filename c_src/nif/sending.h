@@ -14,12 +14,12 @@ struct pc_sending {
     ErlNifUInt64 max_frame;
     ErlNifSInt64 spin_ns; /* poll for the answer so long; on a normal scheduler, with nobody waiting for it */
     bool json;
+    size_t apart; /* bytes in shared memory that the frame names: set by `write` */
     /*
-     * Appends the payload to c->out.w; the call's id is c->call_id + 1. Statuses and *err as those of pc_term_encode,
-     * but for the writer's own, which need not be looked at.
+     * Appends the payload to c->out.w; the call's id is c->call_id + 1. Statuses and *err as those of pc_term_encode, and the writer's own:
+     * where it is not PC_OK the frame names nothing in shared memory.
      */
-    enum pc_status (*write)(ErlNifEnv *env, const struct pc_sending *s, struct pc_budget *budget,
-                            struct pc_term_error *err);
+    enum pc_status (*write)(ErlNifEnv *env, struct pc_sending *s, struct pc_budget *budget, struct pc_term_error *err);
 };
 
 /* Reads what every call has; false if it is not that, or the calling process has not claimed the channel. */
@@ -31,6 +31,6 @@ bool pc_sending_read(ErlNifEnv *env, ERL_NIF_TERM channel, ERL_NIF_TERM ref, ERL
  * With a budget, false when it ran out: then the native function goes on on a dirty scheduler, where it does the same
  * without one.
  */
-bool pc_sending_run(ErlNifEnv *env, const struct pc_sending *s, struct pc_budget *budget, ERL_NIF_TERM *answer);
+bool pc_sending_run(ErlNifEnv *env, struct pc_sending *s, struct pc_budget *budget, ERL_NIF_TERM *answer);
 
 #endif

@@ -205,6 +205,20 @@ too_large_for_a_frame_test_() ->
         end)
     end).
 
+%% Whether what no longer fits is an argument, the deadline, or the names of the segments at the end.
+just_too_large_for_a_frame_test_() ->
+    test(fun() ->
+        with(#{max_frame => 100_000}, fun(Pool) ->
+            B = pitcrew:bytes(random(?LEAST)),
+            Call = fun(N) -> pitcrew:call(Pool, checksum, [B, text(60_000), binary:copy(<<"x">>, N)]) end,
+            Kinds = [Kind || N <- lists:seq(39_800, 40_000), {error, #{kind := Kind}} <- [Call(N)]],
+            {Fit, TooBig} = lists:splitwith(fun(Kind) -> Kind =:= bad_arguments end, Kinds),
+            ?assertEqual(201, length(Kinds)),
+            ?assert(length(Fit) > 0 andalso length(TooBig) > 30),
+            ?assertEqual([too_big], lists:usort(TooBig))
+        end)
+    end).
+
 %% ---- Who holds what
 
 idle_holders_test_() ->
