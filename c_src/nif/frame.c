@@ -33,7 +33,7 @@ static bool read_segments(struct pc_frame *f) {
     f->size -= f->segments.size;
     for (uint32_t i = 0; i < f->segments.count; i++) {
         struct pc_segment_name name;
-        pc_segment_name_read(&name, f->segments.names + (size_t)i * PC_SEGMENT_NAME);
+        pc_segment_footer_name(&f->segments, i, &name);
         f->apart += name.n;
     }
     return true;

@@ -95,10 +95,9 @@ static struct held *hold(struct pc_buffers *b, const struct pc_view *view, const
     return h;
 }
 
-static void fill_item(struct pc_parcel_item *item, struct pc_buffers *b, const uint8_t *name, const ErlNifPid *receiver,
-                      bool copy) {
-    *item = (struct pc_parcel_item){.held = NULL, .is_open = false};
-    pc_segment_name_read(&item->name, name);
+/* The item has its name. */
+static void fill_item(struct pc_parcel_item *item, struct pc_buffers *b, const ErlNifPid *receiver, bool copy) {
+    item->held = NULL;
     item->is_open = pc_views_get(pc_buffers_views(b), &item->name, &item->view) == PC_VIEW_OK;
     if (!item->is_open || copy) {
         return;
@@ -119,7 +118,9 @@ struct pc_parcel *pc_parcel_new(struct pc_buffers *b, const struct pc_segment_fo
     pc_buffers_keep(b);
     atomic_fetch_add(&pc_nif_state_any()->held, 1);
     while (p->count < footer->count) {
-        fill_item(&p->items[p->count], b, footer->names + (size_t)p->count * PC_SEGMENT_NAME, receiver, copy);
+        struct pc_parcel_item *item = &p->items[p->count];
+        pc_segment_footer_name(footer, p->count, &item->name);
+        fill_item(item, b, receiver, copy);
         p->count++;
     }
     return p;
@@ -128,13 +129,8 @@ struct pc_parcel *pc_parcel_new(struct pc_buffers *b, const struct pc_segment_fo
 void pc_parcel_release(struct pc_parcel *p) { enif_release_resource(p); }
 
 void pc_parcel_refuse(struct pc_buffers *b, const struct pc_segment_footer *footer) {
-    for (uint32_t i = 0; b != NULL && i < footer->count; i++) {
-        struct pc_segment_name name;
-        struct pc_view view;
-        pc_segment_name_read(&name, footer->names + (size_t)i * PC_SEGMENT_NAME);
-        if (pc_views_get(pc_buffers_views(b), &name, &view) == PC_VIEW_OK) {
-            pc_view_drop(&view);
-        }
+    if (b != NULL) {
+        pc_views_refuse(pc_buffers_views(b), footer);
     }
 }
 

@@ -27,7 +27,6 @@ void pc_term_go_back(struct encoder *e, const struct progress *to) {
 }
 
 enum pc_status pc_term_encode_apart(struct encoder *e, enum pc_segment_kind kind, const ErlNifBinary *bin, bool *done) {
-    uint8_t payload[PC_SEGMENT_PAYLOAD] = {(uint8_t)kind};
     struct pc_outgo *outgo = e->opts->outgo;
     *done = true;
     if (e->w->max - e->w->len < outgo->bytes + bin->size) {
@@ -40,8 +39,7 @@ enum pc_status pc_term_encode_apart(struct encoder *e, enum pc_segment_kind kind
         *done = false;
         return PC_OK;
     }
-    pc_segment_name_write(&outgo->names[outgo->count - 1], payload + 1);
-    pc_write_ext(e->w, PC_EXT_SEGMENT, payload, sizeof payload);
+    pc_segment_payload_write(e->w, kind, &outgo->names[outgo->count - 1]);
     return written(e);
 }
 

@@ -39,9 +39,7 @@ static bool prepare(struct pc_lent *l) {
 
 static void add(struct pc_encoder *e, enum pc_segment_kind kind, const struct pc_segment_name *name, PyObject *block) {
     struct pc_lent *l = e->lent;
-    uint8_t payload[1 + PC_SEGMENT_NAME] = {(uint8_t)kind};
-    pc_segment_name_write(name, payload + 1);
-    pc_write_ext(e->w, PC_EXT_SEGMENT, payload, sizeof payload);
+    pc_segment_payload_write(e->w, kind, name);
     l->parts[l->count++] = (struct pc_lent_part){.name = *name, .block = Py_XNewRef(block)};
     l->bytes += name->n;
 }

@@ -3,7 +3,6 @@
 #include "loans.h"
 
 #include "buffers.h"
-#include "codec/ext.h"
 #include "decoder.h"
 #include "guard.h"
 #include "lazy.h"
@@ -104,7 +103,7 @@ static struct loan *get(struct pc_loans *l, const struct pc_token *t) {
     if (l == NULL) {
         return refuse("a segment where none can be");
     }
-    if (t->len != 1 + PC_SEGMENT_NAME || t->data[0] > PC_SEGMENT_ARROW) {
+    if (t->len != PC_SEGMENT_PAYLOAD || t->data[0] > PC_SEGMENT_ARROW) {
         return refuse("a segment that is not a kind and a name");
     }
     pc_segment_name_read(&name, t->data + 1);
@@ -123,16 +122,8 @@ void pc_loans_clear(struct pc_loans *l) { Py_CLEAR(l->objects); }
 void pc_loans_decline(const uint8_t *payload, size_t n) {
     struct pc_buffers *b = pc_buffers_now();
     struct pc_segment_footer footer;
-    if (b == NULL || !pc_segment_footer_read(payload, n, &footer)) {
-        return;
-    }
-    for (uint32_t i = 0; i < footer.count; i++) {
-        struct pc_segment_name name;
-        struct pc_view view;
-        pc_segment_name_read(&name, footer.names + (size_t)i * PC_SEGMENT_NAME);
-        if (pc_views_get(pc_buffers_in(b), &name, &view) == PC_VIEW_OK) {
-            pc_view_drop(&view);
-        }
+    if (b != NULL && pc_segment_footer_read(payload, n, &footer)) {
+        pc_views_refuse(pc_buffers_in(b), &footer);
     }
 }
 

@@ -1,6 +1,8 @@
 /* See segment_footer.h. Both elements have their widest header, so that the footer can be found from the end. */
 #include "wire/segment_footer.h"
 
+#include "codec/ext.h"
+
 enum {
     BIN32 = 0xc6,
     UINT32 = 0xce,
@@ -16,6 +18,12 @@ static void put_head(uint8_t *to, uint8_t type, uint32_t value) {
 
 static uint32_t head_value(const uint8_t *from) {
     return (uint32_t)from[1] << 24 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 8 | from[4];
+}
+
+void pc_segment_payload_write(struct pc_writer *w, enum pc_segment_kind kind, const struct pc_segment_name *name) {
+    uint8_t payload[PC_SEGMENT_PAYLOAD] = {(uint8_t)kind};
+    pc_segment_name_write(name, payload + 1);
+    pc_write_ext(w, PC_EXT_SEGMENT, payload, sizeof payload);
 }
 
 void pc_segment_footer_write(struct pc_writer *w, const struct pc_segment_name *names, uint32_t count) {
@@ -47,4 +55,19 @@ bool pc_segment_footer_read(const uint8_t *payload, size_t n, struct pc_segment_
     }
     *footer = (struct pc_segment_footer){.names = start + HEAD, .count = count, .size = size};
     return true;
+}
+
+void pc_segment_footer_name(const struct pc_segment_footer *footer, uint32_t i, struct pc_segment_name *name) {
+    pc_segment_name_read(name, footer->names + (size_t)i * PC_SEGMENT_NAME);
+}
+
+void pc_views_refuse(struct pc_views *views, const struct pc_segment_footer *footer) {
+    for (uint32_t i = 0; i < footer->count; i++) {
+        struct pc_segment_name name;
+        struct pc_view view;
+        pc_segment_footer_name(footer, i, &name);
+        if (pc_views_get(views, &name, &view) == PC_VIEW_OK) {
+            pc_view_drop(&view);
+        }
+    }
 }

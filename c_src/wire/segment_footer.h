@@ -20,6 +20,8 @@ enum pc_segment_kind {
 };
 enum { PC_SEGMENT_PAYLOAD = 1 + PC_SEGMENT_NAME };
 
+void pc_segment_payload_write(struct pc_writer *w, enum pc_segment_kind kind, const struct pc_segment_name *name);
+
 enum {
     PC_SEGMENT_CALL_COUNT =
         9, /* elements of a call with a footer: kind, id, tool, args, kwargs, meta, deadline, names, number */
@@ -36,5 +38,11 @@ struct pc_segment_footer {
 
 /* Of a frame's payload that has one. False if what stands there is none. */
 bool pc_segment_footer_read(const uint8_t *payload, size_t n, struct pc_segment_footer *footer);
+
+/* The name of that number, below `count`. */
+void pc_segment_footer_name(const struct pc_segment_footer *footer, uint32_t i, struct pc_segment_name *name);
+
+/* The frame is dropped: whatever it names goes back to the writer, unless it is out. */
+void pc_views_refuse(struct pc_views *views, const struct pc_segment_footer *footer);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "segment_world.h"
 #include "wire/segment_footer.h"
 
 enum { MOST = 2048 };
@@ -34,7 +35,7 @@ static void what_was_written_is_read(void **state) {
         assert_int_equal(footer.size, n - 1);
         for (uint32_t i = 0; i < count; i++) {
             struct pc_segment_name name;
-            pc_segment_name_read(&name, footer.names + (size_t)i * PC_SEGMENT_NAME);
+            pc_segment_footer_name(&footer, i, &name);
             assert_int_equal(name.index, names[i].index);
             assert_int_equal(name.generation, names[i].generation);
             assert_true(name.n == names[i].n);
@@ -65,6 +66,18 @@ static void the_bytes_are_these(void **state) {
     assert_memory_equal(bytes, wanted, n);
 }
 
+static void the_bytes_of_a_payload_are_these(void **state) {
+    (void)state;
+    static const uint8_t wanted[] = {0xc7, 17, 15, 2, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 1, 0, 0};
+    uint8_t bytes[MOST];
+    struct pc_writer w;
+    pc_writer_init(&w, bytes, MOST, MOST, NULL, NULL);
+    pc_segment_payload_write(&w, PC_SEGMENT_ARROW, &names[0]);
+    assert_int_equal(w.status, PC_OK);
+    assert_int_equal(w.len, sizeof wanted);
+    assert_memory_equal(bytes, wanted, sizeof wanted);
+}
+
 /* Whatever byte is another one: it is refused, or names as many. Nothing before the payload is read. */
 static void spoiled_ones(void **state) {
     (void)state;
@@ -92,12 +105,39 @@ static void spoiled_ones(void **state) {
     }
 }
 
+/* One that is read already stays with its reader, and a name of nothing is passed over. */
+static void what_is_refused_goes_back(void **state) {
+    (void)state;
+    struct world w;
+    uint8_t bytes[MOST];
+    struct pc_segment_footer footer;
+    world_begin(&w, (struct world_opts){0});
+    struct pc_segment_name read = lend(&w, 64 * KIB, 1);
+    struct pc_segment_name other = lend(&w, 64 * KIB, 2);
+    struct pc_segment_name last = lend(&w, 128 * KIB, 3);
+    const struct pc_segment_name list[] = {other, read, {9, 1, 64 * KIB}, last};
+    struct pc_view view = get(&w, read);
+    assert_true(pc_segment_footer_read(bytes, write_footer(bytes, list, 4), &footer));
+    expect_segments(&w, 3, 3);
+    for (int i = 0; i < 2; i++) { /* the second time there is nothing left to do */
+        pc_views_refuse(w.v, &footer);
+        expect_segments(&w, 3, 1);
+        expect_views(&w, 3, 1);
+        expect_bytes(&view, 64 * KIB, 1);
+    }
+    pc_view_drop(&view);
+    expect_segments(&w, 3, 0);
+    world_end(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_written_is_read),
         cmocka_unit_test(as_many_as_there_are),
         cmocka_unit_test(the_bytes_are_these),
+        cmocka_unit_test(the_bytes_of_a_payload_are_these),
         cmocka_unit_test(spoiled_ones),
+        cmocka_unit_test(what_is_refused_goes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
