@@ -8,6 +8,7 @@
 #include "nif/channel.h"
 #include "nif/parcel.h"
 #include "nif/refs.h"
+#include "wire/dispatch.h"
 #include "wire/kinds.h"
 
 bool pc_frame_open(struct pc_frame *f) {
@@ -106,11 +107,17 @@ void pc_frame_refuse(struct pc_writer *w, const struct pc_frame *f) {
 
 /* ---- Memory */
 
+/* Of malloc's, or NULL. */
+struct frame_memory {
+    uint8_t *data;
+    size_t n;
+};
+
 static ErlNifResourceType *frame_type;
 
 static void frame_dtor(ErlNifEnv *env, void *object) {
     (void)env;
-    struct pc_frame_memory *memory = object;
+    struct frame_memory *memory = object;
     free(memory->data);
 }
 
@@ -120,8 +127,9 @@ int pc_frame_load(ErlNifEnv *env, ErlNifResourceFlags flags) {
     return frame_type == NULL ? -1 : 0;
 }
 
-struct pc_frame_memory *pc_frame_memory_make(uint8_t *data, size_t n) {
-    struct pc_frame_memory *memory = enif_alloc_resource(frame_type, sizeof *memory);
+/* The handle is the caller's to release. NULL when out of memory. */
+static struct frame_memory *make_memory(uint8_t *data, size_t n) {
+    struct frame_memory *memory = enif_alloc_resource(frame_type, sizeof *memory);
     if (memory != NULL) {
         memory->data = data;
         memory->n = n;
@@ -129,12 +137,34 @@ struct pc_frame_memory *pc_frame_memory_make(uint8_t *data, size_t n) {
     return memory;
 }
 
-bool pc_frame_memory_get(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_frame_memory **memory) {
-    return enif_get_resource(env, term, frame_type, (void **)memory);
+bool pc_frame_memory_schedule(ErlNifEnv *env, const char *name,
+                              ERL_NIF_TERM (*fun)(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]), int argc,
+                              const ERL_NIF_TERM argv[], uint8_t *data, size_t n, ERL_NIF_TERM *next) {
+    struct frame_memory *memory = make_memory(data, n);
+    ERL_NIF_TERM args[PC_FRAME_MOST_ARGS + 1];
+    if (memory == NULL) {
+        free(data);
+        return false;
+    }
+    memcpy(args, argv, (size_t)argc * sizeof args[0]);
+    args[argc] = enif_make_resource(env, memory);
+    enif_release_resource(memory);
+    *next = enif_schedule_nif(env, name, 0, fun, argc + 1, args);
+    return true;
+}
+
+bool pc_frame_memory_body(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_body *body) {
+    struct frame_memory *memory;
+    if (!enif_get_resource(env, term, frame_type, (void **)&memory)) {
+        return false;
+    }
+    *body = (struct pc_body){.data = memory->data, .n = memory->n, .owned = true};
+    memory->data = NULL;
+    return true;
 }
 
 ERL_NIF_TERM pc_frame_take(ErlNifEnv *env, struct pc_inbox *in, const struct pc_frame *f) {
-    struct pc_frame_memory *memory = pc_frame_memory_make(NULL, 0);
+    struct frame_memory *memory = make_memory(NULL, 0);
     ERL_NIF_TERM binary = 0;
     if (memory == NULL) {
         return 0;

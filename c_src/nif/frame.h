@@ -10,6 +10,7 @@
 #include "wire/json_frame.h"
 #include "wire/segment_footer.h"
 
+struct pc_body;
 struct pc_channel;
 
 struct pc_frame {
@@ -56,13 +57,18 @@ enum {
 /* Opens the resource type of frames' memory; 0 or -1. */
 int pc_frame_load(ErlNifEnv *env, ErlNifResourceFlags flags);
 
-/* Memory of malloc's, or NULL, whose owner the resource becomes; the handle is the caller's to release. NULL when out of memory. */
-struct pc_frame_memory {
-    uint8_t *data;
-    size_t n;
-};
-struct pc_frame_memory *pc_frame_memory_make(uint8_t *data, size_t n);
-bool pc_frame_memory_get(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_frame_memory **memory);
+/*
+ * From a dirty scheduler on to a normal one, where `name` goes on as `fun`: with memory of malloc's, which is taken in any case, behind at
+ * most PC_FRAME_MOST_ARGS arguments. *next, which may be 0, is for the native function to return. False when
+ * out of memory.
+ */
+enum { PC_FRAME_MOST_ARGS = 10 };
+bool pc_frame_memory_schedule(ErlNifEnv *env, const char *name,
+                              ERL_NIF_TERM (*fun)(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]), int argc,
+                              const ERL_NIF_TERM argv[], uint8_t *data, size_t n, ERL_NIF_TERM *next);
+
+/* That memory, which is the body's from here on; false if the argument is something else. */
+bool pc_frame_memory_body(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_body *body);
 
 /* The frame's payload as a binary of the inbox's memory, which it takes together with the frame. 0, with nothing changed, when out of memory. */
 ERL_NIF_TERM pc_frame_take(ErlNifEnv *env, struct pc_inbox *in, const struct pc_frame *f);

@@ -53,17 +53,13 @@ static ERL_NIF_TERM send_answer(ErlNifEnv *env, const struct answer *a, struct p
     return !pinned ? am_gone : status == PC_OK ? am_ok : status == PC_TOO_BIG ? am_too_big : am_full;
 }
 
-static ERL_NIF_TERM no_memory(void) { return am_full; }
-
 /* Back on a normal scheduler. */
 static ERL_NIF_TERM ready(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     struct answer a;
-    struct pc_frame_memory *made;
-    if (argc != ARGS + 1 || !read_answer(env, argv, &a) || !pc_frame_memory_get(env, argv[ARGS], &made)) {
+    struct pc_body body;
+    if (argc != ARGS + 1 || !read_answer(env, argv, &a) || !pc_frame_memory_body(env, argv[ARGS], &body)) {
         return enif_make_badarg(env);
     }
-    struct pc_body body = {.data = made->data, .n = made->n, .owned = true};
-    made->data = NULL;
     return send_answer(env, &a, &body);
 }
 
@@ -74,19 +70,11 @@ static ERL_NIF_TERM dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     }
     uint8_t *data = malloc(a.value.size);
     if (data == NULL) {
-        return no_memory();
+        return am_full;
     }
     memcpy(data, a.value.data, a.value.size);
-    struct pc_frame_memory *made = pc_frame_memory_make(data, a.value.size);
-    if (made == NULL) {
-        free(data);
-        return no_memory();
-    }
-    ERL_NIF_TERM args[ARGS + 1];
-    memcpy(args, argv, ARGS * sizeof args[0]);
-    args[ARGS] = enif_make_resource(env, made);
-    enif_release_resource(made);
-    return enif_schedule_nif(env, "lane_reply", 0, ready, ARGS + 1, args);
+    ERL_NIF_TERM next;
+    return pc_frame_memory_schedule(env, "lane_reply", ready, ARGS, argv, data, a.value.size, &next) ? next : am_full;
 }
 
 ERL_NIF_TERM nif_lane_reply(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {

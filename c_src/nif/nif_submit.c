@@ -18,7 +18,6 @@
 enum {
     LOCAL = 2048,   /* bytes of a body that take no memory of their own */
     MOST_HEAD = 24, /* bytes of a frame in front of its body */
-    MOST_ARGS = 10,
 };
 
 struct request {
@@ -189,7 +188,6 @@ static ERL_NIF_TERM begin(ErlNifEnv *env, const struct function *f, const ERL_NI
 static ERL_NIF_TERM go_on(ErlNifEnv *env, const struct function *f, const ERL_NIF_TERM argv[]) {
     struct request r;
     struct pc_body body;
-    ERL_NIF_TERM args[MOST_ARGS + 1];
     struct pc_term_error err = {.status = PC_OK, .path = enif_make_list(env, 0)};
     if (!f->read(env, argv, &r)) {
         return enif_make_badarg(env);
@@ -197,26 +195,18 @@ static ERL_NIF_TERM go_on(ErlNifEnv *env, const struct function *f, const ERL_NI
     if (write_body(env, &r, NULL, NULL, 0, &body, &err) != PC_OK) {
         return encode_error(env, &err);
     }
-    struct pc_frame_memory *made = pc_frame_memory_make(body.data, body.n);
-    if (made == NULL) {
-        free(body.data);
-        return no_memory(env);
-    }
-    memcpy(args, argv, (size_t)f->argc * sizeof args[0]);
-    args[f->argc] = enif_make_resource(env, made);
-    enif_release_resource(made);
-    return enif_schedule_nif(env, f->name, 0, f->ready, f->argc + 1, args);
+    ERL_NIF_TERM next;
+    bool goes_on = pc_frame_memory_schedule(env, f->name, f->ready, f->argc, argv, body.data, body.n, &next);
+    return goes_on ? next : no_memory(env);
 }
 
 /* Back on a normal one. */
 static ERL_NIF_TERM end(ErlNifEnv *env, const struct function *f, const ERL_NIF_TERM argv[]) {
     struct request r;
-    struct pc_frame_memory *made;
-    if (!f->read(env, argv, &r) || !pc_frame_memory_get(env, argv[f->argc], &made)) {
+    struct pc_body body;
+    if (!f->read(env, argv, &r) || !pc_frame_memory_body(env, argv[f->argc], &body)) {
         return enif_make_badarg(env);
     }
-    struct pc_body body = {.data = made->data, .n = made->n, .owned = true};
-    made->data = NULL;
     return submit(env, &r, &body);
 }
 
@@ -262,6 +252,7 @@ static bool read_common(ErlNifEnv *env, const ERL_NIF_TERM argv[], int argc, str
 }
 
 enum { PACKED_ARGS = 10, TEXT_ARGS = 9 };
+_Static_assert((int)PACKED_ARGS <= (int)PC_FRAME_MOST_ARGS, "they go on with one more");
 
 static const struct function packed, texts;
 
