@@ -5,6 +5,7 @@
 
 #include "calendar.h"
 
+#include "big_endian.h"
 #include "ext.h"
 
 enum {
@@ -65,33 +66,18 @@ bool pc_civil_from_seconds(int64_t seconds, struct pc_civil *c) {
     return c->year >= PC_YEAR_FIRST && c->year <= PC_YEAR_LAST;
 }
 
-static void store_be(uint8_t *p, uint64_t value, size_t width) {
-    for (size_t i = width; i > 0; i--) {
-        p[i - 1] = (uint8_t)value;
-        value >>= 8;
-    }
-}
-
-static uint64_t load_be(const uint8_t *p, size_t width) {
-    uint64_t value = 0;
-    for (size_t i = 0; i < width; i++) {
-        value = value << 8 | p[i];
-    }
-    return value;
-}
-
 void pc_write_timestamp(struct pc_writer *w, struct pc_timestamp t) {
     uint8_t payload[12];
     bool fits34 = t.seconds >= 0 && t.seconds >> 34 == 0;
     if (fits34 && t.nanoseconds == 0 && t.seconds >> 32 == 0) {
-        store_be(payload, (uint64_t)t.seconds, 4);
+        pc_store_be(payload, (uint64_t)t.seconds, 4);
         pc_write_ext(w, PC_EXT_TIMESTAMP, payload, 4);
     } else if (fits34) {
-        store_be(payload, (uint64_t)t.nanoseconds << 34 | (uint64_t)t.seconds, 8);
+        pc_store_be(payload, (uint64_t)t.nanoseconds << 34 | (uint64_t)t.seconds, 8);
         pc_write_ext(w, PC_EXT_TIMESTAMP, payload, 8);
     } else {
-        store_be(payload, t.nanoseconds, 4);
-        store_be(payload + 4, (uint64_t)t.seconds, 8);
+        pc_store_be(payload, t.nanoseconds, 4);
+        pc_store_be(payload + 4, (uint64_t)t.seconds, 8);
         pc_write_ext(w, PC_EXT_TIMESTAMP, payload, 12);
     }
 }
@@ -99,17 +85,17 @@ void pc_write_timestamp(struct pc_writer *w, struct pc_timestamp t) {
 bool pc_timestamp_read(const uint8_t *payload, size_t n, struct pc_timestamp *t) {
     switch (n) {
     case 4:
-        *t = (struct pc_timestamp){.seconds = (int64_t)load_be(payload, 4)};
+        *t = (struct pc_timestamp){.seconds = (int64_t)pc_load_be(payload, 4)};
         return true;
     case 8: {
-        uint64_t both = load_be(payload, 8);
+        uint64_t both = pc_load_be(payload, 8);
         t->nanoseconds = (uint32_t)(both >> 34);
         t->seconds = (int64_t)(both & ((UINT64_C(1) << 34) - 1));
         break;
     }
     case 12:
-        t->nanoseconds = (uint32_t)load_be(payload, 4);
-        t->seconds = (int64_t)load_be(payload + 4, 8);
+        t->nanoseconds = (uint32_t)pc_load_be(payload, 4);
+        t->seconds = (int64_t)pc_load_be(payload + 4, 8);
         break;
     default:
         return false;

@@ -3,33 +3,19 @@
 
 #include <unistd.h>
 
+#include "codec/big_endian.h"
 #include "wire/segment_private.h"
 
-static uint8_t *store_be(uint8_t *p, uint64_t value, size_t width) {
-    for (size_t i = 0; i < width; i++) {
-        p[i] = (uint8_t)(value >> 8 * (width - 1 - i));
-    }
-    return p + width;
-}
-
-static uint64_t load_be(const uint8_t *p, size_t width) {
-    uint64_t value = 0;
-    for (size_t i = 0; i < width; i++) {
-        value = value << 8 | p[i];
-    }
-    return value;
-}
-
 void pc_segment_name_write(const struct pc_segment_name *name, uint8_t bytes[PC_SEGMENT_NAME]) {
-    uint8_t *p = store_be(bytes, name->index, 4);
-    p = store_be(p, name->generation, 4);
-    (void)store_be(p, name->n, 8);
+    pc_store_be(bytes, name->index, 4);
+    pc_store_be(bytes + 4, name->generation, 4);
+    pc_store_be(bytes + 8, name->n, 8);
 }
 
 void pc_segment_name_read(struct pc_segment_name *name, const uint8_t bytes[PC_SEGMENT_NAME]) {
-    name->index = (uint32_t)load_be(bytes, 4);
-    name->generation = (uint32_t)load_be(bytes + 4, 4);
-    name->n = load_be(bytes + 8, 8);
+    name->index = (uint32_t)pc_load_be(bytes, 4);
+    name->generation = (uint32_t)pc_load_be(bytes + 4, 4);
+    name->n = pc_load_be(bytes + 8, 8);
 }
 
 static size_t round_up(size_t n, size_t step) { return (n + step - 1) / step * step; }

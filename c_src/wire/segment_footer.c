@@ -1,6 +1,7 @@
 /* See segment_footer.h. Both elements have their widest header, so that the footer can be found from the end. */
 #include "wire/segment_footer.h"
 
+#include "codec/big_endian.h"
 #include "codec/ext.h"
 
 enum {
@@ -11,14 +12,10 @@ enum {
 
 static void put_head(uint8_t *to, uint8_t type, uint32_t value) {
     to[0] = type;
-    for (int i = 0; i < 4; i++) {
-        to[1 + i] = (uint8_t)(value >> (24 - 8 * i));
-    }
+    pc_store_be(to + 1, value, HEAD - 1);
 }
 
-static uint32_t head_value(const uint8_t *from) {
-    return (uint32_t)from[1] << 24 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 8 | from[4];
-}
+static uint32_t head_value(const uint8_t *from) { return (uint32_t)pc_load_be(from + 1, HEAD - 1); }
 
 void pc_segment_payload_write(struct pc_writer *w, enum pc_segment_kind kind, const struct pc_segment_name *name) {
     uint8_t payload[PC_SEGMENT_PAYLOAD] = {(uint8_t)kind};
