@@ -134,8 +134,7 @@ static ERL_NIF_TERM send_hello(ErlNifEnv *env, struct pc_channel *c, ERL_NIF_TER
     }
     bool sent = write_frame(env, c, frame, &refusal);
     if (sent) {
-        enum pc_io io =
-            g.count > 0 ? pc_outbox_flush_with(&c->out, c->fd, g.fds, g.count) : pc_outbox_flush(&c->out, c->fd);
+        enum pc_io io = pc_outbox_flush_with(&c->out, c->fd, g.fds, g.count);
         refusal = error(env, am_closed); /* a socket that takes not even the first frame is of no use */
         sent = io == PC_IO_DONE;
     }

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "os/os.h"
 #include "wire/segment_private.h"
@@ -35,14 +34,6 @@ void pc_boards_close(struct pc_boards *b) {
     *b = (struct pc_boards){.own = NULL, .other = NULL};
 }
 
-static void close_both(const int fds[PC_PACKET_FDS]) {
-    for (int i = 0; i < PC_PACKET_FDS; i++) {
-        if (fds[i] >= 0) {
-            (void)close(fds[i]);
-        }
-    }
-}
-
 int pc_boards_send(int socket, struct pc_boards *b) {
     const struct pc_segment_packet packet = {.kind = PC_PACKET_BOARDS, .size = BOARD};
     int fds[PC_PACKET_FDS] = {-1, -1};
@@ -58,7 +49,7 @@ int pc_boards_send(int socket, struct pc_boards *b) {
     if (rc == 0) {
         rc = pc_segment_packet_send(socket, &packet, fds);
     }
-    close_both(fds);
+    pc_segment_packet_close(fds);
     *b = (struct pc_boards){.own = own, .other = other};
     if (rc != 0) {
         pc_boards_close(b);
@@ -92,7 +83,7 @@ int pc_boards_receive(int socket, struct pc_boards *b) {
         break;
     }
     int rc = packet.kind == PC_PACKET_BOARDS && packet.size == BOARD ? map_both(fds, &own, &other) : -EPROTO;
-    close_both(fds);
+    pc_segment_packet_close(fds);
     *b = (struct pc_boards){.own = own, .other = other};
     if (rc != 0) {
         pc_boards_close(b);

@@ -8,7 +8,10 @@
 
 enum { PC_DESCRIPTORS_MOST = 4 };
 
-/* Sends up to n bytes, and descriptors with the first of them; they stay the caller's. How many bytes, or -errno; never blocks, and raises no signal. */
+/*
+ * Sends up to n bytes, and descriptors, if there are any, with the first of them; they stay the caller's. How many bytes, or -errno; never
+ * blocks, and raises no signal.
+ */
 ssize_t pc_descriptors_send(int socket, const void *bytes, size_t n, const int *fds, size_t count);
 
 #endif

@@ -91,7 +91,7 @@ void pc_outbox_undo(struct pc_outbox *out, size_t mark);
 bool pc_outbox_part(struct pc_outbox *out, const struct pc_part *part);
 
 enum pc_io pc_outbox_flush(struct pc_outbox *out, int fd);
-/* The same, with descriptors, which stay the caller's, beside the first byte. PC_IO_AGAIN with nothing sent: nor were those. */
+/* The same, with descriptors, which stay the caller's, beside the first byte, if there are any. PC_IO_AGAIN with nothing sent: nor were those. */
 enum pc_io pc_outbox_flush_with(struct pc_outbox *out, int fd, const int *descriptors, size_t count);
 static inline size_t pc_outbox_pending(const struct pc_outbox *out) {
     return out->w.len + out->parts_bytes - out->sent;

@@ -8,34 +8,22 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "wire/descriptor.h"
 #include "wire/segment_private.h"
-
-union control {
-    struct cmsghdr header; /* for its alignment */
-    char space[CMSG_SPACE(PC_PACKET_FDS * sizeof(int))];
-};
 
 static size_t descriptors_of(uint32_t kind) { return kind == PC_PACKET_BOARDS ? 2 : kind == PC_PACKET_NEW ? 1 : 0; }
 
 int pc_segment_packet_send(int socket, const struct pc_segment_packet *packet, const int *fds) {
-    union control control;
-    struct iovec piece = {.iov_base = (void *)(uintptr_t)packet, .iov_len = sizeof *packet};
-    struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
-    size_t n = descriptors_of(packet->kind) * sizeof(int);
-    if (n > 0) {
-        memset(&control, 0, sizeof control);
-        control.header.cmsg_level = SOL_SOCKET;
-        control.header.cmsg_type = SCM_RIGHTS;
-        control.header.cmsg_len = CMSG_LEN(n);
-        memcpy(CMSG_DATA(&control.header), fds, n);
-        message.msg_control = &control;
-        message.msg_controllen = CMSG_SPACE(n);
+    ssize_t sent = pc_descriptors_send(socket, packet, sizeof *packet, fds, descriptors_of(packet->kind));
+    return sent < 0 ? (int)sent : 0;
+}
+
+void pc_segment_packet_close(const int fds[PC_PACKET_FDS]) {
+    for (int i = 0; i < PC_PACKET_FDS; i++) {
+        if (fds[i] >= 0) {
+            (void)close(fds[i]);
+        }
     }
-    ssize_t sent;
-    do {
-        sent = sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    } while (sent < 0 && errno == EINTR);
-    return sent < 0 ? -errno : 0;
 }
 
 static ssize_t receive(int socket, struct msghdr *message) {
@@ -60,7 +48,10 @@ static size_t take_descriptors(struct msghdr *message, int fds[PC_PACKET_FDS]) {
 }
 
 enum pc_packet_status pc_segment_packet_receive(int socket, struct pc_segment_packet *packet, int fds[PC_PACKET_FDS]) {
-    union control control;
+    union {
+        struct cmsghdr header; /* for its alignment */
+        char space[CMSG_SPACE(PC_PACKET_FDS * sizeof(int))];
+    } control;
     struct iovec piece = {.iov_base = packet, .iov_len = sizeof *packet};
     struct msghdr message = {
         .msg_iov = &piece, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};

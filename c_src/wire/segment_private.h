@@ -43,6 +43,9 @@ enum pc_packet_status {
 /* With as many descriptors as its kind has, which stay the caller's. 0 or -errno, with nothing sent; never blocks, and raises no signal. */
 int pc_segment_packet_send(int socket, const struct pc_segment_packet *packet, const int *fds);
 
+/* Those of a packet, which may be -1 where there is none. */
+void pc_segment_packet_close(const int fds[PC_PACKET_FDS]);
+
 /* Never blocks. Descriptors are close-on-exec. */
 enum pc_packet_status pc_segment_packet_receive(int socket, struct pc_segment_packet *packet, int fds[PC_PACKET_FDS]);
 

@@ -176,11 +176,7 @@ static void take_packet(struct pc_views *v, const struct pc_segment_packet *pack
         replace(v, packet, fds[0], lost, dead);
         return;
     }
-    for (int i = 0; i < PC_PACKET_FDS; i++) {
-        if (fds[i] >= 0) {
-            (void)close(fds[i]);
-        }
-    }
+    pc_segment_packet_close(fds);
 }
 
 /* All that has come. What is to be unmapped is put before *dead. */
