@@ -151,8 +151,8 @@ enum pc_submitted pc_dispatcher_submit(ErlNifEnv *env, struct pc_dispatcher *dis
 
 /* ---- Whoever waits leaves */
 
-static bool has_ref(const struct pc_call *call, const void *context) {
-    return enif_is_identical(((const struct pc_job *)call)->ref, *(const ERL_NIF_TERM *)context);
+bool pc_job_has_ref(const struct pc_call *call, const void *ref) {
+    return enif_is_identical(((const struct pc_job *)call)->ref, *(const ERL_NIF_TERM *)ref);
 }
 
 /* The worker's process is told of a call that is out: `left`, it may have it stopped, or `finish`. */
@@ -187,9 +187,9 @@ ERL_NIF_TERM nif_leave(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     }
     bool only_queued = enif_is_identical(argv[2], am_true);
     ERL_NIF_TERM os_pid = am_nil;
-    unsigned messages = only_queued ? 0 : pc_dispatch_deafen(&dispatcher->d, self.pid, has_ref, &argv[1]);
+    unsigned messages = only_queued ? 0 : pc_dispatch_deafen(&dispatcher->d, self.pid, pc_job_has_ref, &argv[1]);
     ERL_NIF_TERM outcome = am_none;
-    switch (leave(env, dispatcher, &self, has_ref, &argv[1], only_queued, &os_pid)) {
+    switch (leave(env, dispatcher, &self, pc_job_has_ref, &argv[1], only_queued, &os_pid)) {
     case PC_LEAVE_QUEUED:
         outcome = am_queued;
         break;

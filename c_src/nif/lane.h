@@ -57,6 +57,9 @@ void pc_jobs_end(ErlNifEnv *env, struct pc_call *calls, ERL_NIF_TERM answer, ERL
 void pc_job_end(ErlNifEnv *env, struct pc_job *job, ERL_NIF_TERM answer);
 void pc_job_drop(struct pc_job *job);
 
+/* A pc_call_test, of a job: `ref` points to a reference, which is the one that stands for it. */
+bool pc_job_has_ref(const struct pc_call *call, const void *ref);
+
 /* pc_dispatch_submit for the calling process, whose death is watched from its first call on. */
 enum pc_submitted pc_dispatcher_submit(ErlNifEnv *env, struct pc_dispatcher *dispatcher, struct pc_job *job,
                                        struct pc_body *body, struct pc_lane **lane);

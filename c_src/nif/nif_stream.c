@@ -6,10 +6,6 @@
 #include "wire/kinds.h"
 #include "wire/stream.h"
 
-static bool has_ref(const struct pc_call *call, const void *context) {
-    return enif_is_identical(((const struct pc_job *)call)->ref, *(const ERL_NIF_TERM *)context);
-}
-
 static void write_frame(struct pc_note *note, uint64_t id, int64_t credit) {
     struct pc_writer *w = pc_note_begin(note);
     pc_write_array(w, credit > 0 ? 3 : 2);
@@ -33,7 +29,8 @@ ERL_NIF_TERM nif_stream_tell(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]
     struct pc_note note;
     uint64_t id;
     const struct pc_lane_actor at = pc_lane_actor(env);
-    struct pc_lane *lane = pc_dispatch_find_stream(&dispatcher->d, self.pid, has_ref, &argv[1], credit, &at, &id);
+    struct pc_lane *lane =
+        pc_dispatch_find_stream(&dispatcher->d, self.pid, pc_job_has_ref, &argv[1], credit, &at, &id);
     if (lane == NULL) {
         return am_none;
     }

@@ -489,11 +489,7 @@ enum pc_leaving pc_dispatch_leave(struct pc_dispatch *d, uint64_t key, pc_call_t
                                   struct pc_lane **lane, uint64_t *id, bool *goes_on) {
     enum pc_leaving result = PC_LEAVE_NONE;
     (void)pthread_mutex_lock(&d->lock);
-    const struct pc_owner *owner = pc_owner_find(d, key);
-    struct pc_call *call = owner == NULL ? NULL : owner->calls;
-    while (call != NULL && is_it != NULL && !is_it(call, context)) {
-        call = call->owner_next;
-    }
+    struct pc_call *call = pc_owner_find_call(d, key, is_it, context);
     if (call != NULL && call->state == PC_CALL_QUEUED) {
         pc_call_take_unsent(d, call);
         result = PC_LEAVE_QUEUED;

@@ -201,6 +201,9 @@ struct pc_owner *pc_dispatch_part(struct pc_dispatch *d, uint64_t owner);
 /* The same with anybody, in the end. */
 struct pc_owner *pc_dispatch_part_any(struct pc_dispatch *d);
 
+/* Whether it is the call that is looked for. */
+typedef bool (*pc_call_test)(const struct pc_call *call, const void *context);
+
 /*
  * Nobody waits for a call any more, of those of `owner` the first that `is_it` agrees to; or, where that is NULL, any: the owner is dead, and
  * *goes_on says whether the call is to `finish`. A lane of depth 1 takes no more calls then, unless it goes on: its worker will be replaced.
@@ -210,7 +213,6 @@ enum pc_leaving {
     PC_LEAVE_QUEUED, /* it was taken off: *call is the caller's */
     PC_LEAVE_OUT, /* it is in *lane, pinned, under *id; or, with `only_queued`, it goes on as before and nothing is pinned */
 };
-typedef bool (*pc_call_test)(const struct pc_call *call, const void *context);
 enum pc_leaving pc_dispatch_leave(struct pc_dispatch *d, uint64_t owner, pc_call_test is_it, const void *context,
                                   bool only_queued, struct pc_lane_actor at, struct pc_call **call,
                                   struct pc_lane **lane, uint64_t *id, bool *goes_on);

@@ -1,7 +1,7 @@
 #ifndef PC_WIRE_LANES_H
 #define PC_WIRE_LANES_H
 
-/* What dispatch.c, lane.c, owners.c and tenant.c share. All of it under the dispatcher's lock. */
+/* What dispatch.c, lane.c, owners.c, stream.c and tenant.c share. All of it under the dispatcher's lock. */
 
 #include "wire/dispatch.h"
 
@@ -9,6 +9,8 @@
 struct pc_owner *pc_owner_find(struct pc_dispatch *d, uint64_t key);
 void pc_owner_add(struct pc_owner *owner, struct pc_call *call);
 void pc_owner_remove(struct pc_call *call);
+/* Of somebody's calls the first that `is_it` agrees to; where that is NULL, any. NULL: there is none. */
+struct pc_call *pc_owner_find_call(struct pc_dispatch *d, uint64_t key, pc_call_test is_it, const void *context);
 
 /* A lane that is open takes any calls, or only targeted ones. */
 void pc_lane_list(struct pc_lane *lane);

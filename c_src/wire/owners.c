@@ -94,3 +94,12 @@ void pc_owner_remove(struct pc_call *call) {
     }
     call->owner = NULL;
 }
+
+struct pc_call *pc_owner_find_call(struct pc_dispatch *d, uint64_t key, pc_call_test is_it, const void *context) {
+    const struct pc_owner *owner = pc_owner_find(d, key);
+    struct pc_call *call = owner == NULL ? NULL : owner->calls;
+    while (call != NULL && is_it != NULL && !is_it(call, context)) {
+        call = call->owner_next;
+    }
+    return call;
+}

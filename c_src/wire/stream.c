@@ -1,7 +1,6 @@
 /* See stream.h. Nothing here sends: a chunk is handed on, and credit given, by whoever asks. */
 #include "wire/stream.h"
 
-#include "wire/dispatch.h"
 #include "wire/lanes.h"
 
 static enum pc_chunk state_of(const struct pc_call *call) {
@@ -36,21 +35,9 @@ enum pc_chunk pc_lane_charge(struct pc_lane *lane, uint64_t id, int64_t cost, in
     return state;
 }
 
-/* Under the lock. */
-static struct pc_call *find_call(struct pc_dispatch *d, uint64_t key,
-                                 bool (*is_it)(const struct pc_call *call, const void *context), const void *context) {
-    const struct pc_owner *owner = pc_owner_find(d, key);
-    struct pc_call *call = owner == NULL ? NULL : owner->calls;
-    while (call != NULL && !is_it(call, context)) {
-        call = call->owner_next;
-    }
-    return call;
-}
-
-unsigned pc_dispatch_deafen(struct pc_dispatch *d, uint64_t key,
-                            bool (*is_it)(const struct pc_call *call, const void *context), const void *context) {
+unsigned pc_dispatch_deafen(struct pc_dispatch *d, uint64_t key, pc_call_test is_it, const void *context) {
     (void)pthread_mutex_lock(&d->lock);
-    struct pc_call *call = find_call(d, key, is_it, context);
+    struct pc_call *call = pc_owner_find_call(d, key, is_it, context);
     unsigned messages = call == NULL ? 0 : call->messages;
     if (call != NULL) {
         call->deaf = true;
@@ -59,13 +46,11 @@ unsigned pc_dispatch_deafen(struct pc_dispatch *d, uint64_t key,
     return messages;
 }
 
-struct pc_lane *pc_dispatch_find_stream(struct pc_dispatch *d, uint64_t key,
-                                        bool (*is_it)(const struct pc_call *call, const void *context),
-                                        const void *context, int64_t credit, const struct pc_lane_actor *at,
-                                        uint64_t *id) {
+struct pc_lane *pc_dispatch_find_stream(struct pc_dispatch *d, uint64_t key, pc_call_test is_it, const void *context,
+                                        int64_t credit, const struct pc_lane_actor *at, uint64_t *id) {
     struct pc_lane *lane = NULL;
     (void)pthread_mutex_lock(&d->lock);
-    struct pc_call *call = find_call(d, key, is_it, context);
+    struct pc_call *call = pc_owner_find_call(d, key, is_it, context);
     if (call != NULL && call->stream && call->state == PC_CALL_OUT && !call->lane->closed) {
         call->credit += credit;
         lane = call->lane;

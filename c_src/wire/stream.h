@@ -11,10 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct pc_call;
-struct pc_dispatch;
-struct pc_lane;
-struct pc_lane_actor;
+#include "wire/dispatch.h"
 
 enum { PC_CHUNK_SHARE = 64 * 1024 }; /* bytes for which a chunk costs one more */
 
@@ -40,16 +37,13 @@ enum pc_chunk pc_lane_charge(struct pc_lane *lane, uint64_t id, int64_t cost, in
  * Of the first call of `owner` that `is_it` agrees to no more chunks are wanted. How many messages there have been with some: one that is
  * on its way cannot be stopped, but whoever counts them knows that it will come.
  */
-unsigned pc_dispatch_deafen(struct pc_dispatch *d, uint64_t owner,
-                            bool (*is_it)(const struct pc_call *call, const void *context), const void *context);
+unsigned pc_dispatch_deafen(struct pc_dispatch *d, uint64_t owner, pc_call_test is_it, const void *context);
 
 /*
  * Whoever consumes a stream has something to say to its worker: its lane, pinned, and the id; and so much more credit.
  * NULL: it is not out, having ended, or waiting still.
  */
-struct pc_lane *pc_dispatch_find_stream(struct pc_dispatch *d, uint64_t owner,
-                                        bool (*is_it)(const struct pc_call *call, const void *context),
-                                        const void *context, int64_t credit, const struct pc_lane_actor *at,
-                                        uint64_t *id);
+struct pc_lane *pc_dispatch_find_stream(struct pc_dispatch *d, uint64_t owner, pc_call_test is_it, const void *context,
+                                        int64_t credit, const struct pc_lane_actor *at, uint64_t *id);
 
 #endif
