@@ -84,6 +84,18 @@ void pc_channel_drop_frame(struct pc_channel *c, const struct pc_frame *f) {
     pc_parcel_refuse(c->buffers, &f->segments);
 }
 
+void pc_frame_error_write(struct pc_writer *w, uint64_t id, const char *kind, const char *message) {
+    pc_write_array(w, 4);
+    pc_write_uint(w, PC_KIND_ERROR);
+    pc_write_uint(w, id);
+    pc_write_uint(w, 0);
+    pc_write_map(w, 2);
+    pc_write_cstr(w, "kind");
+    pc_write_cstr(w, kind);
+    pc_write_cstr(w, "message");
+    pc_write_cstr(w, message);
+}
+
 static const char unknown_text[] = "a frame of a kind that this version does not know";
 
 void pc_frame_refuse(struct pc_writer *w, const struct pc_frame *f) {
@@ -94,15 +106,7 @@ void pc_frame_refuse(struct pc_writer *w, const struct pc_frame *f) {
         pc_json_put(w, "\"}]");
         return;
     }
-    pc_write_array(w, 4);
-    pc_write_uint(w, PC_KIND_ERROR);
-    pc_write_uint(w, f->id);
-    pc_write_uint(w, 0);
-    pc_write_map(w, 2);
-    pc_write_cstr(w, "kind");
-    pc_write_cstr(w, "unknown_kind");
-    pc_write_cstr(w, "message");
-    pc_write_cstr(w, unknown_text);
+    pc_frame_error_write(w, f->id, "unknown_kind", unknown_text);
 }
 
 /* ---- Memory */

@@ -46,6 +46,9 @@ ERL_NIF_TERM pc_frame_bytes(ErlNifEnv *env, const struct pc_frame *f);
 /* Nobody will read this answer of the channel's worker: its references, and what it names in shared memory, go back. */
 void pc_channel_drop_frame(struct pc_channel *channel, const struct pc_frame *f);
 
+/* Writes an error frame in MessagePack, of a call that has taken no time. */
+void pc_frame_error_write(struct pc_writer *w, uint64_t id, const char *kind, const char *message);
+
 /* Writes an error frame for a kind that is not known, in the format of that frame. */
 void pc_frame_refuse(struct pc_writer *w, const struct pc_frame *f);
 

@@ -5,7 +5,6 @@
 #include "nif/lane_answer.h"
 #include "nif/note.h"
 #include "nif/send.h"
-#include "wire/kinds.h"
 
 struct target {
     bool hosted;
@@ -34,18 +33,10 @@ static bool read_handle(struct pc_frame *f, uint64_t *call, uint64_t *index) {
 
 static void say_gone(struct pc_channel *c, uint64_t id) {
     struct pc_note note;
-    struct pc_writer *w = pc_note_begin(&note);
-    pc_write_array(w, 4);
-    pc_write_uint(w, PC_KIND_ERROR);
-    pc_write_uint(w, id);
-    pc_write_uint(w, 0);
-    pc_write_map(w, 2);
-    pc_write_cstr(w, "kind");
-    pc_write_cstr(w, "gone");
-    pc_write_cstr(w, "message");
-    pc_write_cstr(w, "the call that the function came with has ended, or nobody waits for it any more");
-    (void)pc_note_append(&note, c->lane,
-                         false); /* without memory for it the worker waits for as long as its call may */
+    pc_frame_error_write(pc_note_begin(&note), id, "gone",
+                         "the call that the function came with has ended, or nobody waits for it any more");
+    /* Without memory for it the worker waits for as long as its call may. */
+    (void)pc_note_append(&note, c->lane, false);
 }
 
 enum pc_function pc_lane_function(ErlNifEnv *env, struct pc_channel *c, struct pc_frame *f, bool *is_taken) {
