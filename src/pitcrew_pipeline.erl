@@ -147,9 +147,10 @@ left(Dispatch, Ref, Received, OnlyQueued) ->
 
 left(_, _, {out, OsPid}) ->
     {done, OsPid, 0, 0, timeout};
+%% It has ended meanwhile: chunks that came since this process looked last are in front of the end.
 left(_, Ref, none) ->
     receive
-        {pitcrew_end, Ref, OsPid, Bytes, QueueNs, Answer} -> {done, OsPid, Bytes, QueueNs, Answer}
+        {pitcrew_end, Ref, OsPid, Bytes, QueueNs, Answer} -> ended(Ref, {done, OsPid, Bytes, QueueNs, Answer})
     end;
 left(_, _, Queued) ->
     Queued.

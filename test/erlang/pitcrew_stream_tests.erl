@@ -1,6 +1,7 @@
 %% Streams, on every sort of pool: what a tool yields, in order, and every way to end before the end.
 -module(pitcrew_stream_tests).
 -include_lib("eunit/include/eunit.hrl").
+-include("../../src/pitcrew_pool.hrl").
 -import(pitcrew_test, [with_pool/2, garbage/0, held/1, nothing_held/1]).
 
 -define(TOOLS, ["stream_tools"]).
@@ -141,6 +142,41 @@ each_chunk_has_the_timeout_for_itself_test_() ->
         ?assertMatch(#{kind := timeout}, Late),
         %% All of it may take longer.
         {done, [0, 1, 2]} = all(pitcrew:stream(Pool, slowly, [3, 0.15], #{timeout => 400}))
+    end).
+
+%% Between the end of the consumer's patience and its leaving, the worker's reader may have brought chunks and the end. A stream that the
+%% dispatcher does not know is one that has ended.
+chunks_that_come_as_their_consumer_leaves_are_dropped_test_() ->
+    test(fun() ->
+        with_pool(#{tools => ?TOOLS, size => 1}, fun(Pool) ->
+            {ok, #pool{dispatch = Dispatch}} = pitcrew_pools:find(Pool),
+            Ref = make_ref(),
+            {Consumer, Monitor} = spawn_monitor(fun() ->
+                exit({pitcrew_pipeline:next({Dispatch, Ref}, {none, 0}, pitcrew_deadline:in(0)), pitcrew_test:mailbox()})
+            end),
+            Leaves = fun() ->
+                case process_info(Consumer, [status, current_function]) of
+                    [{status, waiting}, {current_function, {pitcrew_pipeline, left, 3}}] -> ok;
+                    Other -> Other
+                end
+            end,
+            ?assertEqual(ok, pitcrew_test:until(Leaves)),
+            Answer = {reply, 0, 1, nil},
+            _ = [Consumer ! Message || Message <- [{pitcrew_chunks, Ref, 1, 1, [1]}, {pitcrew_chunk, Ref, 1, 1, Answer}]],
+            Consumer ! {pitcrew_end, Ref, 17, 1, 1, Answer},
+            receive {'DOWN', Monitor, process, _, Seen} -> ?assertEqual({{done, 17, 1, 1, Answer}, []}, Seen) end
+        end)
+    end).
+
+%% The same as it happens: timeouts about as long as the streams take.
+timeouts_around_the_ends_of_streams_test_() ->
+    on_each_pool(#{size => 2}, fun(Pool, _) ->
+        Consumer = fun() ->
+            _ = [all(pitcrew:stream(Pool, slowly, [2, 0.002], #{timeout => 1 + N rem 5})) || N <- lists:seq(1, 25)],
+            exit({mailbox, pitcrew_test:mailbox()})
+        end,
+        Consumers = [spawn_monitor(Consumer) || _ <- lists:seq(1, 4)],
+        [receive {'DOWN', Monitor, process, _, Left} -> ?assertEqual({mailbox, []}, Left) end || {_, Monitor} <- Consumers]
     end).
 
 %% The tool is interrupted, as by the death of any caller.
