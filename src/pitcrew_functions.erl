@@ -202,7 +202,7 @@ finish(#host{running = Running, nested = Nested}) ->
     _ = [exit(Pid, kill) || Pid <- maps:keys(Running)],
     Gone = pitcrew_function:error_of(gone, nil, <<"nobody waits any more for the call that the function came with">>, nil),
     _ = [pitcrew_function:fail({Channel, Id}, Gone) || {Channel, Id, _} <- maps:values(Running)],
-    _ = [atomics:sub(Count, 1, 1) || Count <- maps:values(Nested)],
+    _ = [atomics:sub(Count, 1, 1) || Count <- lists:usort(maps:values(Nested))],
     ok.
 
 call(Channel, Id, Index, _, #host{functions = Functions} = Host) when Index >= tuple_size(Functions) ->
@@ -246,24 +246,34 @@ ended(Reason, Channel, Id, _) ->
     Text = io_lib:format("the process of the function was ended: ~0tP", [Reason, 16]),
     pitcrew_function:fail({Channel, Id}, pitcrew_function:error_of(exit, nil, unicode:characters_to_binary(Text), nil)).
 
-%% Each holds the room of the call that its function belongs to. While there is room that is not held so, somebody goes on. A process that was not
-%% started here makes the call for one that was.
+%% Together they hold the room of the call that the functions belong to, so the first of them counts, whichever is the last. While there is room that
+%% is not held so, somebody goes on. A process that was not started here makes the call for one that was.
 nest(Pid, Ref, Nested, Room, #host{nested = All, running = Running} = Host) ->
-    case atomics:add_get(Nested, 1, 1) of
-        Count when Count < Room ->
+    case counts(Nested, All) orelse takes_room(Nested, Room) of
+        true ->
             _ = is_map_key(Pid, Running) orelse monitor(process, Pid),
             Pid ! {Ref, ok},
             Host#host{nested = All#{Pid => Nested}};
-        _ ->
-            atomics:sub(Nested, 1, 1),
+        false ->
             Pid ! {Ref, full},
             Host
+    end.
+
+counts(Nested, All) -> lists:member(Nested, maps:values(All)).
+
+takes_room(Nested, Room) ->
+    case atomics:add_get(Nested, 1, 1) of
+        Count when Count < Room ->
+            true;
+        _ ->
+            ok = atomics:sub(Nested, 1, 1),
+            false
     end.
 
 unnest(Pid, #host{nested = All} = Host) ->
     case maps:take(Pid, All) of
         {Nested, Rest} ->
-            atomics:sub(Nested, 1, 1),
+            _ = counts(Nested, Rest) orelse atomics:sub(Nested, 1, 1),
             Host#host{nested = Rest};
         error ->
             Host

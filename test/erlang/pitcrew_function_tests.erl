@@ -317,6 +317,32 @@ calls_that_would_wait_for_each_other_test_() ->
         end)
     end).
 
+%% They hold one worker, that of the call around them: the other one serves them all, one after the other.
+several_at_once_out_of_one_function_test_() ->
+    test(fun() ->
+        with_pool(#{tools => ?TOOLS, size => 2, timeout => infinity, checkout_timeout => infinity}, fun(Pool) ->
+            Self = self(),
+            Held = fun() -> Self ! {here, self()}, receive go -> 1 end end,
+            Several = fun() ->
+                First = pitcrew:async(Pool, apply_to, [Held]),
+                receive begun -> ok end,
+                Others = [pitcrew:async(Pool, echo, [N]) || N <- [2, 3]],
+                [element(2, {ok, _} = pitcrew:await(Async, infinity)) || Async <- [First | Others]]
+            end,
+            Outer = fun() -> Self ! {outer, self()}, Several() end,
+            Caller = spawn_link(fun() -> Self ! {self(), pitcrew:call(Pool, apply_to, [Outer])} end),
+            Function = receive {outer, Pid} -> Pid end,
+            Inner = receive {here, Held1} -> Held1 end,
+            Function ! begun,
+            ok = pitcrew_test:until(fun() -> case pitcrew:info(Pool) of #{queued := 2} -> ok; Info -> Info end end),
+            Inner ! go,
+            receive {Caller, Result} -> ?assertEqual({ok, [1, 2, 3]}, Result) end,
+            %% What was counted is given back.
+            Once = fun() -> element(2, {ok, _} = pitcrew:call(Pool, echo, [4])) end,
+            ?assertEqual({ok, 4}, pitcrew:call(Pool, apply_to, [Once]))
+        end)
+    end).
+
 %% What waits for functions does not count, however many.
 many_at_once_never_wait_for_themselves_test_() ->
     test(fun() ->
