@@ -290,7 +290,12 @@ defmodule Pitcrew do
   # Each chunk is called by a task, with which its call ends.
   defp reduce(enumerable, {target, tool, %{batch_size: size} = own, opts}, acc, fun) do
     most = own.max_concurrency || :pitcrew_batch.width(target)
-    call = fn {chunk, n} -> :pitcrew_batch.each(target, tool, chunk, n * size, opts) end
+    inherit = :pitcrew_functions.inherit()
+
+    call = fn {chunk, n} ->
+      inherit.()
+      :pitcrew_batch.each(target, tool, chunk, n * size, opts)
+    end
 
     enumerable
     |> Stream.chunk_every(size)

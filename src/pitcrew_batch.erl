@@ -6,7 +6,7 @@
 -module(pitcrew_batch).
 
 -export([run/3, each/5, width/1]).
--export([work/3]).
+-export([work/4]).
 -export_type([call/0, result/0]).
 
 -include("pitcrew_pool.hrl").
@@ -175,32 +175,33 @@ perform([Chunk], Plan) ->
     made(Chunk, Plan);
 perform(Chunks, Plan) ->
     Watcher = watcher(Plan),
-    Results = supply(Chunks, [], most(Plan), {make_ref(), Watcher, Plan}),
+    Results = supply(Chunks, [], most(Plan), {make_ref(), Watcher, pitcrew_functions:inherit(), Plan}),
     _ = [Watcher ! {?MODULE, done} || is_pid(Watcher)],
     lists:append(Results).
 
 %% As many runners as may be, each for one chunk; the next one begins when any has ended. The last chunk needs none.
-supply([Chunk], Runners, Room, {_, _, Plan} = With) when Room > 0 ->
+supply([Chunk], Runners, Room, {_, _, _, Plan} = With) when Room > 0 ->
     [made(Chunk, Plan) | supply([], Runners, Room, With)];
 supply([Chunk | Rest], Runners, Room, With) when Room > 0 ->
     supply(Rest, [{runner(Chunk, With), Chunk} | Runners], Room - 1, With);
 supply([], [], _, _) ->
     [];
-supply(Chunks, Runners, Room, {Tag, _, _} = With) ->
+supply(Chunks, Runners, Room, {Tag, _, _, _} = With) ->
     receive
         {Tag, Monitor, process, _, Reason} ->
             {value, {Monitor, Chunk}, Left} = lists:keytake(Monitor, 1, Runners),
             [results(Reason, Chunk) | supply(Chunks, Left, Room + 1, With)]
     end.
 
-runner(Chunk, {Tag, Watcher, Plan}) ->
-    {_, Monitor} = spawn_opt(?MODULE, work, [Chunk, Watcher, Plan], [{monitor, [{tag, Tag}]}]),
+runner(Chunk, {Tag, Watcher, Inherit, Plan}) ->
+    {_, Monitor} = spawn_opt(?MODULE, work, [Chunk, Watcher, Inherit, Plan], [{monitor, [{tag, Tag}]}]),
     Monitor.
 
 %% @private The results are the reason that a runner ends with, so there is one message for each, and none is left.
--spec work(chunk(), pid() | none, #plan{}) -> no_return().
-work(Chunk, Watcher, Plan) ->
+-spec work(chunk(), pid() | none, fun(() -> term()), #plan{}) -> no_return().
+work(Chunk, Watcher, Inherit, Plan) ->
     _ = [link(Watcher) || is_pid(Watcher)],
+    _ = Inherit(),
     exit({?MODULE, made(Chunk, Plan)}).
 
 results({?MODULE, Results}, _) -> Results;

@@ -142,7 +142,9 @@ to(Receiver, Target, Tool, Args, Options) -> to(Receiver, Target, Tool, Args, Op
     {reference(), sent()}.
 to(Receiver, Target, Tool, Args, Options, OnError) when is_pid(Receiver) ->
     Ref = make_ref(),
+    Inherit = pitcrew_functions:inherit(),
     Sender = spawn_link(fun() ->
+        _ = Inherit(),
         _ = watch(Receiver, self(), Ref),
         send_on((new(Target, Tool, Args, Options))#stream{watch = Ref}, {Receiver, Ref, OnError}, 0)
     end),

@@ -167,6 +167,21 @@ defmodule Pitcrew.BatchTest do
       assert Pitcrew.call(pool, "note", [1]) == {:ok, 1}
     end
 
+    test "out of a function waits for no worker that waits for it" do
+      pool = start(size: 1, tools: ["function_tools"])
+
+      map = fn ->
+        pool |> Pitcrew.map("echo", [1, 2], timeout: 3_000) |> Enum.map(fn {:error, error} -> error.kind end)
+      end
+
+      kinds = Pitcrew.call!(pool, "apply_to", [fn -> Enum.map(map.(), &to_string/1) end], timeout: 20_000)
+      assert kinds == ["overloaded", "overloaded"]
+
+      pool = start(tools: ["function_tools"])
+      map = fn -> pool |> Pitcrew.map("echo", 1..20) |> Enum.map(fn {:ok, value} -> value end) end
+      assert Pitcrew.call!(pool, "apply_to", [map]) == Enum.to_list(1..20)
+    end
+
     test "leaves nothing in the mailbox of whoever traps exits" do
       Process.flag(:trap_exit, true)
       pool = start([])

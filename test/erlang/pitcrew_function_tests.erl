@@ -343,6 +343,27 @@ several_at_once_out_of_one_function_test_() ->
         end)
     end).
 
+%% Whoever makes the calls for the function.
+those_that_others_make_for_it_would_wait_as_well_test_() ->
+    test(fun() ->
+        with_pool(#{tools => ?TOOLS, size => 1, timeout => 3_000, checkout_timeout => infinity}, fun(Pool) ->
+            Batch = fun() -> [atom_to_binary(Kind) || {error, #{kind := Kind}} <- pitcrew:batch(Pool, [{echo, [1]}, {pid, []}, {keep, [2]}])] end,
+            ?assertEqual({ok, [<<"overloaded">> || _ <- [1, 2, 3]]}, pitcrew:call(Pool, apply_to, [Batch], #{timeout => 20_000})),
+            Sent = fun() ->
+                {Ref, _} = pitcrew:stream_to(self(), Pool, echo, [1], []),
+                receive {pitcrew_stream, Ref, {error, #{kind := Kind}}} -> atom_to_binary(Kind) end
+            end,
+            ?assertEqual({ok, <<"overloaded">>}, pitcrew:call(Pool, apply_to, [Sent], #{timeout => 20_000}))
+        end)
+    end).
+
+%% In chunks that run at once, with one worker for all of them.
+a_batch_out_of_a_function_test_() ->
+    on_each_pool(#{size => 2}, fun(Pool, _) ->
+        Batch = fun() -> [Value || {ok, Value} <- pitcrew:batch(Pool, [{echo, [N]} || N <- lists:seq(1, 20)], #{batch_size => 2})] end,
+        ?assertEqual({ok, lists:seq(1, 20)}, pitcrew:call(Pool, apply_to, [Batch]))
+    end).
+
 %% What waits for functions does not count, however many.
 many_at_once_never_wait_for_themselves_test_() ->
     test(fun() ->
