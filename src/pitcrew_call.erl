@@ -6,7 +6,7 @@
 
 -export_type([result/0]).
 -export([run/4, run_at/3, batch/4, item/1, pool/1, settings/2, no_pool/1, tool_id/1, facts/2, on_caller_exit/2]).
--export([open/4, chunk/2, last/2, close/3]).
+-export([open/5, chunk/2, last/2, halted/2, close/3]).
 -export_type([opened/0, item/0]).
 
 -include("pitcrew_pool.hrl").
@@ -39,12 +39,13 @@ run(Target, Tool, Args, Options) ->
 %% What is known of a stream from its beginning.
 -opaque opened() :: {#pool{}, pitcrew_aim:aim(), Started :: integer(), Told :: map()}.
 
-%% @doc Begins a stream, and waits for its first chunk or its end; {@link close/3} follows.
--spec open(pitcrew:target(), pitcrew:tool(), pitcrew:args(), pitcrew:stream_options()) ->
-    {opened(), {result() | {begun, pitcrew_pipeline:stream(), pitcrew_pipeline:chunks()}, #job{} | nil}} | {error, pitcrew_error:t()}.
-open(Target, Tool, Args, Options) ->
+%% @doc Begins a stream, and waits for its first chunk or its end, or until no more are wanted; {@link close/3} follows.
+-spec open(pitcrew:target(), pitcrew:tool(), pitcrew:args(), pitcrew:stream_options(), pitcrew_pipeline:watch()) ->
+    {opened(), {result() | {begun, pitcrew_pipeline:stream(), pitcrew_pipeline:chunks() | halt}, #job{} | nil}}
+    | {error, pitcrew_error:t()}.
+open(Target, Tool, Args, Options, Watch) ->
     case aimed(Target, Tool, Args) of
-        {ok, Pool, Aim, {Wire, Id, Whole}} -> open_at(Pool, Aim, {Wire, Id, Whole, Options});
+        {ok, Pool, Aim, {Wire, Id, Whole}} -> open_at(Pool, Aim, {Wire, Id, Whole, Options}, Watch);
         {error, _} = Error -> Error
     end.
 
@@ -59,7 +60,7 @@ aimed(Name, Tool, Args) when is_atom(Name); is_pid(Name) ->
 aimed(Target, Tool, Args) ->
     pitcrew_aim:at(Target, Tool, Args).
 
-open_at(#pool{name = PoolName, defaults = Defaults} = Pool, Aim, {Tool, Id, Args, Options}) ->
+open_at(#pool{name = PoolName, defaults = Defaults} = Pool, Aim, {Tool, Id, Args, Options}, Watch) ->
     Started = erlang:monotonic_time(),
     ok = pitcrew_aim:use(Aim),
     Checked = pitcrew_aim:options(Aim, pitcrew_options:stream(Options, Defaults)),
@@ -68,7 +69,7 @@ open_at(#pool{name = PoolName, defaults = Defaults} = Pool, Aim, {Tool, Id, Args
     Opened = {Pool, Aim, Started, Told},
     case permitted(Pool, {Aim, Tool, Id}, Args, Checked, Started) of
         {ok, #job{meta = #{stream := Credit}} = Job} ->
-            {Opened, pitcrew_functions:within(Job#job{stream = Credit}, fun attempt/1)};
+            {Opened, pitcrew_functions:within(Job#job{stream = Credit, watch = Watch}, fun attempt/1)};
         {error, _} = Error -> {Opened, {Error, nil}}
     end.
 
@@ -79,6 +80,19 @@ chunk(Answer, Job) -> answered(Answer, Job).
 %% @doc How a stream that has begun has ended: that cannot be tried again.
 -spec last(pitcrew_pipeline:outcome(), #job{}) -> {result(), #job{}}.
 last(Outcome, Job) -> handed_over(Outcome, Job#job{retries = 0}).
+
+%% @doc The job of a stream of which no more is wanted, whatever has come of it. One that had not begun is not tried again.
+-spec halted(pitcrew_pipeline:outcome() | queued, #job{}) -> #job{}.
+halted(queued, Job) ->
+    Job;
+halted({done, _, _, _, Answer}, Job) when Answer =:= unstarted; element(1, Answer) =:= gone ->
+    Job;
+%% Of nobody's timeout, but of the time that the tool had to end.
+halted({done, OsPid, _, _, timeout}, Job) ->
+    Job#job{worker = OsPid};
+halted(Outcome, Job) ->
+    {_, After} = last(Outcome, Job),
+    After.
 
 %% @doc The end of a stream, for whoever listens.
 -spec close(opened(), result() | halted, #job{} | nil) -> result().
@@ -325,8 +339,8 @@ follow(#place{} = Place, Seen, #job{deadline = Deadline, pool = #pool{sup = Sup}
     end.
 
 hand_over(Way, #job{stream = Credit, pool = #pool{max_frame = Max}, codec = Codec} = Job) when Credit > 0 ->
-    #job{deadline = Deadline, checkout_timeout = Timeout} = Job,
-    handed_over(pitcrew_pipeline:open(Way, {request(Job), Codec, Max, cancel}, {Deadline, Timeout}), Job);
+    #job{deadline = Deadline, checkout_timeout = Timeout, watch = Watch} = Job,
+    handed_over(pitcrew_pipeline:open(Way, {request(Job), Codec, Max, cancel}, {Deadline, Timeout}, Watch), Job);
 hand_over(Way, #job{pool = #pool{max_frame = Max}, codec = Codec} = Job) ->
     #job{deadline = Deadline, checkout_timeout = Timeout, on_caller_exit = OnExit} = Job,
     handed_over(pitcrew_pipeline:exchange(Way, {request(Job), Codec, Max, OnExit}, {Deadline, Timeout}), Job).

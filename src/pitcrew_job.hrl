@@ -32,6 +32,8 @@
     %% Of a stream: its first credit, and how many chunks have come. 0: it is none.
     stream = 0 :: non_neg_integer(),
     chunks = 0 :: non_neg_integer(),
+    %% Who may say that no more are wanted: pitcrew_pipeline:next/3.
+    watch = none :: pitcrew_pipeline:watch(),
     %% Of this attempt.
     ref = nil :: reference() | nil
 }).

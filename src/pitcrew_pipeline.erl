@@ -4,8 +4,8 @@
 %% Invariant: every submission that is not refused is followed by exactly one message, or by a leave/3 that says that none comes.
 -module(pitcrew_pipeline).
 
--export([exchange/3, open/3, next/3, stop/2]).
--export_type([outcome/0, answer/0, limits/0, stream/0, chunks/0]).
+-export([exchange/3, open/4, next/3, stop/2]).
+-export_type([outcome/0, answer/0, limits/0, stream/0, chunks/0, watch/0]).
 
 -type request() ::
     {msgpack, Tool :: binary(), Args :: list(), Kwargs :: map() | nil, Meta :: map() | nil}
@@ -20,8 +20,10 @@
     | {gone, term()}
     | unstarted
     | timeout.
-%% A stream whose first chunks have come.
+%% A stream that has begun.
 -type stream() :: {pitcrew_nif:dispatch(), reference()}.
+%% Of {pitcrew_halt, Watch}, by which a stream's consumer is told that no more are wanted.
+-type watch() :: reference() | none.
 %% In one message; each costs some of the credit. `chunk' is one that is still to be decoded.
 -type chunks() ::
     {chunks, Cost :: pos_integer(), Bytes :: pos_integer(), [term()]} | {chunk, Cost :: pos_integer(), Bytes :: pos_integer(), answer()}.
@@ -81,35 +83,36 @@ leave(Dispatch, Ref, Deadline, OnlyQueued) ->
 
 %% ---- Streams
 
-%% As exchange/3, but that it returns with the first chunks, too. The frame has no deadline: each chunk has one of its own.
--spec open(pitcrew_nif:way(), {request(), pitcrew_nif:codec_opts(), pos_integer(), cancel}, limits()) ->
-    outcome() | {begun, stream(), chunks()}.
-open(Way, Request, {Deadline, Timeout}) ->
+%% As exchange/3, but that it returns with the first chunks, too, or when no more are wanted: then stop/2 must follow. The frame has no deadline:
+%% each chunk has one of its own.
+-spec open(pitcrew_nif:way(), {request(), pitcrew_nif:codec_opts(), pos_integer(), cancel}, limits(), watch()) ->
+    outcome() | {begun, stream(), chunks() | halt}.
+open(Way, Request, {Deadline, Timeout}, Watch) ->
     Ref = make_ref(),
     Dispatch = dispatch(Way),
     case submit(Way, {Ref, Request, infinity}) of
-        ok -> first(Dispatch, Ref, Deadline, Deadline);
-        queued -> first(Dispatch, Ref, min(Deadline, pitcrew_deadline:in(Timeout)), Deadline);
+        ok -> first(Dispatch, Ref, Watch, Deadline, Deadline);
+        queued -> first(Dispatch, Ref, Watch, min(Deadline, pitcrew_deadline:in(Timeout)), Deadline);
         Refused -> Refused
     end.
 
-first(Dispatch, Ref, Until, Deadline) ->
-    case take(Ref, none, Until) of
-        late -> first_late(Dispatch, Ref, Until < Deadline, Deadline);
+first(Dispatch, Ref, Watch, Until, Deadline) ->
+    case take(Ref, Watch, Until) of
+        late -> first_late(Dispatch, Ref, Watch, Until < Deadline, Deadline);
         {done, _, _, _, _} = Done -> Done;
         Chunks -> {begun, {Dispatch, Ref}, Chunks}
     end.
 
-first_late(Dispatch, Ref, OnlyQueued, Deadline) ->
+first_late(Dispatch, Ref, Watch, OnlyQueued, Deadline) ->
     case left(Dispatch, Ref, 0, OnlyQueued) of
         queued when OnlyQueued -> checkout_timeout;
         queued -> queue_timeout;
-        out -> first(Dispatch, Ref, Deadline, Deadline);
+        out -> first(Dispatch, Ref, Watch, Deadline, Deadline);
         Done -> Done
     end.
 
-%% What comes next, until a moment; or that whoever watches, by a reference of {pitcrew_halt, Watch} or of a monitor, wants no more.
--spec next(stream(), {Watch :: reference() | none, Received :: non_neg_integer()}, pitcrew_deadline:deadline()) ->
+%% What comes next, until a moment; or that whoever watches wants no more.
+-spec next(stream(), {watch(), Received :: non_neg_integer()}, pitcrew_deadline:deadline()) ->
     chunks() | outcome() | halt.
 next({Dispatch, Ref}, {Watch, Received}, Deadline) ->
     case take(Ref, Watch, Deadline) of
@@ -122,8 +125,7 @@ take(Ref, Watch, Deadline) ->
         {pitcrew_chunks, Ref, Cost, Bytes, Terms} -> {chunks, Cost, Bytes, Terms};
         {pitcrew_chunk, Ref, Cost, Bytes, Answer} -> {chunk, Cost, Bytes, Answer};
         {pitcrew_end, Ref, OsPid, Bytes, QueueNs, Answer} -> ended(Ref, {done, OsPid, Bytes, QueueNs, Answer});
-        {pitcrew_halt, Watch} -> halt;
-        {'DOWN', Watch, process, _, _} -> halt
+        {pitcrew_halt, Watch} -> halt
     after pitcrew_deadline:left(Deadline) -> late
     end.
 
@@ -162,11 +164,17 @@ drop_chunks(Ref, N) ->
         {pitcrew_chunk, Ref, _, _, _} -> drop_chunks(Ref, N - 1)
     end.
 
-%% No more chunks are wanted: the tool is told to end in its own way, until a moment, and then interrupted. `Received' as above.
--spec stop(stream(), {Received :: non_neg_integer(), pitcrew_deadline:deadline()}) -> outcome().
+%% No more chunks are wanted: the tool is told to end in its own way, until a moment, and then interrupted. `Received' as above. `queued': no
+%% worker has seen it.
+-spec stop(stream(), {Received :: non_neg_integer(), pitcrew_deadline:deadline()}) -> outcome() | queued.
 stop({Dispatch, Ref}, {Received, Deadline}) ->
-    _ = pitcrew_nif:stream_tell(Dispatch, Ref, stop),
-    await_end(Dispatch, Ref, Received, Deadline).
+    case pitcrew_nif:leave(Dispatch, Ref, true) of
+        queued ->
+            queued;
+        _ ->
+            _ = pitcrew_nif:stream_tell(Dispatch, Ref, stop),
+            await_end(Dispatch, Ref, Received, Deadline)
+    end.
 
 await_end(Dispatch, Ref, Received, Deadline) ->
     case take(Ref, none, Deadline) of

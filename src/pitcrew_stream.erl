@@ -26,7 +26,7 @@
     %% Credit to be given back for those that have been.
     owed = 0 :: non_neg_integer(),
     %% Who may say that no more are wanted: pitcrew_pipeline:next/3.
-    watch = none :: none | reference()
+    watch = none :: pitcrew_pipeline:watch()
 }).
 
 -opaque stream() :: #stream{}.
@@ -60,8 +60,8 @@ go_on(#stream{way = Way, watch = Watch, received = Received, job = #job{timeout 
 
 is_over(#stream{is_over = Flag}) -> atomics:get(Flag, 1) =:= 1.
 
-begin_it(#stream{what = {Target, Tool, Args, Options}} = Stream) ->
-    case pitcrew_call:open(Target, Tool, Args, Options) of
+begin_it(#stream{what = {Target, Tool, Args, Options}, watch = Watch} = Stream) ->
+    case pitcrew_call:open(Target, Tool, Args, Options, Watch) of
         {Opened, {{begun, Way, Chunks}, Job}} ->
             taken(Chunks, Stream#stream{owner = self(), is_over = atomics:new(1, []), opened = Opened, way = Way, job = Job});
         {Opened, {Result, Job}} ->
@@ -125,10 +125,8 @@ stop({?MODULE, Pid, Ref}) ->
     Pid ! {pitcrew_halt, Ref},
     ok.
 
-%% Whatever came of it.
 ended(#stream{way = Way, received = Received, job = #job{pool = #pool{grace = Grace}} = Job}) ->
-    {_, After} = pitcrew_call:last(pitcrew_pipeline:stop(Way, {Received, pitcrew_deadline:in(Grace)}), Job),
-    After.
+    pitcrew_call:halted(pitcrew_pipeline:stop(Way, {Received, pitcrew_deadline:in(Grace)}), Job).
 
 %% ---- To another process
 

@@ -72,10 +72,14 @@ a_full_mailbox_test_() ->
 %% That a call does not look through what waits there depends on marks that the compiler sets. It drops them in a local function that
 %% is given the reference and does not receive: on the way from make_ref to receive there may be none.
 marks_test() ->
-    {beam_file, pitcrew_call, _, _, _, Functions} = beam_disasm:file(code:which(pitcrew_call)),
-    With = fun(Op) ->
-        [Name || {function, Name, _, _, Code} <- Functions, lists:any(fun(I) -> is_tuple(I) andalso element(1, I) =:= Op end, Code)]
-    end,
-    ?assert(lists:member(exchange, With(recv_marker_reserve))),
-    ?assert(lists:member(await, With(recv_marker_use))),
-    ?assertEqual([], [send, write, read, await] -- ([send, write, read, await] -- With(recv_marker_clear))).
+    ?assertEqual([exchange], with(recv_marker_reserve, pitcrew_call, [exchange])),
+    ?assertEqual([await], with(recv_marker_use, pitcrew_call, [await])),
+    ?assertEqual([], with(recv_marker_clear, pitcrew_call, [send, write, read, await])),
+    ?assertEqual([exchange, open], with(recv_marker_reserve, pitcrew_pipeline, [exchange, open])),
+    ?assertEqual([await, await_worker, ended, drop_chunks], with(recv_marker_use, pitcrew_pipeline, [await, await_worker, ended, drop_chunks])).
+
+%% Those of the functions that have an instruction.
+with(Op, Module, Functions) ->
+    {beam_file, Module, _, _, _, Code} = beam_disasm:file(code:which(Module)),
+    Has = [Name || {function, Name, _, _, Instructions} <- Code, I <- Instructions, is_tuple(I), element(1, I) =:= Op],
+    [Name || Name <- Functions, lists:member(Name, Has)].

@@ -283,6 +283,33 @@ chunks_are_sent_to_a_process_test_() ->
         receive {pitcrew_stream, Waiting, Stopped} -> ?assertEqual({done, 1}, Stopped) end
     end).
 
+%% Long before a chunk comes, and before a worker is free.
+a_stream_to_a_process_stops_before_its_first_chunk_test_() ->
+    on_each_pool(#{size => 1, timeout => infinity, checkout_timeout => infinity}, fun(Pool, Way) ->
+        Send = fun() -> pitcrew:stream_to(self(), Pool, sleep_after, [0, 60], []) end,
+        Ends = fun(Ref) -> receive {pitcrew_stream, Ref, End} -> ?assertEqual({done, 0}, End) after 10_000 -> error(goes_on) end end,
+        Running = [Send() || _ <- lists:seq(1, maps:get(concurrency, Way, 1))],
+        ok = pitcrew_test:until(fun() -> case pitcrew:info(Pool) of #{free := 0} -> ok; Info -> Info end end),
+        {Waiting, Stream} = Send(),
+        receive {pitcrew_stream, _, _} -> ?assert(false) after 50 -> ok end,
+        ok = pitcrew:stop(Stream),
+        Ends(Waiting),
+        _ = [ok = pitcrew:stop(First) || {_, First} <- Running],
+        _ = [Ends(Ref) || {Ref, _} <- Running],
+        ?assertEqual({done, [1, 2]}, all(pitcrew:stream(Pool, count_to, [2])))
+    end).
+
+a_receiver_that_ends_before_the_first_chunk_stops_its_stream_test_() ->
+    on_each_pool(#{size => 1, timeout => infinity, checkout_timeout => infinity}, fun(Pool, _) ->
+        {Receiver, Monitor} = spawn_monitor(fun() -> receive end_now -> ok end end),
+        {_, {_, Sender, _}} = pitcrew:stream_to(Receiver, Pool, sleep_after, [0, 60], []),
+        Sent = monitor(process, Sender),
+        Receiver ! end_now,
+        receive {'DOWN', Monitor, process, _, _} -> ok end,
+        receive {'DOWN', Sent, process, _, Reason} -> ?assertEqual(normal, Reason) after 10_000 -> error(goes_on) end,
+        ?assertEqual({done, [1, 2]}, all(pitcrew:stream(Pool, count_to, [2])))
+    end).
+
 a_receiver_that_ends_stops_its_stream_test_() ->
     on_each_pool(#{size => 1}, fun(Pool, _) ->
         {ok, Pid} = pitcrew:call(Pool, pid),
