@@ -130,13 +130,13 @@ handle_info(_, State) ->
     {noreply, State}.
 
 %% With the calls that run, so that their results are not kept.
-empty(#state{cache = #cache{table = Table, news = News, backend = Backend} = Cache} = State) ->
-    true = ets:delete_all_objects(Table),
-    %% Of rows that were among those.
+empty(#state{cache = #cache{table = Table, backend = Backend} = Cache} = State) ->
     Known = read_news(State),
-    true = ets:delete_all_objects(News),
-    ok = less(Known, emptied(Cache)),
-    {Backend:clear(Cache), emptied(Cache)}.
+    true = ets:delete_all_objects(Table),
+    Empty = emptied(Cache),
+    ok = less(Known, Empty),
+    %% Of rows that were among those, and of others that have come since and stay.
+    {Backend:clear(Cache), read_news(Empty)}.
 
 emptied(#cache{max_entries = Entries, max_bytes = Bytes} = Cache) ->
     #state{cache = Cache, policy = pitcrew_cache_policy:new(Entries, Bytes)}.

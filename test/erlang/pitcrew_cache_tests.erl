@@ -195,6 +195,32 @@ delete_test_() ->
         ?assertEqual([], [X || X <- Before, Y <- [Call([1], []), Call([2], [])], X =:= Y])
     end).
 
+%% What is stored meanwhile stays, or goes, but is never there unknown to the keeper, which could not take it out when the cache is full.
+clear_while_others_store_test_() ->
+    with_cache(fun(Pool) ->
+        {ok, #pool{cache = #cache{sup = Sup, table = Table, size = Size} = Cache}} = pitcrew_pools:find(Pool),
+        Store = fun(Key) ->
+            Flight = {flight, self(), make_ref()},
+            true = ets:insert_new(Table, {Key, Flight}),
+            _ = pitcrew_cache_ets:store(Cache, Key, Flight, none, nil, 300)
+        end,
+        %% Slow enough for the keeper to read all that is new, many times.
+        {_, Writer} = spawn_monitor(fun() -> [{Store(<<N:32>>), lists:seq(1, 1_000)} || N <- lists:seq(1, 10_000)] end),
+        Clears = fun Clears() ->
+            ok = pitcrew_cache:clear(Pool),
+            receive {'DOWN', Writer, process, _, Reason} -> ?assertEqual(normal, Reason)
+            after 0 -> Clears()
+            end
+        end,
+        Clears(),
+        Keeper = pitcrew_pools:member(Sup, cache),
+        Keeper ! {pitcrew_cache_keeper, news},
+        {state, Cache, Policy} = sys:get_state(Keeper),
+        Rows = ets:info(Table, size),
+        ?assertEqual({Rows, 300 * Rows}, {pitcrew_cache_policy:count(Policy), pitcrew_cache_policy:bytes(Policy)}),
+        ?assertEqual({Rows, 300 * Rows}, {atomics:get(Size, ?ENTRIES), atomics:get(Size, ?BYTES)})
+    end).
+
 %% Whoever forgets a result while a call runs that would bring it must not find it afterwards.
 forgotten_while_it_runs_test_() ->
     [with_cache(fun(Pool) ->
