@@ -42,7 +42,7 @@ run(Target, Calls, Options) when length(Calls) >= 0 ->
             {Chunks, Refused} = chunks(Calls, Plan),
             in_order(perform(Chunks, Plan), Refused);
         {error, Error} ->
-            [{error, Error#{index => Index}} || Index <- indices(0, Calls)]
+            [{error, Error#{index => Index}} || {Index, _} <- lists:enumerate(0, Calls)]
     end.
 
 %% @doc The same for one tool, of calls that have one argument each, the first of which has the index First: a step of Pitcrew.map/4, whose
@@ -145,7 +145,9 @@ grouped([Other | Rest], Index, Groups, Refused) ->
 grouped([], _, Groups, Refused) ->
     {Groups, Refused}.
 
-cut(Tool, Items, Plan) -> cut_by(size_of(Tool, length(Items), Plan), Tool, Items).
+cut(Tool, Items, Plan) ->
+    Count = length(Items),
+    cut_by(size_of(Tool, Count, Plan), Count, Tool, Items).
 
 %% A tool that takes all at once does, unless there is a size; others are for all workers.
 size_of(_, _, #plan{size = Size}) when is_integer(Size) -> Size;
@@ -157,14 +159,11 @@ size_of(Tool, Count, #plan{pool = Pool, workers = Workers}) ->
 
 ceiling(Count, Parts) -> (Count + Parts - 1) div Parts.
 
-cut_by(Size, Tool, Items) ->
-    case length(Items) > Size of
-        true ->
-            {Chunk, Rest} = lists:split(Size, Items),
-            [{Tool, Chunk} | cut_by(Size, Tool, Rest)];
-        false ->
-            [{Tool, Items}]
-    end.
+cut_by(Size, Count, Tool, Items) when Count > Size ->
+    {Chunk, Rest} = lists:split(Size, Items),
+    [{Tool, Chunk} | cut_by(Size, Count - Size, Tool, Rest)];
+cut_by(_, _, Tool, Items) ->
+    [{Tool, Items}].
 
 %% ---- Chunks that run
 
@@ -287,6 +286,3 @@ of_one(Error) -> Error.
 in_order(Made, Refused) ->
     {_, Results} = lists:unzip(lists:keysort(1, Refused ++ Made)),
     Results.
-
-indices(_, []) -> [];
-indices(N, [_ | Rest]) -> [N | indices(N + 1, Rest)].
