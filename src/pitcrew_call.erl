@@ -165,7 +165,6 @@ look(#pool{cache = Cache} = Pool, {Aim, Tool, Id} = What, Args, Options, Started
         none ->
             execute(Pool, What, Args, Options, Started);
         Key ->
-            %% What calls from Python to tools of the VM find in the cache will come from here as well.
             {ok, #{timeout := Timeout, codec := Codec} = Given} = Options,
             Facts = #{tool_id => Id, started => Started, deadline => deadline(Started, Timeout), timeout => Timeout},
             %% What is kept must not keep alive the message that brought it, nor memory that belongs to a worker.
