@@ -77,13 +77,14 @@ width(Target) ->
 %% ---- What is to be done
 
 plan(Target, Options) ->
-    {Own, Rest} = pitcrew_options:split([batch_size, max_concurrency], Options),
-    case {pitcrew_options:batch(Own), settings(Target, Rest)} of
-        {{error, _} = Error, _} ->
-            Error;
-        {_, {error, _} = Error} ->
-            Error;
-        {{ok, Given}, {ok, Pool, #{timeout := Timeout, on_caller_exit := OnExit}}} ->
+    case pitcrew_options:batch(Options) of
+        {ok, Own, Rest} -> plan(Target, Own, Rest);
+        {error, _} = Error -> Error
+    end.
+
+plan(Target, Own, Rest) ->
+    case settings(Target, Rest) of
+        {ok, Pool, #{timeout := Timeout, on_caller_exit := OnExit}} ->
             {ok, #plan{
                 target = Target,
                 pool = Pool,
@@ -91,9 +92,11 @@ plan(Target, Options) ->
                 deadline = pitcrew_deadline:in(Timeout),
                 on_caller_exit = OnExit,
                 workers = workers(Target, Pool),
-                size = maps:get(batch_size, Given, nil),
-                most = maps:get(max_concurrency, Given, nil)
-            }}
+                size = maps:get(batch_size, Own, nil),
+                most = maps:get(max_concurrency, Own, nil)
+            }};
+        {error, _} = Error ->
+            Error
     end.
 
 settings(#{'__struct__' := 'Elixir.Pitcrew.Ref'}, _) ->

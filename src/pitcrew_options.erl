@@ -1,9 +1,9 @@
-%% Options of pools and of calls, checked against one table. What comes out has every key, in one form; what is
-%% wrong is an error that says what was given and what is allowed.
+%% The options of pools, of calls, and of what else has some: their tables, and how they belong together. What comes out has every key, in
+%% one form; pitcrew_option_check reads them.
 -module(pitcrew_options).
 
 -export([pool/1, call/2, batch/1, map/1, stream/2, session/1, defaults/1, table/2, given/2, set/3, unless_given/3, split/2, names/1]).
--export_type([pool/0, call/0, session/0, row/0]).
+-export_type([pool/0, call/0, session/0]).
 
 -type pool() :: #{
     name := atom(),
@@ -83,9 +83,6 @@
 }.
 -type error() :: {error, pitcrew_error:t()}.
 
-%% Name, type, and the default: a value, a fun, or `required'; `none' where what was not given is not there.
--type row() :: {atom(), atom() | tuple(), {value, term()} | fun(() -> term()) | required | none}.
-
 pool_table() ->
     [
         {name, name, required},
@@ -138,12 +135,18 @@ pool_table() ->
         {concurrency, {integer, 1, 1024}, {value, 1}}
     ].
 
+default_python() ->
+    case os:getenv("PITCREW_PYTHON", "") of
+        "" -> <<"python3">>;
+        Path -> unicode:characters_to_binary(Path)
+    end.
+
 cache_table() ->
     [
         {max_entries, {integer, 1, 100_000_000}, {value, 10_000}},
         {max_bytes, {integer, 1 bsl 12, 1 bsl 60}, {value, 1 bsl 26}},
         {ttl, {integer_or, 1, 16#ffffffff, infinity}, {value, 300_000}},
-        {backend, backend, {value, ets}}
+        {backend, {backend, redis_table()}, {value, ets}}
     ].
 
 redis_table() ->
@@ -200,8 +203,6 @@ session_table() ->
         {checkout_timeout, timeout, {value, pool}}
     ].
 
-aliases() -> #{pool_size => size, connection_pool_size => concurrency}.
-
 %% @doc The names of the options of a pool or of a call.
 -spec names(pool | call) -> [atom()].
 names(pool) -> [Name || {Name, _, _} <- pool_table()];
@@ -210,24 +211,20 @@ names(call) -> [Name || {Name, _, _} <- call_table()].
 %% @doc Checks the options of a pool and fills in the defaults.
 -spec pool(map() | [{atom(), term()}]) -> {ok, pool()} | error().
 pool(Options) ->
-    valid(fun() ->
-        #{pipeline := Pipeline, concurrency := Concurrency} = Complete = complete(Options, pool_table()),
+    pitcrew_option_check:valid(fun() ->
+        #{pipeline := Pipeline, concurrency := Concurrency} = Complete = pitcrew_option_check:complete(Options, pool_table()),
         _ = agree(defaults(Complete)),
         %% What runs at once is in the worker, too.
         fit(Complete#{pipeline := max(Pipeline, Concurrency)})
     end).
 
 %% @doc Checks options against a table and fills in the defaults.
--spec table(map() | [{atom(), term()}], [row()]) -> {ok, map()} | error().
-table(Options, Table) -> valid(fun() -> complete(Options, Table) end).
-
-complete(Options, Table) ->
-    Given = read(Options, Table, #{}),
-    maps:from_list([{Name, default(Name, Default, Given)} || {Name, _, Default} <- Table]).
+-spec table(map() | [{atom(), term()}], [pitcrew_option_check:row()]) -> {ok, map()} | error().
+table(Options, Table) -> pitcrew_option_check:valid(fun() -> pitcrew_option_check:complete(Options, Table) end).
 
 %% @doc Checks options against a table. What was not given is not there.
--spec given(map() | [{atom(), term()}], [row()]) -> {ok, map()} | error().
-given(Options, Table) -> valid(fun() -> read(Options, Table, #{}) end).
+-spec given(map() | [{atom(), term()}], [pitcrew_option_check:row()]) -> {ok, map()} | error().
+given(Options, Table) -> pitcrew_option_check:valid(fun() -> pitcrew_option_check:read(Options, Table) end).
 
 %% @doc Checks the options of a call and lays them over the pool's.
 -spec call(map() | [{atom(), term()}], call()) -> {ok, call()} | error().
@@ -236,8 +233,8 @@ call([], Defaults) ->
 call(Options, Defaults) when Options =:= #{} ->
     {ok, Defaults};
 call(Options, #{codec := Codec} = Defaults) ->
-    valid(fun() ->
-        Given = read(Options, call_table(), #{}),
+    pitcrew_option_check:valid(fun() ->
+        Given = pitcrew_option_check:read(Options, call_table()),
         Call = with_cache(Given, maps:merge(Defaults, plain(Given))),
         agree(with_meta(Given, Call#{codec => maps:merge(Codec, codec(Given))}))
     end).
@@ -245,45 +242,46 @@ call(Options, #{codec := Codec} = Defaults) ->
 %% @doc The same of a stream, whose first credit goes into its meta.
 -spec stream(map() | [{atom(), term()}], call()) -> {ok, call()} | error().
 stream(Options, Defaults) ->
-    case table(pick(buffer, Options), stream_table()) of
-        {ok, #{buffer := Buffer}} -> with_credit(Buffer, call(drop(buffer, Options), Defaults));
+    {Own, Rest} = own(stream_table(), Options),
+    case table(Own, stream_table()) of
+        {ok, #{buffer := Buffer}} -> with_credit(Buffer, call(Rest, Defaults));
         {error, _} = Error -> Error
     end.
 
-pick(Name, Options) when is_map(Options) -> maps:with([Name], Options);
-pick(Name, Options) when length(Options) >= 0 -> [Given || {Other, _} = Given <- Options, Other =:= Name];
-pick(_, _) -> [].
-
-drop(Name, Options) when is_map(Options) -> maps:remove(Name, Options);
-drop(Name, Options) when length(Options) >= 0 -> lists:filter(is_not(Name), Options);
-drop(_, Options) -> Options.
-
-with_credit(_, {ok, #{protocol := json}}) -> invalid("a stream needs the protocol msgpack");
-with_credit(_, {ok, #{meta := #{ref := true}}}) -> invalid("option ref must be false for a stream: its chunks cannot stay in the worker");
-with_credit(_, {ok, #{cache := true}}) -> invalid("option cache must be false for a stream: its chunks are not kept");
+with_credit(_, {ok, #{protocol := json}}) -> pitcrew_option_check:invalid("a stream needs the protocol msgpack");
+with_credit(_, {ok, #{meta := #{ref := true}}}) -> pitcrew_option_check:invalid("option ref must be false for a stream: its chunks cannot stay in the worker");
+with_credit(_, {ok, #{cache := true}}) -> pitcrew_option_check:invalid("option cache must be false for a stream: its chunks are not kept");
 with_credit(Buffer, {ok, #{meta := nil} = Call}) -> {ok, Call#{meta := #{stream => Buffer}}};
 with_credit(Buffer, {ok, #{meta := Meta} = Call}) -> {ok, Call#{meta := Meta#{stream => Buffer}}};
 with_credit(_, {error, _} = Error) -> Error.
 
-%% @doc Checks the options that a batch has of its own. What was not given is not there.
--spec batch(map() | [{atom(), term()}]) -> {ok, #{batch_size => pos_integer(), max_concurrency => pos_integer()}} | error().
-batch(Options) -> given(Options, batch_table()).
+%% @doc The options that a batch has of its own, without those that were not given, and those of its calls.
+-spec batch(map() | [{atom(), term()}]) ->
+    {ok, #{batch_size => pos_integer(), max_concurrency => pos_integer()}, map() | [{atom(), term()}]} | error().
+batch(Options) ->
+    {Own, Rest} = own(batch_table(), Options),
+    case given(Own, batch_table()) of
+        {ok, Checked} -> {ok, Checked, Rest};
+        {error, _} = Error -> Error
+    end.
 
 %% @doc The options that a map has of its own, with their defaults, and those of its calls.
 -spec map(map() | [{atom(), term()}]) ->
     {ok, #{batch_size := pos_integer(), max_concurrency := pos_integer() | nil, ordered := boolean()}, map() | [{atom(), term()}]} | error().
 map(Options) ->
-    {Own, Rest} = split([batch_size, max_concurrency, ordered], Options),
+    {Own, Rest} = own(map_table(), Options),
     case table(Own, map_table()) of
         {ok, Checked} -> {ok, Checked, Rest};
         {error, _} = Error -> Error
     end.
 
+own(Table, Options) -> split([Name || {Name, _, _} <- Table], Options).
+
 %% @doc Checks the options of a session, for the process that is to own it if no other is named, and fills in the defaults.
 -spec session(map() | [{atom(), term()}]) -> {ok, session()} | error().
 session(Options) ->
-    valid(fun() ->
-        Complete = complete(Options, session_table()),
+    pitcrew_option_check:valid(fun() ->
+        Complete = pitcrew_option_check:complete(Options, session_table()),
         Call = maps:filter(fun(_, Value) -> Value =/= pool end, maps:with([timeout, checkout_timeout], Complete)),
         (maps:without([timeout, checkout_timeout], Complete))#{call => Call}
     end).
@@ -291,8 +289,11 @@ session(Options) ->
 %% @doc Gives an option its value, whether it was given or not; what is no options stays as it is, for call/2 to refuse.
 -spec set(atom(), term(), map() | [{atom(), term()}]) -> map() | [{atom(), term()}].
 set(Name, Value, Options) when is_map(Options) -> Options#{Name => Value};
-set(Name, Value, Options) when length(Options) >= 0 -> [{Name, Value} | lists:filter(is_not(Name), Options)];
-set(_, _, Options) -> Options.
+set(Name, Value, Options) when length(Options) >= 0 ->
+    {_, Others} = split([Name], Options),
+    [{Name, Value} | Others];
+set(_, _, Options) ->
+    Options.
 
 %% @doc The same, if it was not given.
 -spec unless_given(atom(), term(), map() | [{atom(), term()}]) -> map() | [{atom(), term()}].
@@ -315,12 +316,6 @@ split(Names, Options) when length(Options) >= 0 ->
     );
 split(_, Options) -> {[], Options}.
 
-is_not(Name) ->
-    fun
-        ({Other, _}) -> Other =/= Name;
-        (_) -> true
-    end.
-
 %% @doc What a pool's options say of its calls.
 -spec defaults(pool()) -> call().
 defaults(#{cache := Cache} = Options) ->
@@ -331,7 +326,7 @@ plain(Options) -> maps:with([timeout, checkout_timeout, function_timeout, retry,
 
 codec(Options) -> maps:with([binaries, bytes, nil, copy_binaries], Options).
 
-with_cache(#{cache := true}, #{cache := none}) -> fail("option cache must be false: the pool has no cache, as its own option cache says; it is true", []);
+with_cache(#{cache := true}, #{cache := none}) -> pitcrew_option_check:fail("option cache must be false: the pool has no cache, as its own option cache says; it is true", []);
 with_cache(#{cache := _}, #{cache := none} = Call) -> Call;
 with_cache(#{cache := Uses}, Call) -> Call#{cache := Uses};
 with_cache(#{}, Call) -> Call.
@@ -349,7 +344,7 @@ add_meta({Name, _}, Meta) -> maps:remove(Name, Meta).
 
 %% What a call asks for besides; then what JSON has no use for would be ignored.
 agree(#{cache := true, meta := #{ref := true}}) ->
-    fail("option cache must be false with the option ref, because a result that stays in its worker cannot be kept; it is true", []);
+    pitcrew_option_check:fail("option cache must be false with the option ref, because a result that stays in its worker cannot be kept; it is true", []);
 agree(#{protocol := json, codec := #{binaries := bytes}}) -> disagree(binaries, str, "carries no bytes", bytes);
 agree(#{protocol := json, codec := #{bytes := tagged}}) -> disagree(bytes, plain, "carries no bytes", tagged);
 agree(#{protocol := json, codec := #{copy_binaries := true}}) -> disagree(copy_binaries, false, "always copies them", true);
@@ -359,254 +354,10 @@ agree(Call) -> Call.
 
 -spec disagree(atom(), atom(), string(), atom()) -> no_return().
 disagree(Name, Must, Why, Is) ->
-    fail("option ~ts must be ~ts with the protocol json, which ~ts; it is ~ts", [Name, Must, Why, Is]).
+    pitcrew_option_check:fail("option ~ts must be ~ts with the protocol json, which ~ts; it is ~ts", [Name, Must, Why, Is]).
 
 %% Twice as many slots are made, and a slot is a number in the native code.
 fit(#{size := Size, max_overflow := Overflow}) when Size + Overflow > 65536 ->
-    fail("size and max_overflow together must be at most 65536; they are ~b", [Size + Overflow]);
+    pitcrew_option_check:fail("size and max_overflow together must be at most 65536; they are ~b", [Size + Overflow]);
 fit(Options) ->
     Options.
-
-valid(Check) ->
-    try
-        {ok, Check()}
-    catch
-        throw:{invalid, Message} -> invalid(Message)
-    end.
-
-invalid(Message) -> {error, pitcrew_error:new(invalid_option, Message)}.
-
-read(Options, Table, Seen) when is_map(Options) ->
-    read(maps:to_list(Options), Table, Seen);
-read([], _, Seen) ->
-    Seen;
-read([{Key, Value} | Rest], Table, Seen) ->
-    Name = maps:get(Key, aliases(), Key),
-    case lists:keyfind(Name, 1, Table) of
-        {Name, _, _} when is_map_key(Name, Seen) ->
-            fail("option ~ts is given twice", [show(Key)]);
-        {Name, Type, _} ->
-            read(Rest, Table, Seen#{Name => checked(Key, Type, Value)});
-        false ->
-            fail("unknown option ~ts~ts; the options are ~ts", [show(Key), suggestion(Key, Table), names_text(Table)])
-    end;
-read([Flag | Rest], Table, Seen) when is_atom(Flag) ->
-    read([{Flag, true} | Rest], Table, Seen);
-read([Other | _], _, _) ->
-    fail("options are pairs of a name and a value, not ~ts", [show(Other)]);
-read(Other, _, _) ->
-    fail("options are a map or a list of pairs, not ~ts", [show(Other)]).
-
-default(Name, Default, Given) ->
-    case Given of
-        #{Name := Value} -> Value;
-        #{} when Default =:= required -> fail("option ~ts is required", [show(Name)]);
-        #{} when is_function(Default) -> Default();
-        #{} -> element(2, Default)
-    end.
-
-default_python() ->
-    case os:getenv("PITCREW_PYTHON", "") of
-        "" -> <<"python3">>;
-        Path -> unicode:characters_to_binary(Path)
-    end.
-
-checked(Key, {Nested, _} = Type, Value) when Nested =:= options; Nested =:= switch ->
-    %% What is wrong inside says so, and where it stands.
-    try check(Type, Value) of
-        {ok, Clean} -> Clean;
-        error -> fail("option ~ts must be ~ts; given was ~ts", [show(Key), allowed(Type), show(Value)])
-    catch
-        throw:{invalid, Message} -> fail("in option ~ts: ~ts", [show(Key), Message])
-    end;
-checked(Key, Type, Value) ->
-    case check(Type, Value) of
-        {ok, Clean} -> Clean;
-        error -> fail("option ~ts must be ~ts; given was ~ts", [show(Key), allowed(Type), show(Value)]);
-        {error, Why} -> fail("option ~ts must be ~ts; ~ts", [show(Key), allowed(Type), Why])
-    end.
-
-%% {ok, Value in its one form} | error | {error, what is wrong}
-check(name, Name) when is_atom(Name), Name =/= undefined, Name =/= nil, Name =/= true, Name =/= false -> {ok, Name};
-check({integer, Min, Max}, N) when is_integer(N), N >= Min, N =< Max -> {ok, N};
-check({integer_or, _, _, Word}, Word) -> {ok, Word};
-check({integer_or, Min, Max, _}, N) -> check({integer, Min, Max}, N);
-check(timeout, infinity) -> {ok, infinity};
-check(timeout, N) -> check({integer, 0, 16#ffffffff}, N);
-check({one_of, Values}, Value) -> member(Value, Values);
-check({options, Table}, Options) when is_map(Options); is_list(Options) -> {ok, read(Options, Table, #{})};
-check({switch, _}, Off) when Off =:= false; Off =:= none; Off =:= nil; Off =:= undefined -> {ok, none};
-check({switch, Table}, true) -> {ok, complete([], Table)};
-check({switch, Table}, Options) when is_map(Options); is_list(Options) -> {ok, complete(Options, Table)};
-check(backend, ets) -> {ok, ets};
-check(backend, {redis, Options}) when is_map(Options); is_list(Options) -> {ok, {redis, complete(Options, redis_table())}};
-%% As a fun, which no report shows.
-check({secret, Least}, Secret) when is_binary(Secret), byte_size(Secret) >= Least -> {ok, fun() -> Secret end};
-check({secret, _}, _) -> {error, "what was given is not shown"};
-%% The measurements show no payload at which JSON is the faster one, so there is nothing to choose by.
-check(protocol, auto) -> {ok, msgpack};
-check(protocol, Protocol) -> member(Protocol, [msgpack, json]);
-check(handlers, Handlers) -> handlers(Handlers);
-check(prefix, [_ | _] = Prefix) -> all(Prefix, fun is_atom/1);
-check(modules, [_ | _] = Modules) -> modules(Modules);
-check(modules, []) -> {ok, []};
-check(packages, Names) -> packages(check(modules, Names));
-check(env, Env) when is_map(Env) -> env(maps:to_list(Env), #{});
-check(env, Env) when is_list(Env) -> env(Env, #{});
-check(start_call, None) when None =:= nil; None =:= undefined -> {ok, nil};
-check(start_call, {Tool, _} = Call) when is_binary(Tool); is_atom(Tool) -> {ok, Call};
-check(owner, None) when None =:= nil; None =:= undefined -> {ok, nil};
-check(owner, Owner) when is_pid(Owner) -> {ok, Owner};
-check(text, Text) -> text(Text);
-check(optional_text, Text) when Text =:= nil; Text =:= undefined -> {ok, nil};
-check(optional_text, Text) -> text(Text);
-check(_, _) -> error.
-
-member(Value, Values) ->
-    case lists:member(Value, Values) of
-        true -> {ok, Value};
-        false -> error
-    end.
-
-all(List, Test) ->
-    case is_list(List) andalso length(List) >= 0 andalso lists:all(Test, List) of
-        true -> {ok, List};
-        false -> error
-    end.
-
-%% A path or a command: text that is not empty and holds no zero byte, which no system call would take.
-text(Text) when is_binary(Text); is_list(Text) ->
-    try unicode:characters_to_binary(Text) of
-        <<_, _/binary>> = Binary ->
-            case binary:match(Binary, <<0>>) of
-                nomatch -> {ok, Binary};
-                _ -> error
-            end;
-        _ ->
-            error
-    catch
-        error:badarg -> error
-    end;
-text(_) ->
-    error.
-
-modules([C | _] = Text) when is_integer(C) ->
-    {error, io_lib:format("given was the text ~tp, so write [~tp]", [Text, Text])};
-modules(Modules) ->
-    Names = [module(Module) || Module <- Modules],
-    case lists:member(error, Names) of
-        true -> error;
-        false -> {ok, Names}
-    end.
-
-module(Module) when is_atom(Module) -> module(atom_to_binary(Module));
-module(Module) ->
-    case text(Module) of
-        {ok, Name} -> Name;
-        error -> error
-    end.
-
-%% Nobody is to reach Pitcrew itself by them.
-packages({ok, Names}) ->
-    case [Name || Name <- Names, not is_package(Name)] of
-        [] -> {ok, Names};
-        [Name | _] -> {error, io_lib:format("~ts cannot be allowed", [show(Name)])}
-    end;
-packages(Other) ->
-    Other.
-
-is_package(Name) ->
-    Parts = binary:split(Name, <<".">>, [global]),
-    not lists:member(<<>>, Parts) andalso hd(Parts) =/= <<"pitcrew">> andalso
-        binary:match(Name, [<<":">>, <<" ">>, <<"*">>]) =:= nomatch.
-
-%% One fun for every extension, or one for each of some.
-handlers(nil) -> {ok, nil};
-handlers(Handler) when is_function(Handler, 2) -> {ok, Handler};
-handlers(Handlers) when is_map(Handlers) ->
-    Fits = fun({Type, Handler}) -> is_integer(Type) andalso abs(2 * Type + 1) < 256 andalso is_function(Handler, 1) end,
-    case lists:all(Fits, maps:to_list(Handlers)) of
-        true -> {ok, Handlers};
-        false -> error
-    end;
-handlers(_) ->
-    error.
-
-env([], Env) ->
-    {ok, Env};
-env([{Name, Value} | Rest], Env) ->
-    case {module(Name), env_value(Value)} of
-        {error, _} ->
-            {error, io_lib:format("~ts cannot be the name of a variable", [show(Name)])};
-        {_, error} ->
-            {error, io_lib:format("the value of ~ts was ~ts", [show(Name), show(Value)])};
-        {Key, {ok, Clean}} ->
-            case binary:match(Key, <<"=">>) of
-                nomatch -> env(Rest, Env#{Key => Clean});
-                _ -> {error, io_lib:format("~ts cannot be the name of a variable", [show(Name)])}
-            end
-    end;
-env(_, _) ->
-    error.
-
-env_value(Unset) when Unset =:= nil; Unset =:= false; Unset =:= undefined -> {ok, nil};
-env_value(Empty) when Empty =:= ""; Empty =:= <<>> -> {ok, <<>>};
-env_value(Text) -> text(Text).
-
-allowed(name) -> "an atom that is not nil, undefined or a boolean";
-allowed({integer, Min, Max}) -> io_lib:format("an integer from ~b to ~b", [Min, Max]);
-allowed({integer_or, Min, Max, Word}) -> io_lib:format("an integer from ~b to ~b, or ~tp", [Min, Max, Word]);
-allowed({options, Table}) -> ["a map or a list of pairs with some of ", names_text(Table)];
-allowed({switch, Table}) -> ["true, false, or a map or a list of pairs with some of ", names_text(Table)];
-allowed(backend) -> ["ets, or {redis, Options} with some of ", names_text(redis_table())];
-allowed({secret, Least}) -> io_lib:format("a binary of at least ~b bytes", [Least]);
-allowed(timeout) -> "a number of milliseconds or infinity";
-allowed({one_of, Values}) -> ["one of ", lists:join(", ", [show(Value) || Value <- Values])];
-allowed(protocol) -> allowed({one_of, [msgpack, json, auto]});
-allowed(handlers) ->
-    "a function of type and data, or a map from types (-128 to 127) to functions of the data";
-allowed(prefix) -> "a list of atoms with at least one element";
-allowed(modules) -> "a list of names of Python modules (binaries, strings or atoms)";
-allowed(packages) -> "a list of names of Python modules or packages, such as numpy or os.path";
-allowed(env) -> "a map or a list of pairs from names to texts, or to nil, which removes the variable";
-allowed(start_call) -> "a tool and its arguments, {Tool, Args}, or nil";
-allowed(owner) -> "a pid, or nil for nobody";
-allowed(text) -> "a text (binary or string) that is not empty";
-allowed(optional_text) -> "a text (binary or string) that is not empty, or nil".
-
-names_text(Table) -> lists:join(", ", [atom_to_list(Name) || {Name, _, _} <- Table]).
-
-suggestion(Key, Table) when is_atom(Key); is_binary(Key) ->
-    Given = unicode:characters_to_list(io_lib:format("~ts", [Key])),
-    Near = [
-        {Distance, Name}
-     || Name <- maps:keys(aliases()) ++ [Name || {Name, _, _} <- Table],
-        Distance <- [distance(Given, atom_to_list(Name))],
-        Distance =< 1 + length(Given) div 4
-    ],
-    case lists:sort(Near) of
-        [{0, Name} | _] -> [" (the name is an atom: ", atom_to_list(Name), ")"];
-        [{_, Name} | _] -> [" (did you mean ", atom_to_list(Name), "?)"];
-        [] -> ""
-    end;
-suggestion(_, _) ->
-    "".
-
-%% Levenshtein's distance, one row of the table at a time.
-distance(A, B) ->
-    Row = lists:foldl(fun(C, Row) -> next_row(C, B, Row) end, lists:seq(0, length(B)), A),
-    lists:last(Row).
-
-next_row(C, B, [First | _] = Row) -> [First + 1 | next_row(C, B, Row, First + 1)].
-
-next_row(_, [], [_], _) ->
-    [];
-next_row(C, [D | B], [Diagonal | [Above | _] = Row], Left) ->
-    Cost = if C =:= D -> 0; true -> 1 end,
-    Cell = lists:min([Above + 1, Left + 1, Diagonal + Cost]),
-    [Cell | next_row(C, B, Row, Cell)].
-
-show(Value) -> io_lib:format("~0tp", [Value]).
-
--spec fail(io:format(), [term()]) -> no_return().
-fail(Format, Args) -> throw({invalid, unicode:characters_to_binary(io_lib:format(Format, Args))}).
