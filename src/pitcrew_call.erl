@@ -1,7 +1,7 @@
-%% The path of one call, all of it in the caller's process: claim a slot, send, wait, read, give the slot back.
+%% The path of one call, all of it in the caller's process: what is called where, attempts until there is a result, and what becomes of it.
+%% The exchange with the worker is pitcrew_slot's where a slot was claimed, and else pitcrew_pipeline's.
 %%
-%% Invariants: every claim is followed by exactly one checkin or abandon, whatever happens in between; nothing of a
-%% call stays in the caller's mailbox; no deadline is later than the caller's own.
+%% Invariants: every claim is followed by an exchange; no deadline is later than the caller's own.
 -module(pitcrew_call).
 
 -export_type([result/0]).
@@ -65,7 +65,7 @@ open_at(#pool{name = PoolName, defaults = Defaults} = Pool, Aim, {Tool, Id, Args
     ok = pitcrew_aim:use(Aim),
     Checked = pitcrew_aim:options(Aim, pitcrew_options:stream(Options, Defaults)),
     Told = #{pool => PoolName, tool_id => Id, protocol => protocol(Checked, Defaults), stream => true},
-    started(Pool, Started, Told),
+    ok = pitcrew_call_events:started(Pool, Started, Told),
     Opened = {Pool, Aim, Started, Told},
     case permitted(Pool, {Aim, Tool, Id}, Args, Checked, Started) of
         {ok, #job{meta = #{stream := Credit}} = Job} ->
@@ -99,8 +99,8 @@ halted(Outcome, Job) ->
 close({Pool, Aim, Started, Told}, Result, Job) ->
     ok = pitcrew_aim:use(Aim),
     case Result of
-        halted -> finished(Pool, Started, Told#{result => halted}, {ok, nil}, Job);
-        _ -> finished(Pool, Started, Told, Result, Job)
+        halted -> pitcrew_call_events:finished(Pool, Started, Told#{result => halted}, {ok, nil}, Job);
+        _ -> pitcrew_call_events:finished(Pool, Started, Told, Result, Job)
     end.
 
 %% A call of a batch, as it is on the wire: its arguments by position, and those by name.
@@ -151,9 +151,9 @@ perform(#pool{name = PoolName, defaults = Defaults} = Pool, Aim, {Tool, Id, Args
     Started = erlang:monotonic_time(),
     Checked = pitcrew_aim:options(Aim, pitcrew_options:call(Options, Defaults)),
     Told = More#{pool => PoolName, tool_id => Id, protocol => protocol(Checked, Defaults)},
-    started(Pool, Started, Told),
+    ok = pitcrew_call_events:started(Pool, Started, Told),
     {Result, Job} = look(Pool, {Aim, Tool, Id}, Args, Checked, Started),
-    {finished(Pool, Started, Told, Result, Job), worker(Job)}.
+    {pitcrew_call_events:finished(Pool, Started, Told, Result, Job), pitcrew_call_events:worker(Job)}.
 
 %% What is kept are results of calls; a batch has outcomes, errors among them.
 look(Pool, {_, ?BATCH, _} = What, Args, Options, Started) ->
@@ -308,7 +308,7 @@ attempt(#job{aim = any, pool = #pool{slots = Slots, dispatch = Dispatch}} = Job)
     case pitcrew_nif:claim(Slots) of
         {ok, Channel, OsPid} ->
             Held = Job#job{worker = OsPid},
-            conclude(exchange(Channel, Held), Held);
+            conclude(pitcrew_slot:exchange(Channel, Held), Held);
         busy ->
             hand_over(Dispatch, Job)
     end;
@@ -387,121 +387,6 @@ checkout_error(#job{aim = Aim, checkout_timeout = Timeout}) ->
         end,
     {error, pitcrew_error:new(checkout_timeout, Format, [Timeout])}.
 
-%% From here to the end of the exchange the slot is ours.
-exchange(Channel, #job{deadline = Deadline, codec = Codec} = Job) ->
-    _ = announce_finish(Channel, Job),
-    Ref = make_ref(),
-    case send(Channel, Job#job{ref = Ref}) of
-        {sent, BytesOut} -> {sent, BytesOut, await(Channel, Ref, Codec, Deadline)};
-        {ready, BytesOut} -> {sent, BytesOut, read(Channel, Ref, Codec, Deadline, 0)};
-        Unsent -> Unsent
-    end.
-
-%% Poisoned already: the call says so, too.
-announce_finish(_, #job{on_caller_exit = cancel}) -> ok;
-announce_finish(Channel, #job{on_caller_exit = finish}) -> pitcrew_nif:finish(Channel).
-
-%% The reference is in the job here, where the compiler does not look for it: a function that is given it and does not receive
-%% would drop the mark in the mailbox, and await/4 would look through everything that waits there.
-send(Channel, #job{ref = Ref} = Job) ->
-    try write(Channel, Job) of
-        {Progress, BytesOut} when Progress =:= ok; Progress =:= pending ->
-            {sent, BytesOut};
-        {ready, BytesOut} ->
-            {ready, BytesOut};
-        Unsent ->
-            give_back(Channel, Ref),
-            Unsent
-    catch
-        Class:Reason:Stack ->
-            give_back(Channel, Ref),
-            erlang:raise(Class, Reason, Stack)
-    end.
-
-write(Channel, #job{ref = Ref, texts = nil, pool = #pool{max_frame = Max}} = Job) ->
-    #job{tool = Tool, args = Args, kwargs = Kwargs, meta = Meta, codec = Codec, deadline = Deadline} = Job,
-    pitcrew_nif:call(Channel, Ref, Tool, Args, Kwargs, Meta, Codec, Max, spin_ns(Job), Deadline);
-write(Channel, #job{ref = Ref, texts = {Tool, Args, Kwargs}, deadline = Deadline, pool = #pool{max_frame = Max}} = Job) ->
-    pitcrew_nif:call_json(Channel, Ref, Tool, Args, Kwargs, Max, spin_ns(Job), Deadline).
-
-%% A caller polls only where nobody else wants its scheduler.
-spin_ns(#job{pool = #pool{spin_us = 0}}) ->
-    0;
-spin_ns(#job{pool = #pool{spin_us = Spin}}) ->
-    case erlang:statistics(total_run_queue_lengths) of
-        0 -> Spin * 1000;
-        _ -> 0
-    end.
-
-await(Channel, Ref, Codec, Deadline) ->
-    receive
-        {select, _, Ref, _} ->
-            read(Channel, Ref, Codec, Deadline, 1);
-        {pitcrew_verdict, Ref, Reason, Owed} ->
-            judged(Channel, Ref, Reason, Owed)
-    after pitcrew_deadline:left(Deadline) -> abandon(Channel, Ref, 0)
-    end.
-
-%% `Taken' is 1 if a select message was received for it.
-read(Channel, Ref, Codec, Deadline, Taken) ->
-    case pitcrew_nif:reply(Channel, Ref, Codec) of
-        again -> await(Channel, Ref, Codec, Deadline);
-        lost -> await_verdict(Channel, Ref, Deadline, 0);
-        poisoned -> await_verdict(Channel, Ref, Deadline, Taken);
-        Answer -> leave(Channel, Ref, Answer)
-    end.
-
-%% The channel is no use any more; the worker's process knows and will say how the worker ended. `Taken' is how many of the
-%% select messages that the verdict counts have been received already.
-await_verdict(Channel, Ref, Deadline, Taken) ->
-    receive
-        {pitcrew_verdict, Ref, Reason, Owed} -> judged(Channel, Ref, Reason, Owed - Taken)
-    after pitcrew_deadline:left(Deadline) -> abandon(Channel, Ref, Taken)
-    end.
-
-judged(Channel, Ref, Reason, Owed) ->
-    flush(Ref, Owed),
-    _ = pitcrew_nif:checkin(Channel),
-    {exit, Reason}.
-
-leave(Channel, Ref, Answer) ->
-    give_back(Channel, Ref),
-    Answer.
-
-%% A verdict that was passed meanwhile changes nothing for a call that has ended, or was never sent.
-give_back(Channel, Ref) ->
-    case settle(pitcrew_nif:checkin(Channel), Ref, 0) of
-        verdict -> _ = take_verdict(Ref, 0);
-        _ -> ok
-    end,
-    ok.
-
-abandon(Channel, Ref, Taken) ->
-    case settle(pitcrew_nif:abandon(Channel, Ref), Ref, Taken) of
-        verdict -> {exit, take_verdict(Ref, Taken)};
-        poisoned -> timeout
-    end.
-
-take_verdict(Ref, Taken) ->
-    receive
-        {pitcrew_verdict, Ref, Reason, Owed} ->
-            flush(Ref, Owed - Taken),
-            Reason
-    end.
-
-settle({owed, N, Outcome}, Ref, Taken) ->
-    flush(Ref, N - Taken),
-    Outcome;
-settle(Outcome, _, _) ->
-    Outcome.
-
-%% Exactly as many select messages as the VM has sent or is about to send: one may come later than the cancelling of its select.
-flush(_, N) when N =< 0 -> ok;
-flush(Ref, N) ->
-    receive
-        {select, _, Ref, _} -> flush(Ref, N - 1)
-    end.
-
 conclude({sent, BytesOut, Answer}, Job) ->
     answered(Answer, Job#job{bytes_out = Job#job.bytes_out + BytesOut});
 conclude(poisoned, Job) ->
@@ -576,39 +461,3 @@ count(PythonNs, BytesIn, #job{python = Python, bytes_in = Bytes} = Job) ->
 
 timeout_error(#job{id = Id, timeout = Timeout}, What) ->
     pitcrew_error:new(timeout, "the call of ~ts took longer than ~b ms, ~ts", [Id, Timeout, What]).
-
-%% Telemetry. `Told' is what every event of the call carries.
-started(#pool{events = {Start, _, _}}, Started, Told) ->
-    case pitcrew_telemetry:is_quiet() of
-        true ->
-            ok;
-        false ->
-            Times = #{system_time => erlang:system_time(), monotonic_time => Started},
-            pitcrew_telemetry:execute(Start, Times, Told)
-    end.
-
-finished(#pool{events = {_, Stop, _}}, Started, Told, {ok, _} = Result, Job) ->
-    case pitcrew_telemetry:is_quiet() of
-        true ->
-            ok;
-        false ->
-            Measured = measured(erlang:monotonic_time() - Started, Job),
-            pitcrew_telemetry:execute(Stop, Measured, maps:merge(#{worker => worker(Job), result => ok}, Told))
-    end,
-    Result;
-finished(#pool{events = {_, _, Exception}}, Started, #{pool := Name, tool_id := Tool} = Told, {error, Plain}, Job) ->
-    Measured = measured(erlang:monotonic_time() - Started, Job),
-    Worker = worker(Job),
-    #{kind := Kind} = Error = pitcrew_error:add(Plain, #{tool => Tool, pool => Name, worker => Worker}),
-    pitcrew_telemetry:execute(Exception, Measured, Told#{worker => Worker, result => Kind, error => Error}),
-    {error, Error}.
-
-measured(Duration, nil) ->
-    #{duration => Duration, queue => 0, python => 0, bytes_in => 0, bytes_out => 0, retries => 0};
-measured(Duration, #job{stream = Credit, chunks = Chunks} = Job) when Credit > 0 ->
-    (measured(Duration, Job#job{stream = 0}))#{chunks => Chunks};
-measured(Duration, #job{queue = Queue, python = Python, bytes_in = In, bytes_out = Out, retried = Retries}) ->
-    #{duration => Duration, queue => Queue, python => Python, bytes_in => In, bytes_out => Out, retries => Retries}.
-
-worker(nil) -> nil;
-worker(#job{worker = Worker}) -> Worker.

@@ -53,7 +53,7 @@ exchange(Way, Request, {Deadline, Timeout}) ->
 dispatch({Dispatch, _}) -> Dispatch;
 dispatch(Dispatch) -> Dispatch.
 
-%% In a tuple, where the compiler does not look for the reference: see pitcrew_call:send/2.
+%% In a tuple, where the compiler does not look for the reference: see pitcrew_slot.
 submit(Dispatch, {Ref, {{msgpack, Tool, Args, Kwargs, Meta}, Codec, Max, OnExit}, Deadline}) ->
     pitcrew_nif:submit(Dispatch, Ref, Tool, Args, Kwargs, Meta, Codec, Max, OnExit, Deadline);
 submit(Dispatch, {Ref, {{json, Tool, Args, Kwargs}, Codec, Max, OnExit}, Deadline}) ->

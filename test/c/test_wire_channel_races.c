@@ -19,7 +19,7 @@
 
 enum { ROUNDS = 10000, CALLS = 4 };
 
-/* ---- The owner's process, as in src/pitcrew_call.erl */
+/* ---- The owner's process, as in src/pitcrew_slot.erl */
 
 /* So many select messages are there, or about to come. */
 static void take_selects(struct world *w, struct owner *o, unsigned n) {

@@ -170,7 +170,7 @@ busy(N) -> busy(N - 1).
 
 told(Channel) -> receive {pitcrew_channel, Channel, Why} -> Why after 5000 -> nothing end.
 
-%% ---- The caller's side, as in pitcrew_call
+%% ---- The caller's side, as in pitcrew_slot
 
 caller(Controller) ->
     receive {call, Slots, Args, Then} -> ok end,

@@ -72,9 +72,9 @@ a_full_mailbox_test_() ->
 %% That a call does not look through what waits there depends on marks that the compiler sets. It drops them in a local function that
 %% is given the reference and does not receive: on the way from make_ref to receive there may be none.
 marks_test() ->
-    ?assertEqual([exchange], with(recv_marker_reserve, pitcrew_call, [exchange])),
-    ?assertEqual([await], with(recv_marker_use, pitcrew_call, [await])),
-    ?assertEqual([], with(recv_marker_clear, pitcrew_call, [send, write, read, await])),
+    ?assertEqual([exchange], with(recv_marker_reserve, pitcrew_slot, [exchange])),
+    ?assertEqual([await], with(recv_marker_use, pitcrew_slot, [await])),
+    ?assertEqual([], with(recv_marker_clear, pitcrew_slot, [send, write, read, await])),
     ?assertEqual([exchange, open], with(recv_marker_reserve, pitcrew_pipeline, [exchange, open])),
     ?assertEqual([await, await_worker, ended, drop_chunks], with(recv_marker_use, pitcrew_pipeline, [await, await_worker, ended, drop_chunks])).
 
