@@ -102,12 +102,7 @@ pool_table() ->
         {linger, timeout, {value, 60_000}},
         {env, env, {value, #{}}},
         {cd, optional_text, {value, nil}},
-        {timeout, timeout, {value, 30_000}},
-        {checkout_timeout, timeout, {value, 5_000}},
         {start_timeout, timeout, {value, 30_000}},
-        {function_timeout, timeout, {value, infinity}},
-        {retry, {integer, 0, 1000}, {value, 0}},
-        {on_caller_exit, {one_of, [cancel, finish]}, {value, cancel}},
         {start, {one_of, [auto, fork, spawn]}, {value, auto}},
         {grace, {integer, 0, 60_000}, {value, 300}},
         {thread_limits, {integer_or, 1, 4096, none}, {value, 1}},
@@ -118,12 +113,6 @@ pool_table() ->
         {max_rss, {integer_or, 16#100000, 1 bsl 60, infinity}, {value, infinity}},
         {runtime_dir, optional_text, {value, nil}},
         {telemetry_prefix, prefix, {value, [pitcrew]}},
-        {protocol, protocol, {value, msgpack}},
-        {binaries, {one_of, [str, bytes]}, {value, str}},
-        {bytes, {one_of, [plain, tagged]}, {value, plain}},
-        {nil, {one_of, [nil, undefined]}, {value, nil}},
-        {keys, {one_of, [dict, strict]}, {value, dict}},
-        {copy_binaries, {one_of, [false, true]}, {value, false}},
         {shared, {one_of, [true, false]}, {value, true}},
         {max_shared, {integer, 1 bsl 20, 1 bsl 60}, {value, 1 bsl 30}},
         {on_hold, {integer_or, 100, 86_400_000, infinity}, {value, 30_000}},
@@ -133,6 +122,7 @@ pool_table() ->
         {pipeline, {integer, 1, 1024}, {value, 1}},
         {pipeline_age, {integer, 1, 60_000}, {value, 1}},
         {concurrency, {integer, 1, 1024}, {value, 1}}
+        | shared_table()
     ].
 
 default_python() ->
@@ -170,11 +160,23 @@ rlimits_table() ->
     ].
 
 call_table() ->
-    [{ref, {one_of, [false, true]}, {value, false}}, {cache, {one_of, [false, true]}, {value, auto}} | call_table_of_pool()].
+    [{ref, {one_of, [false, true]}, {value, false}}, {cache, {one_of, [false, true]}, {value, auto}} | shared_table()].
 
-call_table_of_pool() ->
-    Names = [timeout, checkout_timeout, function_timeout, retry, on_caller_exit, protocol, binaries, bytes, nil, keys, copy_binaries],
-    [Row || {Name, _, _} = Row <- pool_table(), lists:member(Name, Names)].
+%% Of a pool, whose calls have it unless they say otherwise. A literal, which no call with an option has to build.
+shared_table() ->
+    [
+        {timeout, timeout, {value, 30_000}},
+        {checkout_timeout, timeout, {value, 5_000}},
+        {function_timeout, timeout, {value, infinity}},
+        {retry, {integer, 0, 1000}, {value, 0}},
+        {on_caller_exit, {one_of, [cancel, finish]}, {value, cancel}},
+        {protocol, protocol, {value, msgpack}},
+        {binaries, {one_of, [str, bytes]}, {value, str}},
+        {bytes, {one_of, [plain, tagged]}, {value, plain}},
+        {nil, {one_of, [nil, undefined]}, {value, nil}},
+        {keys, {one_of, [dict, strict]}, {value, dict}},
+        {copy_binaries, {one_of, [false, true]}, {value, false}}
+    ].
 
 stream_table() ->
     [{buffer, {integer, 1, 1_000_000}, {value, 256}}].
