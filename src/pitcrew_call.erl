@@ -17,24 +17,23 @@
 
 %% @doc Calls a tool; of a reference, a method, or what else {@link pitcrew_aim} has for objects.
 -spec run(pitcrew:target(), pitcrew:tool() | pitcrew_aim:on_object(), pitcrew:args(), pitcrew:call_options()) -> result().
-run(Name, Tool, Args, Options) when is_atom(Name); is_pid(Name) ->
+run(Target, Tool, Args, Options) ->
+    case aimed(Target, Tool, Args) of
+        {ok, Pool, Aim, {Wire, Id, Whole}} -> perform(Pool, Aim, {Wire, Id, Whole, Options});
+        {error, _} = Error -> Error
+    end.
+
+%% Where a call may run: pitcrew_aim knows of everything but a pool.
+aimed(Name, Tool, Args) when is_atom(Name); is_pid(Name) ->
     case pitcrew_pools:find(Name) of
         {ok, Pool} ->
             Id = tool_id(Tool),
-            perform(Pool, any, {Id, Id, Args, Options});
+            {ok, Pool, any, {Id, Id, Args}};
         absent ->
             {error, no_pool(Name)}
     end;
-run(Target, Tool, Args, Options) ->
-    case pitcrew_aim:at(Target, Tool, Args) of
-        {ok, Pool, Aim, {Wire, Id, Whole}} ->
-            ok = pitcrew_aim:use(Aim),
-            Result = perform(Pool, Aim, {Wire, Id, Whole, Options}),
-            ok = pitcrew_aim:use(Aim),
-            Result;
-        {error, _} = Error ->
-            Error
-    end.
+aimed(Target, Tool, Args) ->
+    pitcrew_aim:at(Target, Tool, Args).
 
 %% What is known of a stream from its beginning.
 -opaque opened() :: {#pool{}, pitcrew_aim:aim(), Started :: integer(), Told :: map()}.
@@ -48,17 +47,6 @@ open(Target, Tool, Args, Options, Watch) ->
         {ok, Pool, Aim, {Wire, Id, Whole}} -> open_at(Pool, Aim, {Wire, Id, Whole, Options}, Watch);
         {error, _} = Error -> Error
     end.
-
-aimed(Name, Tool, Args) when is_atom(Name); is_pid(Name) ->
-    case pitcrew_pools:find(Name) of
-        {ok, Pool} ->
-            Id = tool_id(Tool),
-            {ok, Pool, any, {Id, Id, Args}};
-        absent ->
-            {error, no_pool(Name)}
-    end;
-aimed(Target, Tool, Args) ->
-    pitcrew_aim:at(Target, Tool, Args).
 
 open_at(#pool{name = PoolName, defaults = Defaults} = Pool, Aim, {Tool, Id, Args, Options}, Watch) ->
     Started = erlang:monotonic_time(),
@@ -110,31 +98,20 @@ close({Pool, Aim, Started, Told}, Result, Job) ->
 
 %% @doc Many calls of one tool as one call. Its value says what has become of each.
 -spec batch(pitcrew:target(), binary(), [item()], pitcrew:call_options()) -> {result(), Worker :: pos_integer() | nil}.
-batch(Name, Tool, Items, Options) when is_atom(Name); is_pid(Name) ->
-    case pitcrew_pools:find(Name) of
-        {ok, Pool} -> perform_batch(Pool, any, {Tool, Items, Options});
-        absent -> {{error, no_pool(Name)}, nil}
-    end;
 batch(Target, Tool, Items, Options) ->
-    case pitcrew_aim:at(Target, Tool, []) of
-        {ok, Pool, Aim, _} ->
-            ok = pitcrew_aim:use(Aim),
-            Result = perform_batch(Pool, Aim, {Tool, Items, Options}),
-            ok = pitcrew_aim:use(Aim),
-            Result;
-        {error, Error} ->
-            {{error, Error}, nil}
+    case aimed(Target, Tool, []) of
+        {ok, Pool, Aim, _} -> perform(Pool, Aim, {?BATCH, Tool, [Tool, Items], Options}, #{batch => length(Items)});
+        {error, _} = Error -> {Error, nil}
     end.
-
-perform_batch(Pool, Aim, {Tool, Items, Options}) ->
-    perform(Pool, Aim, {?BATCH, Tool, [Tool, Items], Options}, #{batch => length(Items)}).
 
 %% @doc The arguments of a call of a batch.
 -spec item(pitcrew:args()) -> {ok, item()} | {error, pitcrew_error:t()}.
-item(Args) when length(Args) >= 0 -> {ok, [Args, #{}]};
-item(Args) when is_map(Args), not is_map_key('__struct__', Args) -> {ok, [[], Args]};
-item({Args, Kwargs}) when length(Args) >= 0, is_map(Kwargs), not is_map_key('__struct__', Kwargs) -> {ok, [Args, Kwargs]};
-item(Other) -> {error, bad_arguments(Other)}.
+item(Args) ->
+    case shape(Args) of
+        {ok, Given, nil} -> {ok, [Given, #{}]};
+        {ok, Given, Named} -> {ok, [Given, Named]};
+        {error, _} = Error -> Error
+    end.
 
 %% @doc The same as run/4, with a pool that was found already, for a session that begins.
 -spec run_at(#pool{}, pitcrew_aim:aim(), {pitcrew:tool(), pitcrew:args(), pitcrew:call_options()}) -> result().
@@ -148,17 +125,19 @@ perform(Pool, Aim, What) ->
 
 %% `More' is for telemetry.
 perform(#pool{name = PoolName, defaults = Defaults} = Pool, Aim, {Tool, Id, Args, Options}, More) ->
+    ok = pitcrew_aim:use(Aim),
     Started = erlang:monotonic_time(),
     Checked = pitcrew_aim:options(Aim, pitcrew_options:call(Options, Defaults)),
     Told = More#{pool => PoolName, tool_id => Id, protocol => protocol(Checked, Defaults)},
     ok = pitcrew_call_events:started(Pool, Started, Told),
     {Result, Job} = look(Pool, {Aim, Tool, Id}, Args, Checked, Started),
+    ok = pitcrew_aim:use(Aim),
     {pitcrew_call_events:finished(Pool, Started, Told, Result, Job), pitcrew_call_events:worker(Job)}.
 
+look(#pool{cache = none} = Pool, What, Args, Options, Started) ->
+    execute(Pool, What, Args, Options, Started);
 %% What is kept are results of calls; a batch has outcomes, errors among them.
 look(Pool, {_, ?BATCH, _} = What, Args, Options, Started) ->
-    execute(Pool, What, Args, Options, Started);
-look(#pool{cache = none} = Pool, What, Args, Options, Started) ->
     execute(Pool, What, Args, Options, Started);
 look(#pool{cache = Cache} = Pool, {Aim, Tool, Id} = What, Args, Options, Started) ->
     case pitcrew_cache_call:key(Pool, Aim, Tool, Args, Options) of
@@ -248,17 +227,28 @@ permitted(#pool{tools = Tools, permits = Permits} = Pool, {_, Tool, Id} = What, 
 called(?BATCH, Id) -> Id;
 called(Tool, _) -> Tool.
 
-prepare(Pool, {Aim, Tool, Id}, Args, {ok, Options}, Started) ->
-    #{timeout := Timeout, checkout_timeout := Checkout, retry := Retry, codec := Codec, meta := Meta, protocol := Protocol} =
-        Options,
+prepare(Pool, What, Args, {ok, #{protocol := Protocol} = Options}, Started) ->
+    case shape(Args) of
+        {ok, Given, Named} -> ready(Protocol, job(Pool, What, {Given, Named}, Options, Started));
+        {error, _} = Error -> Error
+    end;
+prepare(_, _, _, {error, _} = Error, _) ->
+    Error.
+
+ready(json, Job) -> in_json(Job);
+ready(msgpack, #job{aim = any, args = Args} = Job) -> {ok, Job#job{aim = pitcrew_aim:of_arguments(Args)}};
+ready(msgpack, Job) -> {ok, Job}.
+
+job(Pool, {Aim, Tool, Id}, {Args, Kwargs}, Options, Started) ->
+    #{timeout := Timeout, checkout_timeout := Checkout, retry := Retry, codec := Codec, meta := Meta} = Options,
     #{on_caller_exit := OnExit, function_timeout := FunctionTimeout} = Options,
-    Job = #job{
+    #job{
         pool = Pool,
         aim = Aim,
         tool = Tool,
         id = Id,
-        args = [],
-        kwargs = nil,
+        args = Args,
+        kwargs = Kwargs,
         codec = Codec,
         meta = Meta,
         deadline = deadline(Started, Timeout),
@@ -267,14 +257,7 @@ prepare(Pool, {Aim, Tool, Id}, Args, {ok, Options}, Started) ->
         function_timeout = FunctionTimeout,
         retries = Retry,
         on_caller_exit = OnExit
-    },
-    case arguments(Args, Job) of
-        {ok, Complete} when Protocol =:= json -> in_json(Complete);
-        {ok, #job{aim = any, args = Given} = Complete} -> {ok, Complete#job{aim = pitcrew_aim:of_arguments(Given)}};
-        Other -> Other
-    end;
-prepare(_, _, _, {error, _} = Error, _) ->
-    Error.
+    }.
 
 %% Before a slot is claimed, and once for all attempts.
 in_json(#job{tool = Tool, args = Args, kwargs = Kwargs, codec = #{nil := Null}} = Job) ->
@@ -283,13 +266,11 @@ in_json(#job{tool = Tool, args = Args, kwargs = Kwargs, codec = #{nil := Null}} 
         {error, _} = Error -> Error
     end.
 
-%% Not is_list/1: an improper list is no list to Python.
-arguments(Args, Job) when length(Args) >= 0 -> {ok, Job#job{args = Args}};
-arguments(Args, Job) when is_map(Args), not is_map_key('__struct__', Args) -> {ok, Job#job{kwargs = Args}};
-arguments({Args, Kwargs}, Job) when length(Args) >= 0, is_map(Kwargs), not is_map_key('__struct__', Kwargs) ->
-    {ok, Job#job{args = Args, kwargs = Kwargs}};
-arguments(Other, _) ->
-    {error, bad_arguments(Other)}.
+%% By position, and by name. Not is_list/1: an improper list is no list to Python.
+shape(Args) when length(Args) >= 0 -> {ok, Args, nil};
+shape(Args) when is_map(Args), not is_map_key('__struct__', Args) -> {ok, [], Args};
+shape({Args, Kwargs}) when length(Args) >= 0, is_map(Kwargs), not is_map_key('__struct__', Kwargs) -> {ok, Args, Kwargs};
+shape(Other) -> {error, bad_arguments(Other)}.
 
 bad_arguments(Other) ->
     Format = "arguments are a list (positional), a map (by name) or both as {List, Map}; given was ~0tP",
