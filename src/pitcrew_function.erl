@@ -2,8 +2,8 @@
 %% has become of it, and answers the worker. Knows neither the call that the function belongs to nor its host.
 -module(pitcrew_function).
 
--export([run/4, fail/2, error_of/4]).
--export_type([to/0, fault/0]).
+-export([run/4, refuse/3]).
+-export_type([to/0]).
 
 -type to() :: {pitcrew_nif:channel(), Id :: non_neg_integer()}.
 -type fault() :: #{binary() => binary() | nil}.
@@ -15,15 +15,14 @@ run(Function, Bytes, Codec, To) ->
         {ok, [Args, Kwargs]} when is_list(Args) ->
             apply_it(Function, Args ++ [Kwargs || is_map(Kwargs)], Codec, To);
         {ok, _} ->
-            fail(To, error_of(bad_arguments, nil, <<"the arguments of a function are a list, and a map or nothing">>, nil));
+            refuse(To, bad_arguments, "the arguments of a function are a list, and a map or nothing");
         {error, #{message := Message}} ->
-            fail(To, error_of(decode_error, nil, Message, nil))
+            refuse(To, decode_error, Message)
     end.
 
 apply_it(Function, Args, _, To) when not is_function(Function, length(Args)) ->
     {arity, Arity} = erlang:fun_info(Function, arity),
-    Text = io_lib:format("the function takes ~b arguments, and was called with ~b", [Arity, length(Args)]),
-    fail(To, error_of(bad_arguments, nil, unicode:characters_to_binary(Text), nil));
+    refuse(To, bad_arguments, io_lib:format("the function takes ~b arguments, and was called with ~b", [Arity, length(Args)]));
 apply_it(Function, Args, Codec, To) ->
     try apply(Function, Args) of
         Value -> give(Value, Codec, To)
@@ -35,32 +34,35 @@ give(Value, Codec, {Channel, Id} = To) ->
     case pitcrew_nif:encode(Value, Codec) of
         {ok, Bytes} ->
             case pitcrew_nif:lane_reply(Channel, reply, Id, Bytes) of
-                too_big -> fail(To, error_of(too_big, nil, <<"what the function returned is larger than max_frame">>, nil));
-                full -> fail(To, error_of(result_error, nil, <<"there is no memory for what the function returned">>, nil));
+                too_big -> refuse(To, too_big, "what the function returned is larger than max_frame");
+                full -> refuse(To, result_error, "there is no memory for what the function returned");
                 _ -> ok
             end;
         {error, #{struct := _} = Refused} ->
             case pitcrew_structs:encoded([{[result], Value}], Refused) of
                 {ok, [Other]} -> give(Other, Codec, To);
-                {error, Still} -> fail(To, unencodable(Still))
+                {error, Still} -> unencodable(To, Still)
             end;
         {error, Refused} ->
-            fail(To, unencodable(Refused))
+            unencodable(To, Refused)
     end.
 
-unencodable(#{kind := Kind, message := Message, path := Path}) ->
+unencodable(To, #{kind := Kind, message := Message, path := Path}) ->
     Text = io_lib:format("what the function returned cannot be sent: ~ts, at ~0tp", [Message, Path]),
     Word = case Kind of too_big -> too_big; _ -> result_error end,
-    error_of(Word, nil, unicode:characters_to_binary(Text), nil).
+    refuse(To, Word, Text).
 
-%% @doc Answers with an error.
+%% @doc Answers with an error that is not the function's own.
+-spec refuse(to(), Kind :: atom(), unicode:chardata()) -> ok.
+refuse(To, Kind, Text) -> fail(To, error_of(Kind, nil, cut_whole(Text), nil)).
+
 -spec fail(to(), fault()) -> ok.
 fail({Channel, Id}, Error) ->
     {ok, Bytes} = pitcrew_nif:encode(Error, #{binaries => auto}),
     _ = pitcrew_nif:lane_reply(Channel, error, Id, Bytes),
     ok.
 
-%% @doc What an error frame says, cut where it is long.
+%% What an error frame says, cut where it is long.
 -spec error_of(atom(), binary() | nil, binary(), binary() | nil) -> fault().
 error_of(Kind, Type, Message, Trace) ->
     #{

@@ -200,13 +200,13 @@ loop(#host{running = Running} = Host, Parent, Caller) ->
 %% A tool that has caught its interrupt would wait on.
 finish(#host{running = Running, nested = Nested}) ->
     _ = [exit(Pid, kill) || Pid <- maps:keys(Running)],
-    Gone = pitcrew_function:error_of(gone, nil, <<"nobody waits any more for the call that the function came with">>, nil),
-    _ = [pitcrew_function:fail({Channel, Id}, Gone) || {Channel, Id, _} <- maps:values(Running)],
+    Gone = "nobody waits any more for the call that the function came with",
+    _ = [pitcrew_function:refuse({Channel, Id}, gone, Gone) || {Channel, Id, _} <- maps:values(Running)],
     _ = [atomics:sub(Count, 1, 1) || Count <- lists:usort(maps:values(Nested))],
     ok.
 
 call(Channel, Id, Index, _, #host{functions = Functions} = Host) when Index >= tuple_size(Functions) ->
-    _ = pitcrew_function:fail({Channel, Id}, pitcrew_function:error_of(gone, nil, <<"the call came with no such function">>, nil)),
+    ok = pitcrew_function:refuse({Channel, Id}, gone, "the call came with no such function"),
     Host;
 call(Channel, Id, Index, Bytes, #host{functions = Functions, running = Running} = Host) ->
     Self = self(),
@@ -240,11 +240,9 @@ ended(Pid, Reason, #host{running = Running} = Host) ->
 ended(normal, _, _, _) ->
     ok;
 ended(timeout, Channel, Id, #host{timeout = Timeout}) ->
-    Text = io_lib:format("the function took longer than ~b ms", [Timeout]),
-    pitcrew_function:fail({Channel, Id}, pitcrew_function:error_of(timeout, nil, unicode:characters_to_binary(Text), nil));
+    pitcrew_function:refuse({Channel, Id}, timeout, io_lib:format("the function took longer than ~b ms", [Timeout]));
 ended(Reason, Channel, Id, _) ->
-    Text = io_lib:format("the process of the function was ended: ~0tP", [Reason, 16]),
-    pitcrew_function:fail({Channel, Id}, pitcrew_function:error_of(exit, nil, unicode:characters_to_binary(Text), nil)).
+    pitcrew_function:refuse({Channel, Id}, exit, io_lib:format("the process of the function was ended: ~0tP", [Reason, 16])).
 
 %% Together they hold the room of the call that the functions belong to, so the first of them counts, whichever is the last. While there is room that
 %% is not held so, somebody goes on. A process that was not started here makes the call for one that was.
