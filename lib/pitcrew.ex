@@ -500,7 +500,7 @@ defmodule Pitcrew do
       {"The sum of two values.", ["a", "b"]}
   """
   @spec tools(pool()) :: [map()]
-  def tools(pool), do: raising(fn -> :pitcrew.tools(pool) end)
+  def tools(pool), do: Error.raising(fn -> :pitcrew.tools(pool) end)
 
   @doc """
   What a pool is doing: its size, what is free and queued, and its operating-system processes. Raises `Pitcrew.Error` if
@@ -511,7 +511,7 @@ defmodule Pitcrew do
       {MyApp.Py, 2, true}
   """
   @spec info(pool()) :: map()
-  def info(pool), do: raising(fn -> :pitcrew.info(pool) end)
+  def info(pool), do: Error.raising(fn -> :pitcrew.info(pool) end)
 
   @doc """
   How a pool is, for a health check: `:ok`, `:degraded` when workers fail at their start again and again while others serve, or
@@ -525,7 +525,7 @@ defmodule Pitcrew do
   """
   @spec health(pool()) :: map()
   def health(pool) do
-    raising(fn ->
+    Error.raising(fn ->
       case :pitcrew.health(pool) do
         %{failure: nil} = health -> health
         %{failure: failure} = health -> %{health | failure: Error.from(failure)}
@@ -571,11 +571,5 @@ defmodule Pitcrew do
   @spec stop_pool(pool(), timeout: timeout()) :: :ok | {:error, Error.t()}
   def stop_pool(pool, opts \\ []) do
     with {:error, error} <- :pitcrew.stop_pool(pool, opts), do: {:error, Error.from(error)}
-  end
-
-  defp raising(fun) do
-    fun.()
-  rescue
-    error in ErlangError -> reraise Error.from(error.original), __STACKTRACE__
   end
 end

@@ -104,17 +104,8 @@ keep(Outcome, Starter) ->
             ok
     end.
 
-%% A link would end the starter as well, or leave a message in its mailbox.
 watch(_, finish) ->
     ok;
 watch(Starter, cancel) ->
     Runner = self(),
-    _ = spawn(fun() ->
-        Ended = monitor(process, Runner),
-        Gone = monitor(process, Starter),
-        receive
-            {'DOWN', Gone, process, _, _} -> exit(Runner, kill);
-            {'DOWN', Ended, process, _, _} -> ok
-        end
-    end),
-    ok.
+    pitcrew_watch:when_gone(Starter, fun() -> exit(Runner, kill) end).

@@ -100,8 +100,9 @@ front(#policy{small = #fifo{count = Count, bytes = Bytes}, max_entries = Entries
     end.
 
 step(Which, Use, Policy) ->
-    {{value, {Key, Stamp}}, Rest} = queue:out(queue_of(Which, Policy)),
-    Shorter = shorten(Which, Rest, Policy),
+    #fifo{queue = Queue, length = Length} = Fifo = fifo(Which, Policy),
+    {{value, {Key, Stamp}}, Rest} = queue:out(Queue),
+    Shorter = with_fifo(Which, Fifo#fifo{queue = Rest, length = Length - 1}, Policy),
     case Shorter#policy.where of
         #{Key := {Which, Stamp, Bytes}} -> judge(Which, {Key, Stamp, Bytes}, Use, remove(Key, Shorter));
         #{} -> {kept, Shorter}
@@ -122,16 +123,14 @@ judge(main, {Key, Stamp, _} = Entry, Use, Policy) ->
 
 %% ---- The queues
 
-queue_of(small, #policy{small = #fifo{queue = Queue}}) -> Queue;
-queue_of(main, #policy{main = #fifo{queue = Queue}}) -> Queue.
+fifo(small, #policy{small = Fifo}) -> Fifo;
+fifo(main, #policy{main = Fifo}) -> Fifo.
 
-shorten(small, Queue, #policy{small = #fifo{length = N} = Small} = P) -> P#policy{small = Small#fifo{queue = Queue, length = N - 1}};
-shorten(main, Queue, #policy{main = #fifo{length = N} = Main} = P) -> P#policy{main = Main#fifo{queue = Queue, length = N - 1}}.
+with_fifo(small, Fifo, Policy) -> Policy#policy{small = Fifo};
+with_fifo(main, Fifo, Policy) -> Policy#policy{main = Fifo}.
 
-put(small, {Key, Stamp, Bytes}, #policy{small = Small, where = Where} = Policy) ->
-    Policy#policy{small = push(Key, Stamp, Bytes, Small), where = Where#{Key => {small, Stamp, Bytes}}};
-put(main, {Key, Stamp, Bytes}, #policy{main = Main, where = Where} = Policy) ->
-    Policy#policy{main = push(Key, Stamp, Bytes, Main), where = Where#{Key => {main, Stamp, Bytes}}}.
+put(Which, {Key, Stamp, Bytes}, #policy{where = Where} = Policy) ->
+    with_fifo(Which, push(Key, Stamp, Bytes, fifo(Which, Policy)), Policy#policy{where = Where#{Key => {Which, Stamp, Bytes}}}).
 
 push(Key, Stamp, Bytes, #fifo{queue = Queue, length = Length, count = Count, bytes = All}) ->
     #fifo{queue = queue:in({Key, Stamp}, Queue), length = Length + 1, count = Count + 1, bytes = All + Bytes}.
@@ -139,12 +138,8 @@ push(Key, Stamp, Bytes, #fifo{queue = Queue, length = Length, count = Count, byt
 %% It stays in its queue, where it means nothing any more.
 remove(Key, #policy{where = Where} = Policy) ->
     case maps:take(Key, Where) of
-        {{small, _, Bytes}, Others} ->
-            Fewer = Policy#policy{where = Others},
-            Fewer#policy{small = sweep(small, less(Bytes, Policy#policy.small), Others)};
-        {{main, _, Bytes}, Others} ->
-            Fewer = Policy#policy{where = Others},
-            Fewer#policy{main = sweep(main, less(Bytes, Policy#policy.main), Others)};
+        {{Which, _, Bytes}, Others} ->
+            with_fifo(Which, sweep(Which, less(Bytes, fifo(Which, Policy)), Others), Policy#policy{where = Others});
         error ->
             Policy
     end.

@@ -111,7 +111,8 @@ ticket(Generation, Found) -> {Generation, Found}.
 seal(#redis{mac_key = MacKey}, Key, Generation, Term) -> <<?SEALED, (mac(MacKey, Key, Generation, Term))/binary, Generation/binary, Term/binary>>.
 
 unseal(#redis{mac_key = MacKey}, Key, <<?SEALED, Mac:?MAC/binary, Generation:16/binary, Term/binary>>) ->
-    case equal(mac(MacKey, Key, Generation, Term), Mac) of
+    %% In a time that does not tell where they differ.
+    case crypto:hash_equals(mac(MacKey, Key, Generation, Term), Mac) of
         true -> {ok, Generation, Term};
         false -> error
     end;
@@ -119,9 +120,6 @@ unseal(_, _, _) ->
     error.
 
 mac(MacKey, Key, Generation, Term) -> crypto:macN(hmac, sha256, MacKey, [Key, Generation, Term], ?MAC).
-
-%% In a time that does not tell where they differ.
-equal(A, B) -> crypto:exor(A, B) =:= <<0:?MAC/unit:8>>.
 
 %% ---- Writing
 

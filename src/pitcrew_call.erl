@@ -57,7 +57,8 @@ open_at(#pool{name = PoolName, defaults = Defaults} = Pool, Aim, {Tool, Id, Args
     Opened = {Pool, Aim, Started, Told},
     case permitted(Pool, {Aim, Tool, Id}, Args, Checked, Started) of
         {ok, #job{meta = #{stream := Credit}} = Job} ->
-            {Opened, pitcrew_functions:within(Job#job{stream = Credit, watch = Watch}, fun attempt/1)};
+            Stream = Job#job{stream = Credit, watch = Watch, on_caller_exit = cancel},
+            {Opened, pitcrew_functions:within(Stream, fun attempt/1)};
         {error, _} = Error -> {Opened, {Error, nil}}
     end.
 
@@ -318,12 +319,13 @@ follow(#place{} = Place, Seen, #job{deadline = Deadline, pool = #pool{sup = Sup}
             {Error, Job}
     end.
 
-hand_over(Way, #job{stream = Credit, pool = #pool{max_frame = Max}, codec = Codec} = Job) when Credit > 0 ->
-    #job{deadline = Deadline, checkout_timeout = Timeout, watch = Watch} = Job,
-    handed_over(pitcrew_pipeline:open(Way, {request(Job), Codec, Max, cancel}, {Deadline, Timeout}, Watch), Job);
-hand_over(Way, #job{pool = #pool{max_frame = Max}, codec = Codec} = Job) ->
-    #job{deadline = Deadline, checkout_timeout = Timeout, on_caller_exit = OnExit} = Job,
-    handed_over(pitcrew_pipeline:exchange(Way, {request(Job), Codec, Max, OnExit}, {Deadline, Timeout}), Job).
+hand_over(Way, #job{stream = Credit, pool = #pool{max_frame = Max}, codec = Codec} = Job) ->
+    #job{deadline = Deadline, checkout_timeout = Timeout, on_caller_exit = OnExit, watch = Watch} = Job,
+    Request = {request(Job), Codec, Max, OnExit},
+    case Credit of
+        0 -> handed_over(pitcrew_pipeline:exchange(Way, Request, {Deadline, Timeout}), Job);
+        _ -> handed_over(pitcrew_pipeline:open(Way, Request, {Deadline, Timeout}, Watch), Job)
+    end.
 
 request(#job{texts = nil, tool = Tool, args = Args, kwargs = Kwargs, meta = Meta}) -> {msgpack, Tool, Args, Kwargs, Meta};
 request(#job{texts = {Tool, Args, Kwargs}}) -> {json, Tool, Args, Kwargs}.

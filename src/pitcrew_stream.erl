@@ -143,21 +143,11 @@ to(Receiver, Target, Tool, Args, Options, OnError) when is_pid(Receiver) ->
     Inherit = pitcrew_functions:inherit(),
     Sender = spawn_link(fun() ->
         _ = Inherit(),
-        _ = watch(Receiver, self(), Ref),
+        Self = self(),
+        ok = pitcrew_watch:when_gone(Receiver, fun() -> Self ! {pitcrew_halt, Ref} end),
         send_on((new(Target, Tool, Args, Options))#stream{watch = Ref}, {Receiver, Ref, OnError}, 0)
     end),
     {Ref, {?MODULE, Sender, Ref}}.
-
-%% A monitor of the sender's own would need a place in each of its receives.
-watch(Receiver, Sender, Ref) ->
-    spawn(fun() ->
-        Gone = monitor(process, Receiver),
-        Ended = monitor(process, Sender),
-        receive
-            {'DOWN', Gone, process, _, _} -> Sender ! {pitcrew_halt, Ref};
-            {'DOWN', Ended, process, _, _} -> ok
-        end
-    end).
 
 send_on(Stream, {Receiver, Ref, OnError} = To, N) ->
     case batch(Stream) of

@@ -24,11 +24,7 @@ defmodule Pitcrew.Cache do
   Raises `Pitcrew.Error` when there is no such pool, or it has no cache.
   """
   @spec stats(Pitcrew.pool()) :: %{atom() => non_neg_integer()}
-  def stats(pool) do
-    :pitcrew_cache.stats(pool)
-  rescue
-    error in ErlangError -> reraise Error.from(error.original), __STACKTRACE__
-  end
+  def stats(pool), do: Error.raising(fn -> :pitcrew_cache.stats(pool) end)
 
   @doc "Forgets everything, with Redis for all nodes. Results of calls that run meanwhile are not kept."
   @spec clear(Pitcrew.pool()) :: :ok | {:error, Error.t()}

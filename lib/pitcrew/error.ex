@@ -58,6 +58,15 @@ defmodule Pitcrew.Error do
   def from(%{kind: _, message: _} = error), do: struct!(__MODULE__, error)
   def from(other), do: other
 
+  @doc false
+  # What Erlang raises as a pitcrew_error:t().
+  @spec raising((() -> result)) :: result when result: term()
+  def raising(fun) do
+    fun.()
+  rescue
+    error in ErlangError -> reraise from(error.original), __STACKTRACE__
+  end
+
   @doc "One text with everything that is known, Python's traceback included."
   @impl true
   def message(%__MODULE__{} = error) do
