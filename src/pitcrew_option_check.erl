@@ -93,8 +93,10 @@ check({backend, Table}, {redis, Options}) when is_map(Options); is_list(Options)
 %% As a fun, which no report shows.
 check({secret, Least}, Secret) when is_binary(Secret), byte_size(Secret) >= Least -> {ok, fun() -> Secret end};
 check({secret, _}, _) -> {error, "what was given is not shown"};
-%% The measurements show no payload at which JSON is the faster one, so there is nothing to choose by.
-check(protocol, auto) -> {ok, msgpack};
+check(term, Term) -> {ok, Term};
+check({number, Min}, N) when is_number(N), N >= Min -> {ok, N};
+%% Nobody has said that the frames are to be read.
+check(protocol, auto) -> {ok, pitcrew_protocol:fastest()};
 check(protocol, Protocol) -> member(Protocol, [msgpack, json]);
 check(handlers, Handlers) -> handlers(Handlers);
 check(prefix, [_ | _] = Prefix) -> all(Prefix, fun is_atom/1);
@@ -210,6 +212,7 @@ allowed({options, Table}) -> ["a map or a list of pairs with some of ", names_te
 allowed({switch, Table}) -> ["true, false, or a map or a list of pairs with some of ", names_text(Table)];
 allowed({backend, Table}) -> ["ets, or {redis, Options} with some of ", names_text(Table)];
 allowed({secret, Least}) -> io_lib:format("a binary of at least ~b bytes", [Least]);
+allowed({number, Min}) -> io_lib:format("a number of at least ~b", [Min]);
 allowed(timeout) -> "a number of milliseconds or infinity";
 allowed({one_of, Values}) -> ["one of ", lists:join(", ", [show(Value) || Value <- Values])];
 allowed(protocol) -> allowed({one_of, [msgpack, json, auto]});

@@ -62,7 +62,7 @@
 %%   `error', `critical', or `none', which leaves Python's logging as it is. See docs/logs.md</li>
 %% <li>`runtime_dir': where the pool's private directory with its socket is made</li>
 %% <li>`telemetry_prefix' (`[pitcrew]')</li>
-%% <li>`protocol': `msgpack' (default), `json', or `auto', which is always `msgpack': it is faster at every payload. See docs/json.md
+%% <li>`protocol': `msgpack' (default), `json', or `auto', which is `msgpack', the faster one at every payload ({@link pitcrew_protocol}). See docs/json.md
 %%   for what JSON carries, and needs</li>
 %% <li>`binaries': whether a binary arrives in Python as `str' (default) or as `bytes'</li>
 %% <li>`nil': the atom that stands for None, `nil' (default) or `undefined'</li>

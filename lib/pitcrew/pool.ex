@@ -66,7 +66,7 @@ defmodule Pitcrew.Pool do
       `XDG_RUNTIME_DIR`, else `/tmp`)
     * `:telemetry_prefix` - the beginning of event names (default `[:pitcrew]`)
     * `:protocol` - how calls travel: `:msgpack` (default), `:json` for frames that people can read, or `:auto`, which is
-      always `:msgpack`, since that is faster at every payload. JSON carries fewer types, and needs jansson: see `docs/json.md`
+      `:msgpack`, the faster one at every payload (`Pitcrew.Protocol`). JSON carries fewer types, and needs jansson: see `docs/json.md`
     * `:binaries` - `:str` (default): binaries arrive in Python as `str`; `:bytes`: as `bytes`
     * `:bytes` - `:plain` (default): Python's `bytes` arrive as binaries, like its `str`; `:tagged`: as `Pitcrew.Bytes`, for those
       who must send them back

@@ -5,5 +5,6 @@ defmodule Pitcrew.DocTest do
   doctest Pitcrew.Bytes
   doctest Pitcrew.Error
   doctest Pitcrew.Pool
+  doctest Pitcrew.Protocol
   doctest Pitcrew.Ref
 end

@@ -40,4 +40,12 @@ defmodule Pitcrew.ProtocolTest do
     assert {:error, %{message: message}} = Pitcrew.call(MyApp.Py, "echo", [1], protocol: :xml)
     assert message =~ "one of msgpack, json, auto"
   end
+
+  test "what the selector chooses is an option of a call", _context do
+    for readable <- [false, true] do
+      protocol = Pitcrew.Protocol.select_optimal_protocol(data: ["Ada"], call_frequency: 3, readable: readable)
+      answer = if readable, do: "a", else: :a
+      assert Pitcrew.call!(MyApp.Py, "echo", [:a], protocol: protocol) == answer
+    end
+  end
 end
