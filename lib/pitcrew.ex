@@ -208,6 +208,12 @@ defmodule Pitcrew do
   def stop_stream(sent), do: :pitcrew_stream.stop(sent)
 
   @typedoc """
+  A call of a batch: a tool and its arguments, or a map that has them by name, where `:args` (a list) and `:kwargs` (a map) may be left out.
+  """
+  @type batch_call ::
+          {tool(), args()} | %{required(:tool_id) => tool(), optional(:args) => list(), optional(:kwargs) => map()}
+
+  @typedoc """
   Options of a batch: those of a call, and
 
     * `:batch_size` - how many calls go in one frame at most. By default as many as there are for each worker, at most 64; all of them
@@ -232,7 +238,7 @@ defmodule Pitcrew do
 
   `docs/batches.md` has more.
   """
-  @spec batch(pool() | Pitcrew.Session.t() | {pool(), name :: term()}, [{tool(), args()}], [batch_option()] | map()) ::
+  @spec batch(pool() | Pitcrew.Session.t() | {pool(), name :: term()}, [batch_call()], [batch_option()] | map()) ::
           [{:ok, term()} | {:error, Error.t()}]
   def batch(target, calls, opts \\ []), do: target |> :pitcrew.batch(calls, opts) |> Enum.map(&outcome/1)
 
@@ -240,12 +246,26 @@ defmodule Pitcrew do
   defp outcome(ok), do: ok
 
   @doc """
+  Like `batch/3`, with the pool (or the session) as the option `:pool`.
+
+      iex> calls = [%{tool_id: "add", args: [1, 2]}, %{tool_id: "greet", kwargs: %{name: "Ada"}}, {"add", [3, 4]}]
+      iex> Pitcrew.execute_batch(calls, pool: MyApp.Py, batch_size: 10, timeout: 5_000)
+      [{:ok, 3}, {:ok, "Hello, Ada"}, {:ok, 7}]
+  """
+  @spec execute_batch(
+          [batch_call()],
+          [{:pool, pool() | Pitcrew.Session.t() | {pool(), term()}} | batch_option()] | map()
+        ) ::
+          [{:ok, term()} | {:error, Error.t()}]
+  def execute_batch(calls, opts), do: calls |> :pitcrew.execute_batch(opts) |> Enum.map(&outcome/1)
+
+  @doc """
   Like `batch/3`, but returns the bare results and raises the first error, when all calls have ended.
 
       iex> Pitcrew.batch!(MyApp.Py, [{"add", [1, 2]}, {"add", [3, 4]}])
       [3, 7]
   """
-  @spec batch!(pool() | Pitcrew.Session.t() | {pool(), name :: term()}, [{tool(), args()}], [batch_option()] | map()) ::
+  @spec batch!(pool() | Pitcrew.Session.t() | {pool(), name :: term()}, [batch_call()], [batch_option()] | map()) ::
           [term()]
   def batch!(target, calls, opts \\ []) do
     for outcome <- batch(target, calls, opts) do

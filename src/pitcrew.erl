@@ -8,12 +8,12 @@
 
 -export([call/2, call/3, call/4, eval/2, eval/3, eval/4, bytes/1, tools/1, info/1, health/1]).
 -export([start_pool/1, stop_pool/1, stop_pool/2, reload/1, reload/2]).
--export([batch/2, batch/3]).
+-export([batch/2, batch/3, execute_batch/2]).
 -export([async/2, async/3, async/4, await/1, await/2, cancel/1]).
 -export([stream/2, stream/3, stream/4, next/1, stop/1, stream_to/5]).
 -export([session/2, session/3, start_session/2, start_session/3, stop_session/1, attribute/2, attribute/3, value/1, value/2]).
 -export_type([pool/0, target/0, session/0, session_options/0, ref/0, tool/0, args/0, bindings/0, call_options/0, bytes/0, async/0]).
--export_type([stream/0, stream_options/0, batch_options/0]).
+-export_type([stream/0, stream_options/0, batch_call/0, batch_options/0]).
 
 %% The name of a pool, or the pid that {@link pitcrew_pool:start_link/1} returned.
 -type pool() :: atom() | pid().
@@ -77,6 +77,8 @@
 -type stream_options() :: call_options() | #{buffer => pos_integer(), atom() => term()}.
 %% What a tool yields; for the process that takes the first chunk.
 -type stream() :: pitcrew_stream:stream().
+%% One of a batch: a tool and its arguments, or a map that has them by name.
+-type batch_call() :: pitcrew_batch:call().
 %% Those of a call, and: `batch_size', how many calls go in one frame at most, and `max_concurrency', how many frames are out at once.
 %% `timeout' is for the whole batch; `checkout_timeout' counts for each frame, and there is none if it is not given.
 -type batch_options() ::
@@ -141,7 +143,7 @@ text(Code) ->
     Code.
 
 %% @equiv batch(Pool, Calls, [])
--spec batch(target(), [{tool(), args()}]) -> [{ok, term()} | {error, pitcrew_error:t()}].
+-spec batch(target(), [batch_call()]) -> [{ok, term()} | {error, pitcrew_error:t()}].
 batch(Pool, Calls) -> pitcrew_batch:run(Pool, Calls, []).
 
 %% @doc Makes many calls, and returns what has become of each, in their order.
@@ -153,8 +155,17 @@ batch(Pool, Calls) -> pitcrew_batch:run(Pool, Calls, []).
 %%
 %% Calls of one tool go in one frame, at most 64 or `batch_size', so that a call costs a fraction of what it costs alone. One that fails
 %% spoils no other. docs/batches.md has more.
--spec batch(target(), [{tool(), args()}], batch_options()) -> [{ok, term()} | {error, pitcrew_error:t()}].
+-spec batch(target(), [batch_call()], batch_options()) -> [{ok, term()} | {error, pitcrew_error:t()}].
 batch(Pool, Calls, Options) -> pitcrew_batch:run(Pool, Calls, Options).
+
+%% @doc The same with the pool, or the session, as an option.
+%%
+%% ```
+%% Calls = [#{tool_id => add, args => [1, 2]}, #{tool_id => add, kwargs => #{a => 3, b => 4}}],
+%% [{ok, 3}, {ok, 7}] = pitcrew:execute_batch(Calls, #{pool => py, batch_size => 10, timeout => 5000}).
+%% '''
+-spec execute_batch([batch_call()], batch_options()) -> [{ok, term()} | {error, pitcrew_error:t()}].
+execute_batch(Calls, Options) -> pitcrew_batch:execute(Calls, Options).
 
 %% @equiv async(Pool, Tool, [], [])
 -spec async(target(), tool()) -> async().

@@ -5,13 +5,13 @@
 %% caller, but to finish a chunk that is to go on.
 -module(pitcrew_batch).
 
--export([run/3, each/5, width/1]).
+-export([run/3, execute/2, each/5, width/1]).
 -export([work/4]).
 -export_type([call/0, result/0]).
 
 -include("pitcrew_pool.hrl").
 
--type call() :: {pitcrew:tool(), pitcrew:args()}.
+-type call() :: {pitcrew:tool(), pitcrew:args()} | #{tool_id := pitcrew:tool(), args => list(), kwargs => map()}.
 -type result() :: {ok, term()} | {error, pitcrew_error:t()}.
 -type item() :: {Index :: non_neg_integer(), pitcrew_call:item()}.
 -type chunk() :: {Tool :: binary(), [item(), ...]}.
@@ -42,8 +42,19 @@ run(Target, Calls, Options) when length(Calls) >= 0 ->
             {Chunks, Refused} = chunks(Calls, Plan),
             in_order(perform(Chunks, Plan), Refused);
         {error, Error} ->
-            [{error, Error#{index => Index}} || {Index, _} <- lists:enumerate(0, Calls)]
+            refused(Error, Calls)
     end.
+
+%% @doc The same, with the pool or session among the options.
+-spec execute([call()], map() | [{atom(), term()}]) -> [result()].
+execute(Calls, Options) when length(Calls) >= 0 ->
+    {Own, Rest} = pitcrew_options:split([pool], Options),
+    case pitcrew_options:table(Own, [{pool, term, required}]) of
+        {ok, #{pool := Target}} -> run(Target, Calls, Rest);
+        {error, Error} -> refused(Error, Calls)
+    end.
+
+refused(Error, Calls) -> [{error, Error#{index => Index}} || {Index, _} <- lists:enumerate(0, Calls)].
 
 %% @doc The same for one tool, of calls that have one argument each, the first of which has the index First: a step of Pitcrew.map/4, whose
 %% options have been checked.
@@ -133,20 +144,33 @@ chunks(Calls, Plan) ->
     {Groups, Refused} = grouped(Calls, 0, #{}, []),
     {lists:append([cut(Tool, lists:reverse(Items), Plan) || {Tool, Items} <- maps:to_list(Groups)]), Refused}.
 
-grouped([{Tool, Args} | Rest], Index, Groups, Refused) ->
-    Id = pitcrew_call:tool_id(Tool),
-    case pitcrew_call:item(Args) of
-        {ok, Item} ->
+grouped([Call | Rest], Index, Groups, Refused) ->
+    case item(Call) of
+        {ok, Id, Item} ->
             Before = maps:get(Id, Groups, []),
             grouped(Rest, Index + 1, Groups#{Id => [{Index, Item} | Before]}, Refused);
         {error, Error} ->
-            grouped(Rest, Index + 1, Groups, [{Index, {error, Error#{tool => Id, index => Index}}} | Refused])
+            grouped(Rest, Index + 1, Groups, [{Index, {error, Error#{index => Index}}} | Refused])
     end;
-grouped([Other | Rest], Index, Groups, Refused) ->
-    Error = pitcrew_error:new(bad_arguments, "a call of a batch is {Tool, Args}; given was ~0tP", [Other, 8]),
-    grouped(Rest, Index + 1, Groups, [{Index, {error, Error#{index => Index}}} | Refused]);
 grouped([], _, Groups, Refused) ->
     {Groups, Refused}.
+
+item({Tool, Args}) ->
+    Id = pitcrew_call:tool_id(Tool),
+    case pitcrew_call:item(Args) of
+        {ok, Item} -> {ok, Id, Item};
+        {error, Error} -> {error, Error#{tool => Id}}
+    end;
+item(#{tool_id := Tool} = Call) when not is_map_key('__struct__', Call) ->
+    case maps:without([tool_id, args, kwargs], Call) of
+        None when None =:= #{} -> item({Tool, {maps:get(args, Call, []), maps:get(kwargs, Call, #{})}});
+        _ -> no_call(Call)
+    end;
+item(Other) ->
+    no_call(Other).
+
+no_call(Other) ->
+    {error, pitcrew_error:new(bad_arguments, "a call of a batch is {Tool, Args}, or a map with tool_id, args and kwargs; given was ~0tP", [Other, 12])}.
 
 cut(Tool, Items, Plan) ->
     Count = length(Items),

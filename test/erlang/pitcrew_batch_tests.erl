@@ -56,6 +56,42 @@ errors_test_() ->
         ?assertMatch({_, _}, binary:match(pitcrew_error:format(Error), <<"call of the batch: 1">>))
     end).
 
+%% Calls with their parts by name, and the pool among the options.
+by_name_test_() ->
+    each(fun(Pool, _) ->
+        Calls = [
+            #{tool_id => add, args => [1, 2]}, #{tool_id => <<"scale">>, args => [[5]], kwargs => #{factor => 3}},
+            #{tool_id => note, kwargs => #{value => 7}}, {squares, [3]}, #{tool_id => squares, args => [4]}, #{tool_id => nothing}
+        ],
+        Checked = fun(Results) ->
+            ?assertEqual(ok([3, [15], 7, 9, 16]), lists:droplast(Results)),
+            ?assertMatch({error, #{kind := unknown_tool, index := 5}}, lists:last(Results))
+        end,
+        Checked(pitcrew:batch(Pool, Calls)),
+        Checked(pitcrew:execute_batch(Calls, [{pool, Pool}, {batch_size, 10}, {timeout, 20_000}])),
+        Checked(pitcrew:execute_batch(Calls, #{pool => Pool})),
+        {ok, Name} = pitcrew:start_session(Pool, shared),
+        ?assertEqual(ok([5]), pitcrew:execute_batch([#{tool_id => add, args => [2, 3]}], #{pool => Name})),
+        ok = pitcrew:stop_session(Name)
+    end).
+
+what_is_no_call_by_name_test_() ->
+    test(fun() ->
+        with(#{}, fun(Pool, _, _) ->
+            Wrong = [#{tool => add, args => [1, 2]}, #{tool_id => add, arguments => [1, 2]}, #{tool_id => add, args => #{a => 1}}],
+            [?assertMatch({error, #{kind := bad_arguments, index := 1}}, lists:last(pitcrew:batch(Pool, [{add, [1, 2]}, Call]))) || Call <- Wrong]
+        end)
+    end).
+
+the_pool_is_an_option_test() ->
+    Results = fun(Options) -> pitcrew:execute_batch([{add, [1, 2]}, #{tool_id => add}], Options) end,
+    ?assertMatch([{error, #{kind := invalid_option, message := <<"option pool is required">>, index := 0}}, {error, #{index := 1}}], Results([])),
+    ?assertMatch([{error, #{kind := no_pool, index := 0}}, {error, #{index := 1}}], Results(#{pool => nobody})),
+    ?assertMatch([{error, #{kind := invalid_option}}, _], Results([{pool, nobody}, {pool, nobody}])),
+    ?assertMatch([{error, #{kind := invalid_option}}, _], Results([{pool, nobody}, {batch_size, 0}])),
+    ?assertMatch([{error, #{kind := invalid_option}}, _], Results(nil)),
+    ?assertEqual([], pitcrew:execute_batch([], [])).
+
 %% As many errors as calls, whatever they are about.
 all_of_them_test_() ->
     test(fun() ->
