@@ -40,6 +40,8 @@
     reload = pitcrew_reload:new() :: pitcrew_reload:reload(),
     failure = none :: none | pitcrew_error:t(),
     status = ok :: pitcrew_pool_info:status(),
+    %% Whether it is going to look if more workers are needed.
+    looks_soon = false :: boolean(),
     %% Since when each worker has had nothing to do, as far as it was looked at.
     idle = pitcrew_growth:nobody() :: pitcrew_growth:idle(),
     tools = unknown :: unknown | [pitcrew_manifest:tool()],
@@ -155,7 +157,7 @@ handle_info({timeout, _, balance}, State) ->
 handle_info({pitcrew_dispatch, wanted}, State) ->
     {noreply, wanted(State)};
 handle_info({timeout, _, grow}, State) ->
-    {noreply, grow(State)};
+    {noreply, grow(State#state{looks_soon = false})};
 handle_info({timeout, _, holders}, #state{account = Account, options = Options} = State) ->
     ok = pitcrew_pool_info:announce_holders(Account, Options),
     look_for_holders(State),
@@ -208,15 +210,26 @@ pids_of(Index, #state{pids = Pids}) -> [Pid || {Pid, {_, I}} <- maps:to_list(Pid
 wanted(#state{crew = Crew} = State) ->
     case pitcrew_crew:present(Crew) of
         0 -> grow(State);
-        _ -> later(?GROW_MS, grow), State
+        _ -> look_soon(State)
     end.
 
+%% At most one timer, however often it is told that calls wait.
+look_soon(#state{looks_soon = true} = State) ->
+    State;
+look_soon(State) ->
+    later(?GROW_MS, grow),
+    State#state{looks_soon = true}.
+
+%% It asks to be told before it looks: whatever call comes in between is seen, or told of.
+grow(#state{phase = draining} = State) ->
+    State;
 grow(#state{crew = Crew, dispatch = Dispatch, options = Options} = State) ->
+    Watching = watch(State),
     Load = pitcrew_nif:dispatch_info(Dispatch),
     case pitcrew_growth:grow(Load, Crew, Options) of
-        enough -> watch(State);
-        wait -> later(?GROW_MS, grow), State;
-        {grow, N} -> watch(want(pitcrew_crew:wanted(Crew) + N, State))
+        enough -> Watching;
+        wait -> look_soon(Watching);
+        {grow, N} -> want(pitcrew_crew:wanted(Crew) + N, Watching)
     end.
 
 later(Delay, What) ->
@@ -232,8 +245,6 @@ want(N, #state{crew = Crew} = State) ->
     end.
 
 %% Asks to be told of the next call that finds every worker busy, if that would make a difference.
-watch(#state{phase = draining} = State) ->
-    State;
 watch(#state{crew = Crew, dispatch = Dispatch, options = Options} = State) ->
     case pitcrew_crew:wanted(Crew) < pitcrew_growth:most(Options) of
         true -> ok = pitcrew_nif:dispatch_watch(Dispatch);
@@ -270,7 +281,8 @@ use(Index, #state{channels = Channels}) ->
 
 let_go(Index, #state{crew = Crew} = State) ->
     Fewer = pitcrew_crew:want(pitcrew_crew:wanted(Crew) - 1, Crew),
-    watch(retire(Index, idle, State#state{crew = pitcrew_crew:leave(Index, Fewer)})).
+    %% A call may wait already that came while there could not be more workers, and of which nobody was told.
+    look_soon(retire(Index, idle, State#state{crew = pitcrew_crew:leave(Index, Fewer)})).
 
 %% From here on no call comes to it, unless it can go nowhere else; its process sees to the rest.
 retire(Index, Why, #state{channels = Channels} = State) ->
@@ -436,9 +448,10 @@ failed(Error, #state{options = #{name := Name}} = State) ->
 open(#state{phase = starting, crew = Crew, python = #{}} = State) ->
     case pitcrew_crew:count(ready, Crew) >= pitcrew_growth:least(State#state.options) of
         true ->
-            ok = pitcrew_pools:put(entry(State)),
+            Running = watch(State#state{phase = running, starters = [], failure = none}),
+            ok = pitcrew_pools:put(entry(Running)),
             [gen_server:reply(Starter, ok) || Starter <- State#state.starters],
-            watch(State#state{phase = running, starters = [], failure = none});
+            Running;
         false ->
             State
     end;

@@ -2,6 +2,7 @@
 %% health. Real Python, a leak gate around every test.
 -module(pitcrew_lives_tests).
 -include_lib("eunit/include/eunit.hrl").
+-include("../../src/pitcrew_pool.hrl").
 
 -export([handle/4]).
 -import(pitcrew_test, [with_pool/2, with_meeting/2, meet/1, answer/2, until/1]).
@@ -95,6 +96,35 @@ a_lazy_pool_has_no_workers_until_it_is_called_test_() ->
         end)
      || P <- [1, 4]
     ].
+
+%% The server has looked how many calls wait, and is held up while it starts a worker for one. There were times when nobody told it of the others.
+calls_that_come_while_a_worker_starts_bring_more_test_() ->
+    test(fun() ->
+        with_meeting(#{size => 2, lazy => true, max_overflow => 1}, fun(Pool, Listener, Port) ->
+            {ok, #pool{sup = Sup, dispatch = Dispatch}} = pitcrew_pools:find(Pool),
+            Workers = pitcrew_pools:member(Sup, workers),
+            Call = fun() -> pitcrew:async(Pool, meet, [Port], #{timeout => 20_000, checkout_timeout => 15_000}) end,
+            ok = sys:suspend(Workers),
+            First = Call(),
+            ?assertEqual(ok, until(fun() -> held_up(Workers) end)),
+            Others = [Call(), Call()],
+            ?assertEqual(ok, until(fun() -> queued(3, Dispatch) end)),
+            ok = sys:resume(Workers),
+            part({[First | Others], [meet(Listener) || _ <- lists:seq(1, 3)]})
+        end)
+    end).
+
+held_up(Workers) ->
+    case process_info(Workers, message_queue_len) of
+        {_, 1} -> ok;
+        Other -> Other
+    end.
+
+queued(N, Dispatch) ->
+    case pitcrew_nif:dispatch_info(Dispatch) of
+        #{queued := N} -> ok;
+        Other -> Other
+    end.
 
 a_lazy_pool_knows_its_tools_when_asked_test_() ->
     test(fun() ->
