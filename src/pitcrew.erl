@@ -36,7 +36,7 @@
         checkout_timeout => timeout()
     }
     | [{atom(), term()}].
-%% The name of a tool, or of a function that the pool lets be called (`allow_import'): <<"numpy.linalg:norm">>.
+%% The name of a tool, or of a function that the pool lets be called (`allow_import'): `<<"numpy.linalg:norm">>'.
 -type tool() :: binary() | atom().
 %% Names of Python, atoms or binaries, and their values.
 -type bindings() :: #{atom() | binary() => term()}.
@@ -50,7 +50,7 @@
 %% `function_timeout' is for each function in the arguments that the tool calls; by default what is left to the call. docs/tools.md tells of functions.
 %% `retry' counts only for tools that are declared idempotent, and only after the worker died.
 %% `binaries' says what a binary is in Python, `nil' which atom is None. With `bytes => tagged' Python's bytes come back as
-%% {@link bytes/1} makes them. A map whose keys Python calls equal (1, 1.0 and true; <<"a">> and a) is an error, or with
+%% {@link bytes/1} makes them. A map whose keys Python calls equal (1, 1.0 and true; `<<"a">>' and a) is an error, or with
 %% `keys => strict' arrives as a pitcrew.Map, which keeps them apart and comes back equal. With `ref => true' the result stays in the
 %% worker, and a {@link ref()} comes back, as if the tool had returned `pitcrew.ref(result)'. `cache => false' goes round the pool's cache, and `cache => true' uses it
 %% for any tool: docs/cache.md.

@@ -15,20 +15,20 @@
 %% What a backend wants back with the result.
 -type ticket() :: term().
 
-%% @doc What is wanted of the pool's options; in the process that owns the pool's tables.
+%% What is wanted of the pool's options; in the process that owns the pool's tables.
 -callback init(pitcrew_options:pool()) -> {HashKey :: <<_:128>>, Handle :: term()}.
 
-%% @doc Asked for a result that is not in the table.
+%% Asked for a result that is not in the table.
 -callback fetch(#cache{}, Key :: binary()) -> {ok, term()} | {miss, ticket()}.
 
-%% @doc Keeps a result, unless the flight's row has been taken away, and takes that away. `look': who waits finds it in the table.
+%% Keeps a result, unless the flight's row has been taken away, and takes that away. `look': who waits finds it in the table.
 -callback store(#cache{}, Key :: binary(), flight(), ticket(), Value :: term(), Bytes :: pos_integer()) -> look | over.
 
 %% What others might still find afterwards is an error.
 -callback delete(#cache{}, Key :: binary()) -> ok | {error, pitcrew_error:t()}.
 -callback clear(#cache{}) -> ok | {error, pitcrew_error:t()}.
 
-%% @doc A process of the pool's that the backend needs.
+%% A process of the pool's that the backend needs.
 -callback child_spec(#cache{}, pitcrew_options:pool()) -> [supervisor:child_spec()].
 
 -spec module(ets | {redis, map()}) -> module().
