@@ -24,6 +24,7 @@ void pc_decoder_init(struct pc_decoder *d, const void *data, size_t n, unsigned 
     d->depth_left = max_depth;
     d->opts = &pc_decode_of_calls;
     d->path.parts = NULL;
+    d->call = 0;
     d->loans = NULL;
     d->behind_count = 0;
     d->again_left = AGAIN_MOST * ((uint64_t)n + 1);

@@ -46,6 +46,7 @@ static int again_begin(struct pc_decoder *again, const struct pc_decoder *d, con
     size_t n = (size_t)(d->r.p - start);
     pc_decoder_init(again, start, n, d->depth_left);
     again->opts = d->opts;
+    again->call = d->call;
     again->loans = d->loans;
     again->behind = d->behind;
     again->behind_count = d->behind_count;

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 from harness import nothing_comes, recv_frame, send_frame, until
-from pitcrew import _core, packb
+from pitcrew import DecodeError, Unpacker, _core, packb, unpackb
 from pitcrew.terms import Ext
 
 CALL, REPLY, ERROR = _core.KIND_CALL, _core.KIND_REPLY, _core.KIND_ERROR
@@ -18,12 +18,15 @@ def worker(either):
     return either
 
 
+def send_payload(worker, payload):
+    worker.call_socket.sendall(struct.pack(">I", len(payload)) + payload)
+
+
 def begin(worker, tool, *args, index=0):
     """Sends a call whose first argument is a function."""
     worker.last_id += 1
     frame = [CALL, worker.last_id, tool, [Ext(FUNCTION, packb(index)), *args], None, None]
-    payload = packb(frame)
-    worker.call_socket.sendall(struct.pack(">I", len(payload)) + payload)
+    send_payload(worker, packb(frame))
     return worker.last_id
 
 
@@ -67,8 +70,7 @@ def test_ids_of_functions_only_grow(worker):
 
 def test_what_is_given_by_name(worker):
     worker.last_id += 1
-    payload = packb([CALL, worker.last_id, "apply_to", [Ext(FUNCTION, packb(0)), 1], {"k": 2}, None])
-    worker.call_socket.sendall(struct.pack(">I", len(payload)) + payload)
+    send_payload(worker, packb([CALL, worker.last_id, "apply_to", [Ext(FUNCTION, packb(0)), 1], {"k": 2}, None]))
     function, args, kwargs = called(worker, worker.last_id)
     assert (args, kwargs) == ([1], {"k": 2})
     give(worker, function, None)
@@ -107,8 +109,7 @@ def test_an_error_that_leaves_the_tool(worker):
 def test_an_answer_that_cannot_be_read_is_an_error_of_that_function_only(worker):
     id_ = begin(worker, "apply_to")
     function, _, _ = called(worker, id_)
-    payload = packb([REPLY, function, 0, Ext(99, b"x")])
-    worker.call_socket.sendall(struct.pack(">I", len(payload)) + payload)
+    send_payload(worker, packb([REPLY, function, 0, Ext(99, b"x")]))
     frame = worker.answer()
     assert frame[:2] == [ERROR, id_] and frame[3]["type"] == "pitcrew.DecodeError"
     assert worker.call("echo", 1) == 1
@@ -129,9 +130,37 @@ def test_answers_that_nobody_waits_for_are_dropped(worker):
 
 def test_a_function_with_a_wrong_payload(worker):
     worker.last_id += 1
-    payload = packb([CALL, worker.last_id, "echo", [Ext(FUNCTION, b"\xc0")], None, None])
-    worker.call_socket.sendall(struct.pack(">I", len(payload)) + payload)
+    send_payload(worker, packb([CALL, worker.last_id, "echo", [Ext(FUNCTION, b"\xc0")], None, None]))
     assert worker.answer()[3]["kind"] == "decode_error"
+
+
+def test_a_function_among_keys_that_python_calls_equal(worker):
+    """They are read a second time, for the same call."""
+    worker.last_id += 1
+    function = packb(Ext(FUNCTION, packb(3)))
+    args = b"\x91\x82" + packb(1) + function + packb(1.0) + function
+    head = b"\x96" + packb(CALL) + packb(worker.last_id) + packb("of_a_map")
+    payload = head + args + packb(None) + packb({"keys": "strict"})
+    send_payload(worker, payload)
+    for _ in range(2):
+        called_id, args, _ = called(worker, worker.last_id, index=3)
+        give(worker, called_id, args[0] + 1)
+    assert worker.answer()[1:4:2] == [worker.last_id, [2, 2.0]]
+
+
+def test_only_calls_have_functions(worker):
+    """Elsewhere their extension is one like any other."""
+    id_ = begin(worker, "apply_to")
+    function, _, _ = called(worker, id_)
+    ext = Ext(FUNCTION, packb(0))
+    send_payload(worker, packb([REPLY, function, 0, ext]))
+    frame = worker.answer()
+    assert frame[:2] == [ERROR, id_] and frame[3]["type"] == "pitcrew.DecodeError"
+    unpacker = Unpacker(types="pitcrew")
+    unpacker.feed(packb(ext))
+    assert [unpackb(packb(ext), types="pitcrew"), next(unpacker)] == [ext, ext]
+    with pytest.raises(DecodeError, match="extension type 12"):
+        _core.decode(packb(ext))
 
 
 def test_calls_that_come_meanwhile_wait_in_order(tools):
