@@ -183,8 +183,9 @@ static void on_session_over(struct pc_server *s, uint64_t id) {
     }
 }
 
-static void on_stream(struct pc_server *s, int64_t kind, uint64_t id, int64_t credit) {
-    (void)pc_crowd_stream_hear((struct pc_crowd *)s, kind, id, credit);
+static bool on_stream(struct pc_server *s, int64_t kind, uint64_t id, int64_t credit) {
+    pc_crowd_stream_hear((struct pc_crowd *)s, kind, id, credit);
+    return true;
 }
 
 /* ---- The crowd */
@@ -199,7 +200,6 @@ struct pc_crowd *pc_crowd_new(const struct pc_server *s, unsigned most) {
     c->s.on_call = on_call;
     c->s.on_session_over = on_session_over;
     c->s.on_stream = on_stream;
-    pc_inbox_init(&c->later);
     c->s.to.flow = &c->flow;
     c->most = most < PC_TURN_MOST ? most : PC_TURN_MOST;
     c->refs = 1;
@@ -251,7 +251,7 @@ void pc_crowd_release(struct pc_crowd *c) {
         PyMem_Free(c->spare);
     }
     pc_inbox_destroy(&c->s.to.in);
-    pc_inbox_destroy(&c->later);
+    pc_inbox_destroy(&c->s.later);
     pc_outbox_destroy(&c->s.to.out);
     Py_XDECREF(c->s.tools.known);
     Py_XDECREF(c->context);

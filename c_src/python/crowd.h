@@ -44,10 +44,9 @@ struct pc_crowd {
     PyObject *context; /* of which each call in a thread has a copy */
 
     unsigned most, running;
-    unsigned waiting;      /* of those that run: for a function of the VM */
-    unsigned listeners;    /* who do that */
-    unsigned streams;      /* of those that run: what the VM says of them is read even where no more calls are */
-    struct pc_inbox later; /* other frames that came meanwhile */
+    unsigned waiting;   /* of those that run: for a function of the VM */
+    unsigned listeners; /* who do that */
+    unsigned streams;   /* of those that run: what the VM says of them is read even where no more calls are */
     struct pc_call *oldest, *latest;
     struct pc_call *spare; /* for the next frame */
     bool paused;           /* nothing more was read, because `most` calls ran */

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <semaphore.h>
 
-#include "codec/reader.h"
 #include "lazy.h"
 #include "session.h"
 #include "stream_async.h"
@@ -156,10 +155,7 @@ static void wake(struct pc_call *call) {
     }
 }
 
-bool pc_crowd_stream_hear(struct pc_crowd *c, int64_t kind, uint64_t id, int64_t credit) {
-    if (kind != PC_KIND_CREDIT && kind != PC_KIND_END) {
-        return false;
-    }
+void pc_crowd_stream_hear(struct pc_crowd *c, int64_t kind, uint64_t id, int64_t credit) {
     struct pc_call *call = c->oldest;
     while (call != NULL && call->q.from.id != id) {
         call = call->next;
@@ -167,23 +163,6 @@ bool pc_crowd_stream_hear(struct pc_crowd *c, int64_t kind, uint64_t id, int64_t
     if (call != NULL && call->stream != NULL && pc_stream_hear(&call->stream->st, kind, id, credit)) {
         wake(call);
     }
-    return true;
-}
-
-bool pc_crowd_stream_hear_frame(struct pc_crowd *c, const uint8_t *payload, size_t n) {
-    struct pc_reader r;
-    uint32_t count;
-    int64_t kind, credit = 0;
-    uint64_t id;
-    pc_reader_init(&r, payload, n);
-    if (pc_read_array(&r, &count) != PC_OK || count < 2 || pc_read_int(&r, &kind) != PC_OK ||
-        pc_read_uint(&r, &id) != PC_OK) {
-        return false;
-    }
-    if (kind == PC_KIND_CREDIT && (count < 3 || pc_read_int(&r, &credit) != PC_OK)) {
-        credit = 0;
-    }
-    return pc_crowd_stream_hear(c, kind, id, credit);
 }
 
 void pc_crowd_streams_close(struct pc_crowd *c) {

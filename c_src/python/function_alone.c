@@ -116,10 +116,22 @@ static void wait_for(const struct bell *b) {
     Py_END_ALLOW_THREADS while (p[1].revents != 0 && read(b->ends[0], rings, sizeof rings) == (ssize_t)sizeof rings) {}
 }
 
+/*
+ * All that there is, for nobody is told of frames that are in the inbox already. When the call has ended, which it may whenever Python runs, they are
+ * the serve loop's.
+ */
+static enum pc_io read_all(uint64_t call) {
+    enum pc_io io = PC_IO_DONE;
+    while (io == PC_IO_DONE && running == call) {
+        io = pc_aside_read(server);
+    }
+    return io;
+}
+
 /* Until it is answered, or ended; or -1 with an exception. */
 static int wait_answer(struct bell *b) {
     while (b->w.state == PC_WAITER_WAITS) {
-        enum pc_io io = pc_aside_read(server);
+        enum pc_io io = read_all(b->w.call);
         if (b->w.state != PC_WAITER_WAITS) {
             break;
         }
@@ -215,6 +227,7 @@ void pc_function_open_alone(struct pc_server *s) {
 void pc_function_close_alone(void) {
     pc_function_serve(NULL);
     pc_waiter_end_call(0, true);
+    running = 0;
     close_bell(home_bell);
     pc_outbox_destroy(&out);
     server = NULL;

@@ -231,6 +231,7 @@ static enum pc_next run_alone(struct pc_server *s, struct opening *with) {
         return PC_RAISED;
     }
     s->on_call = handle_call;
+    s->on_stream = pc_stream_alone_hear;
     pc_function_open_alone(s);
     enum pc_next next = serve_alone(s);
     pc_function_close_alone();

@@ -2,6 +2,8 @@
 
 #include "serving.h"
 
+#include <stdlib.h>
+
 #include "loans.h"
 #include "refs.h"
 #include "session.h"
@@ -96,24 +98,73 @@ static enum pc_next handle_other(struct pc_server *s, int64_t kind, const struct
     return pc_respond_fault(&s->to, &f, from, 0);
 }
 
-/* Of a stream, which may have ended meanwhile. */
-static enum pc_next handle_stream(struct pc_server *s, struct pc_decoder *d, int64_t kind, uint64_t id) {
+static int hear_stream(struct pc_server *s, struct pc_decoder *d, int64_t kind, uint64_t id) {
     int64_t credit = 0;
     if (kind == PC_KIND_CREDIT && pc_read_int(&d->r, &credit) != PC_OK) {
         credit = 0;
     }
-    pc_inbox_consume(&s->to.in);
-    if (s->on_stream != NULL) {
-        s->on_stream(s, kind, id, credit);
+    if (!s->on_stream(s, kind, id, credit)) {
+        return 0;
     }
-    return PC_GO_ON;
+    pc_inbox_consume(&s->to.in);
+    return 1;
 }
 
-/* Of a function, for whoever waits for it; if nobody does any more, it is late. */
-static enum pc_next handle_answer(struct pc_server *s, struct pc_decoder *d, int64_t kind, uint64_t id) {
+/* For whoever waits for it. What is decoded is in the inbox no more: Python may run, and whoever has the GIL then may read, or end it all. */
+static int hear_answer(struct pc_server *s, struct pc_decoder *d, int64_t kind, uint64_t id) {
+    uint8_t *frame;
+    if (!pc_inbox_take(&s->to.in, &frame)) {
+        return -1;
+    }
     pc_waiter_hear(d, kind, id);
-    pc_inbox_consume(&s->to.in);
-    return PC_GO_ON;
+    free(frame);
+    return 1;
+}
+
+/* The reader stands behind the id. As pc_server_hear. */
+static int hear(struct pc_server *s, struct pc_decoder *d, int64_t kind, uint64_t id) {
+    switch (kind) {
+    case PC_KIND_CREDIT:
+    case PC_KIND_END:
+        return hear_stream(s, d, kind, id);
+    case PC_KIND_REPLY:
+    case PC_KIND_ERROR:
+        return hear_answer(s, d, kind, id);
+    default:
+        return 0;
+    }
+}
+
+int pc_server_hear(struct pc_server *s, const uint8_t *payload, size_t n) {
+    struct pc_decoder d;
+    uint32_t count;
+    int64_t kind;
+    uint64_t id;
+    pc_decoder_init(&d, payload, n, s->to.max_depth);
+    int heard = 0;
+    if (pc_read_array(&d.r, &count) == PC_OK && count >= 2 && pc_read_int(&d.r, &kind) == PC_OK &&
+        pc_read_uint(&d.r, &id) == PC_OK) {
+        heard = hear(s, &d, kind, id);
+    }
+    pc_decoder_destroy(&d);
+    return heard;
+}
+
+static enum pc_next handle_no_call(struct pc_server *s, struct pc_decoder *d, int64_t kind,
+                                   const struct pc_question *from) {
+    int heard = hear(s, d, kind, from->id);
+    if (heard < 0) {
+        (void)PyErr_NoMemory();
+        return PC_RAISED;
+    }
+    if (heard > 0) {
+        return PC_GO_ON;
+    }
+    if (kind == PC_KIND_CREDIT || kind == PC_KIND_END) { /* of a stream that has ended */
+        pc_inbox_consume(&s->to.in);
+        return PC_GO_ON;
+    }
+    return handle_other(s, kind, from);
 }
 
 static enum pc_next refuse_frame(void) {
@@ -142,14 +193,8 @@ static enum pc_next handle_packed(struct pc_server *s, struct pc_request *q, str
     if (kind.i == PC_KIND_FORGET) {
         return handle_forget(s, d);
     }
-    if (kind.i == PC_KIND_CREDIT || kind.i == PC_KIND_END) {
-        return handle_stream(s, d, kind.i, id.u);
-    }
-    if (kind.i == PC_KIND_REPLY || kind.i == PC_KIND_ERROR) {
-        return handle_answer(s, d, kind.i, id.u);
-    }
     if (kind.i != PC_KIND_CALL) {
-        return handle_other(s, kind.i, &from);
+        return handle_no_call(s, d, kind.i, &from);
     }
     pc_request_init(q, &from);
     frame.fields = array.len;

@@ -18,15 +18,20 @@ struct pc_server {
     enum pc_next (*on_call)(struct pc_server *s, struct pc_request *q, int read);
     /* What a session has kept was dropped, although calls of it may run still; or NULL, where none can. */
     void (*on_session_over)(struct pc_server *s, uint64_t id);
-    /* What the VM says of a stream that may run; or NULL, where none does while frames are read here. */
-    void (*on_stream)(struct pc_server *s, int64_t kind, uint64_t id, int64_t credit);
-    /* Where one call runs at a time: its stream, if it is one, and frames that were put aside meanwhile (aside.h). */
-    struct pc_stream *stream;
-    struct pc_inbox later;
+    /* What the VM says of a stream: whether it is one that runs, or has run. */
+    bool (*on_stream)(struct pc_server *s, int64_t kind, uint64_t id, int64_t credit);
+    struct pc_stream *stream; /* where one call runs at a time: its own, if it is one */
+    struct pc_inbox later;    /* frames that were put aside (aside.h) */
 };
 
 /* A whole frame, which is consumed. `q` is written for a call only. */
 enum pc_next pc_server_frame(struct pc_server *s, struct pc_request *q, const uint8_t *payload, size_t n);
+
+/*
+ * A whole frame, in MessagePack, while a call runs: 1 if it is about a stream or a function that may run, and then it is heard and consumed. 0: it is
+ * something else. -1: no memory. Never raises. Python may run meanwhile, so that others read, too, and all may have ended.
+ */
+int pc_server_hear(struct pc_server *s, const uint8_t *payload, size_t n);
 
 /* The answer to a call that could not be read, or has no tool. */
 enum pc_next pc_server_refuse(struct pc_server *s, struct pc_request *q, int read);

@@ -20,8 +20,16 @@ struct alone {
 
 /* ---- What the VM says meanwhile */
 
+bool pc_stream_alone_hear(struct pc_server *s, int64_t kind, uint64_t id, int64_t credit) {
+    return s->stream != NULL && pc_stream_hear(s->stream, kind, id, credit);
+}
+
 static void read_frames(struct alone *a) {
-    if (pc_aside_read(a->s) != PC_IO_AGAIN) { /* what is wrong is found again when the stream has ended */
+    enum pc_io io;
+    do {
+        io = pc_aside_read(a->s);
+    } while (io == PC_IO_DONE);
+    if (io != PC_IO_AGAIN) { /* what is wrong is found again when the stream has ended */
         a->st.next = PC_END_OF_FILE;
     }
 }

@@ -85,44 +85,49 @@ static PyObject *read_answer(struct pc_decoder *d, int64_t kind, PyObject **exce
     return NULL;
 }
 
-static void answer(struct pc_waiter *w, struct pc_decoder *d, int64_t kind) {
-    w->state = PC_WAITER_ANSWERED;
-    w->result = read_answer(d, kind, &w->exception);
-    if (w->result == NULL && w->exception == NULL) {
-        w->exception = pc_exception_take();
+/* Who waits for this answer. */
+static struct pc_waiter *find(uint64_t id) {
+    struct pc_waiter *w = first;
+    while (w != NULL && w->id != id) {
+        w = w->next;
     }
+    return w != NULL && w->state == PC_WAITER_WAITS ? w : NULL;
+}
+
+static void change(struct pc_waiter *w, enum pc_waiter_state state) {
+    w->state = state;
     if (w->wake != NULL) {
         w->wake(w);
     }
 }
 
-void pc_waiter_hear(struct pc_decoder *d, int64_t kind, uint64_t id) {
-    struct pc_waiter *w = first;
-    while (w != NULL && w->id != id) {
-        w = w->next;
+/* Decoding may run Python, and whoever waited may be gone afterwards: nobody sees an answer before it is there. */
+static void answer(struct pc_decoder *d, int64_t kind, uint64_t id) {
+    PyObject *exception = NULL;
+    PyObject *result = read_answer(d, kind, &exception);
+    if (result == NULL && exception == NULL) {
+        exception = pc_exception_take();
     }
-    if (w != NULL && w->state == PC_WAITER_WAITS) {
-        PyObject *before = pc_exception_take();
-        answer(w, d, kind);
-        if (before != NULL) {
-            pc_exception_restore(before);
-        }
+    struct pc_waiter *w = find(id);
+    if (w == NULL) {
+        Py_XDECREF(result);
+        Py_XDECREF(exception);
+        return;
     }
+    w->result = result;
+    w->exception = exception;
+    change(w, PC_WAITER_ANSWERED);
 }
 
-bool pc_waiter_hear_frame(const uint8_t *payload, size_t n, unsigned max_depth) {
-    struct pc_decoder d;
-    uint32_t count;
-    int64_t kind;
-    uint64_t id;
-    pc_decoder_init(&d, payload, n, max_depth);
-    bool ours = pc_read_array(&d.r, &count) == PC_OK && count >= 2 && pc_read_int(&d.r, &kind) == PC_OK &&
-                pc_read_uint(&d.r, &id) == PC_OK && (kind == PC_KIND_REPLY || kind == PC_KIND_ERROR);
-    if (ours) {
-        pc_waiter_hear(&d, kind, id);
+void pc_waiter_hear(struct pc_decoder *d, int64_t kind, uint64_t id) {
+    if (find(id) == NULL) {
+        return;
     }
-    pc_decoder_destroy(&d);
-    return ours;
+    PyObject *before = pc_exception_take();
+    answer(d, kind, id);
+    if (before != NULL) {
+        pc_exception_restore(before);
+    }
 }
 
 /* ---- Ends */
@@ -132,10 +137,7 @@ void pc_waiter_end_call(uint64_t call, bool all) {
     while (w != NULL) {
         struct pc_waiter *next = w->next; /* waking one ends that one at most */
         if ((all || w->call == call) && w->state == PC_WAITER_WAITS) {
-            w->state = PC_WAITER_ENDED;
-            if (w->wake != NULL) {
-                w->wake(w);
-            }
+            change(w, PC_WAITER_ENDED);
         }
         w = next;
     }

@@ -32,10 +32,11 @@ PyObject *pc_waiter_take(struct pc_waiter *w);
 /* The same as the outcome of a future of asyncio's: a result, or else an exception. None, or NULL. */
 PyObject *pc_waiter_settle(PyObject *future, PyObject *result, PyObject *exception);
 
-/* A frame reply or error of the VM's, whose reader stands behind the id. What nobody waits for is dropped. Never raises. */
+/*
+ * A frame reply or error of the VM's, whose reader stands behind the id. What nobody waits for is dropped. Never raises. Python may run: what is read
+ * must be nobody else's.
+ */
 void pc_waiter_hear(struct pc_decoder *d, int64_t kind, uint64_t id);
-/* A whole frame: whether it is such a one. */
-bool pc_waiter_hear_frame(const uint8_t *payload, size_t n, unsigned max_depth);
 
 /* Those of a call have nothing to wait for any more; with `all' nobody has. */
 void pc_waiter_end_call(uint64_t call, bool all);

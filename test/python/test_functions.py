@@ -3,6 +3,7 @@
 import os
 import struct
 
+import numpy
 import pytest
 from harness import nothing_comes, recv_frame, send_frame, until
 from pitcrew import DecodeError, Unpacker, _core, packb, unpackb
@@ -226,6 +227,48 @@ def test_many_threads(worker):
         function, args, _ = called(worker, id_)
         give(worker, function, args[0])
     assert worker.answer()[3] == list(range(11))
+
+
+def test_answers_that_come_at_once(worker):
+    """Whoever reads the first one, and is done with that, tells the others of theirs."""
+    id_ = begin(worker, "in_threads", 10)
+    waiting = [called(worker, id_) for _ in range(11)]
+    payloads = [packb([REPLY, function, 0, args[0]]) for function, args, _ in waiting]
+    worker.call_socket.sendall(b"".join(struct.pack(">I", len(payload)) + payload for payload in payloads))
+    assert worker.answer()[3] == list(range(11))
+
+
+def test_many_threads_that_get_arrays(worker):
+    """All at once, in a process that has not imported what they need."""
+    id_ = begin(worker, "sums_in_threads", 10)
+    waiting = [called(worker, id_) for _ in range(10)]
+    for function, args, _ in waiting:
+        give(worker, function, numpy.full(50_000, args[0]))
+    assert worker.answer()[1:4:2] == [id_, [50_000 * i for i in range(10)]]
+
+
+@pytest.mark.parametrize("module", ["pitcrew.tensors", "numpy"])
+def test_others_read_while_an_answer_is_decoded(tools, module):
+    worker = tools.worker(concurrency=1)
+    id_ = begin(worker, "imports_meanwhile", module)
+    waiting = {args[0]: function for function, args, _ in (called(worker, id_) for _ in range(3))}
+    give(worker, waiting[0], numpy.ones(200_000))
+    assert tools.read_line(1) == "importing\n"
+    give(worker, waiting[1], "x" * 500_000)
+    give(worker, waiting[2], "y")
+    assert worker.answer()[1:4:2] == [id_, [200_000, ["x" * 500_000, "y"]]]
+    assert worker.call("echo", 1) == 1
+
+
+def test_a_call_that_is_cancelled_while_an_answer_is_decoded(tools, worker):
+    id_ = begin(worker, "gives_up_meanwhile", "pitcrew.tensors")
+    function, _, _ = called(worker, id_)
+    give(worker, function, numpy.ones(10))
+    assert tools.read_line(1) == "importing\n"
+    assert worker.cancel(id_) == "started"
+    frame = worker.answer()
+    assert frame[:2] == [ERROR, id_] and frame[3]["kind"] == "cancelled"
+    assert worker.call("echo", 1) == 1
 
 
 def test_the_end_of_the_connection(tools, worker):
