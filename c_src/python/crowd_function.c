@@ -112,17 +112,18 @@ static PyObject *call_in_thread(const struct pc_function *f, PyObject *args, PyO
 /* ---- On the loop */
 
 struct promise {
-    struct pc_waiter w; /* the first member, so that one is the other */
-    PyObject *future;   /* owned */
+    struct pc_waiter w;     /* the first member, so that one is the other */
+    struct pc_crowd *crowd; /* borrowed: of whoever wakes it */
+    PyObject *future;       /* owned */
     bool sent;
 };
 
 static void drop_promise(struct promise *p) {
     if (p->sent) {
-        end_wait(crowd, p->w.call);
+        end_wait(p->crowd, p->w.call);
     }
     pc_waiter_end(&p->w);
-    Py_DECREF(p->future);
+    Py_XDECREF(p->future);
     PyMem_Free(p);
 }
 
@@ -134,21 +135,40 @@ static bool is_done(PyObject *future) {
     return is;
 }
 
-/* On the main thread, which alone reads and ends. */
+static void settle(const struct promise *p) {
+    if (is_done(p->future)) {
+        return;
+    }
+    PyObject *done = p->w.state == PC_WAITER_ENDED ? PyObject_CallMethod(p->future, "cancel", NULL)
+                                                   : pc_waiter_settle(p->future, p->w.result, p->w.exception);
+    if (done == NULL) { /* whoever awaits it must not wait for ever */
+        PyErr_Clear();
+        done = PyObject_CallMethod(p->future, "cancel", NULL);
+    }
+    Py_XDECREF(done);
+}
+
+/* A hand has ended the call that the function came with. Futures are for the thread of their loop only. */
+static void cancel_from_afar(const struct promise *p) {
+    PyObject *loop = Py_XNewRef(p->crowd->loop);
+    PyObject *cancel = loop == NULL ? NULL : PyObject_GetAttrString(p->future, "cancel");
+    PyObject *told = cancel == NULL ? NULL : PyObject_CallMethod(loop, "call_soon_threadsafe", "O", cancel);
+    Py_XDECREF(told);
+    Py_XDECREF(cancel);
+    Py_XDECREF(loop);
+}
+
+/* Answers are read on the main thread; any thread may end a call. */
 static void keep_promise(struct pc_waiter *w) {
     struct promise *p = (struct promise *)w;
     if (w->state == PC_WAITER_WAITS) {
         return;
     }
     PyObject *before = pc_exception_take();
-    if (!is_done(p->future)) {
-        PyObject *done = w->state == PC_WAITER_ENDED ? PyObject_CallMethod(p->future, "cancel", NULL)
-                                                     : pc_waiter_settle(p->future, w->result, w->exception);
-        if (done == NULL) { /* whoever awaits it must not wait for ever */
-            PyErr_Clear();
-            done = PyObject_CallMethod(p->future, "cancel", NULL);
-        }
-        Py_XDECREF(done);
+    if (PyThread_get_thread_ident() == home) {
+        settle(p);
+    } else {
+        cancel_from_afar(p);
     }
     PyErr_Clear();
     drop_promise(p);
@@ -157,31 +177,41 @@ static void keep_promise(struct pc_waiter *w) {
     }
 }
 
+/* -1 with an exception. Once it is sent it may be kept, and freed, whenever Python runs. */
+static int send_promise(struct promise *p, const struct pc_function *f, PyObject *args, PyObject *kwargs) {
+    struct pc_outbox out;
+    pc_outbox_init(&out);
+    int sent = pc_function_write(&out, f, p->w.id, args, kwargs);
+    if (sent == 0 && p->w.state != PC_WAITER_WAITS) { /* converters have run: the call has ended meanwhile */
+        pc_waiter_raise_gone();
+        sent = -1;
+    }
+    if (sent == 0) {
+        begin_wait(f->call);
+        p->sent = true;
+        p->w.wake = keep_promise;
+        sent = send_frame(&out, false);
+    }
+    pc_outbox_destroy(&out);
+    return sent;
+}
+
 static PyObject *call_on_loop(const struct pc_function *f, PyObject *args, PyObject *kwargs) {
     struct promise *p = PyMem_Calloc(1, sizeof *p);
     if (p == NULL || crowd->loop == NULL) {
         PyMem_Free(p);
         return PyErr_NoMemory();
     }
+    pc_waiter_begin(&p->w, f->call, NULL);
+    p->crowd = crowd;
     p->future = PyObject_CallMethod(crowd->loop, "create_future", NULL);
-    if (p->future == NULL) {
-        PyMem_Free(p);
-        return NULL;
-    }
-    PyObject *future = Py_NewRef(p->future);
-    struct pc_outbox out;
-    pc_outbox_init(&out);
-    pc_waiter_begin(&p->w, f->call, keep_promise);
-    if (pc_function_write(&out, f, p->w.id, args, kwargs) == 0) {
-        begin_wait(f->call);
-        p->sent = true;
-    }
-    if (!p->sent || send_frame(&out, false) < 0) {
+    PyObject *future = Py_XNewRef(p->future);
+    if (future == NULL || send_promise(p, f, args, kwargs) < 0) {
         drop_promise(p);
         Py_CLEAR(future);
+    } else {
+        pc_crowd_settle(crowd);
     }
-    pc_outbox_destroy(&out);
-    pc_crowd_settle(crowd);
     return future;
 }
 
@@ -216,6 +246,6 @@ void pc_crowd_function_ring(const struct pc_call *call) { pc_waiter_ring(call->q
 void pc_crowd_function_end_call(const struct pc_call *call) {
     if (call->functions > 0) {
         call->crowd->waiting--;
-        pc_waiter_end_call(call->q.from.id, false);
     }
+    pc_waiter_end_call(call->q.from.id, false); /* also those whose arguments are being encoded */
 }

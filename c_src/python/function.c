@@ -34,6 +34,15 @@ static PyObject *dict_of(PyObject *const *values, PyObject *names) {
     return dict;
 }
 
+/* Nothing runs between the look whether the call does and what waits for its end. */
+static PyObject *call_with(const struct pc_function *f, PyObject *args, PyObject *kwargs) {
+    if (caller == NULL || !caller->runs(caller->context, f->call)) {
+        pc_waiter_raise_gone();
+        return NULL;
+    }
+    return caller->call(caller->context, f, args, kwargs);
+}
+
 static PyObject *call(PyObject *self, PyObject *const *items, size_t nargsf, PyObject *names) {
     struct pc_function *f = (struct pc_function *)self;
     Py_ssize_t n = PyVectorcall_NARGS(nargsf);
@@ -41,23 +50,21 @@ static PyObject *call(PyObject *self, PyObject *const *items, size_t nargsf, PyO
         PyErr_SetString(PyExc_RuntimeError, "a process that was forked by a tool cannot call functions of the VM");
         return NULL;
     }
-    if (caller == NULL || !caller->runs(caller->context, f->call)) {
-        pc_waiter_raise_gone();
-        return NULL;
-    }
     PyObject *args = list_of(items, n);
     PyObject *kwargs = args == NULL ? NULL : dict_of(items + n, names);
-    PyObject *result = kwargs == NULL ? NULL : caller->call(caller->context, f, args, kwargs);
+    PyObject *result = kwargs == NULL ? NULL : call_with(f, args, kwargs);
     Py_XDECREF(kwargs);
     Py_XDECREF(args);
     return result;
 }
 
+/* Converters may run: nothing may be served any more behind the first. */
 static int write_values(struct pc_outbox *out, PyObject *args, PyObject *kwargs) {
-    if (pc_encode(&out->w, args, caller->max_depth, "args") < 0) {
+    const unsigned max_depth = caller->max_depth;
+    if (pc_encode(&out->w, args, max_depth, "args") < 0) {
         return -1;
     }
-    return pc_encode(&out->w, kwargs, caller->max_depth, "kwargs");
+    return pc_encode(&out->w, kwargs, max_depth, "kwargs");
 }
 
 int pc_function_write(struct pc_outbox *out, const struct pc_function *f, uint64_t id, PyObject *args,

@@ -132,14 +132,19 @@ void pc_waiter_hear(struct pc_decoder *d, int64_t kind, uint64_t id) {
 
 /* ---- Ends */
 
-void pc_waiter_end_call(uint64_t call, bool all) {
+static struct pc_waiter *find_of_call(uint64_t call, bool all) {
     struct pc_waiter *w = first;
-    while (w != NULL) {
-        struct pc_waiter *next = w->next; /* waking one ends that one at most */
-        if ((all || w->call == call) && w->state == PC_WAITER_WAITS) {
-            change(w, PC_WAITER_ENDED);
-        }
-        w = next;
+    while (w != NULL && (w->state != PC_WAITER_WAITS || !(all || w->call == call))) {
+        w = w->next;
+    }
+    return w;
+}
+
+/* Waking one may run Python, and any other may be gone afterwards: each time from the beginning. */
+void pc_waiter_end_call(uint64_t call, bool all) {
+    struct pc_waiter *w;
+    while ((w = find_of_call(call, all)) != NULL) {
+        change(w, PC_WAITER_ENDED);
     }
 }
 

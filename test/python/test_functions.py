@@ -212,6 +212,57 @@ def test_a_function_of_a_call_that_has_ended(worker):
     assert worker.call("call_kept")[:2] == ["error", "gone"]
 
 
+@pytest.fixture
+def fifo(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    return tmp_path / "fifo"
+
+
+def test_a_call_that_ends_while_an_argument_of_its_function_is_encoded(worker, fifo):
+    id_ = begin(worker, "leaves_encoding", str(fifo))
+    assert worker.answer()[1] == id_
+    fifo.write_text("on")
+    assert worker.call("take_kept")[0][:2] == ["error", "gone"]
+    assert nothing_comes(worker)
+
+
+def test_a_call_that_ends_while_the_loop_encodes_an_argument_of_its_function(tools, fifo):
+    worker = tools.worker(concurrency=4)
+    other = worker.send("takes_over", [str(fifo)])
+    id_ = begin(worker, "hands_over", "/dev/null")
+    assert worker.answer()[1] == id_
+    fifo.write_text("on")
+    assert worker.answer()[1:4:2] == [other, "gone"]
+    assert worker.call("echo", 1) == 1
+
+
+def test_a_call_that_ends_while_the_loop_waits_for_its_function(tools, fifo):
+    """The loop, which has nothing else to do, is told."""
+    worker = tools.worker(concurrency=4)
+    other = worker.send("takes_over", ["/dev/null"])
+    id_ = begin(worker, "hands_over", str(fifo))
+    called(worker, id_)
+    fifo.write_text("on")
+    assert sorted(worker.answer()[1:4:2] for _ in range(2)) == [[other, "cancelled"], [id_, "on"]]
+    assert worker.call("echo", 1) == 1
+
+
+def test_a_call_that_ends_while_what_it_waits_for_is_answered(start, fifo):
+    """Memory that is freed is overwritten, so that nothing goes on there."""
+    zygote = start("--start", "fork", "--tools", TOOLS, env={"PYTHONMALLOC": "debug"})
+    zygote.ready()
+    worker = zygote.worker(concurrency=4)
+    other = worker.send("takes_over_two", [str(fifo)])
+    id_ = begin(worker, "hands_over", "/dev/null")
+    first, second = [called(worker, id_)[0] for _ in range(2)]
+    assert zygote.read_line(1) == "ending\n"  # of the second one
+    give(worker, first, "in time")
+    give(worker, second, "too late")
+    assert worker.call("echo", 1) == 1
+    fifo.write_text("on")
+    assert sorted(worker.answer()[1:4:2] for _ in range(2)) == [[other, ["in time", "CancelledError"]], [id_, ""]]
+
+
 def test_a_large_argument_and_a_large_result(worker):
     text = "x" * 3_000_000
     id_ = begin(worker, "apply_to", text)
