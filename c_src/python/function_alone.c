@@ -1,6 +1,7 @@
 /*
  * See function_alone.h. Frames go out through one outbox, which whoever wants something sent flushes: so each is whole, also where an exception or
- * another thread comes in between. A thread that waits does so for the socket and for its bell: somebody else may have read its answer.
+ * another thread comes in between. The socket is shared with the chunks of a stream: what has been begun there is sent to its end first, by whoever
+ * comes next, and a chunk is held only while nothing is to be sent here. A thread that waits does so for the socket and for its bell: somebody else may have read its answer.
  */
 
 #include "function_alone.h"
@@ -56,17 +57,25 @@ static void wake(struct pc_waiter *w) {
 
 /* ---- Sending */
 
-/* What the hold has goes first; the socket takes our own bytes in one piece or, after a wait, in several. */
-static enum pc_io flush_some(void) {
-    if (pc_outbox_pending(&out) > 0 && pc_hold_any()) {
-        enum pc_io held = pc_hold_flush();
-        if (held != PC_IO_DONE) {
-            return held;
-        }
+/* A chunk that the socket has part of, which the stream counts, or else what the hold has. */
+static enum pc_io flush_others(void) {
+    struct pc_outbox *chunk = &server->to.out;
+    if (chunk->sent > 0) {
+        return pc_outbox_flush(chunk, server->to.fd);
     }
-    uint64_t before = out.total;
-    enum pc_io put = pc_outbox_flush(&out, server->to.fd);
-    pc_hold_count((size_t)(out.total - before));
+    return pc_hold_any() ? pc_hold_flush() : PC_IO_DONE;
+}
+
+bool pc_function_sends(void) { return server != NULL && pc_outbox_pending(&out) > 0; }
+
+/* The socket takes our own bytes in one piece or, after a wait, in several. */
+enum pc_io pc_function_flush(void) {
+    enum pc_io put = pc_function_sends() ? flush_others() : PC_IO_DONE;
+    if (put == PC_IO_DONE && pc_function_sends()) {
+        uint64_t before = out.total;
+        put = pc_outbox_flush(&out, server->to.fd);
+        pc_hold_count((size_t)(out.total - before));
+    }
     return put;
 }
 
@@ -86,8 +95,8 @@ static int put(const struct pc_outbox *frame) {
 
 /* 1: sent. 0: nobody reads it. -1: an exception, and the rest is still to be sent. */
 static int flush(void) {
-    while (server != NULL && pc_outbox_pending(&out) > 0) {
-        enum pc_io put = flush_some();
+    while (pc_function_sends()) {
+        enum pc_io put = pc_function_flush();
         if (put == PC_IO_EOF) {
             return 0;
         }
@@ -100,7 +109,7 @@ static int flush(void) {
 
 /* What is left of frames that were cut by an exception. */
 static enum pc_next flush_rest(void) {
-    if (server == NULL || pc_outbox_pending(&out) == 0) {
+    if (!pc_function_sends()) {
         return PC_GO_ON;
     }
     int sent = flush();

@@ -16,4 +16,8 @@ void pc_function_close_alone(void);
 void pc_function_begin_call(uint64_t id);
 enum pc_next pc_function_end_call(void);
 
+/* For whoever sends something else meanwhile: whether frames of functions are still to be sent, and a try to do that, without a wait. */
+bool pc_function_sends(void);
+enum pc_io pc_function_flush(void);
+
 #endif

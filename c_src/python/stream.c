@@ -3,6 +3,7 @@
 #include "stream.h"
 
 #include "channel.h"
+#include "function_alone.h"
 #include "guard.h"
 #include "hold.h"
 #include "wire/clock.h"
@@ -84,12 +85,24 @@ void pc_stream_flush(struct pc_stream *st) {
     }
 }
 
+/* Before a chunk is begun, whatever else has been is sent to its end. */
+static enum pc_io send_some(struct pc_responder *r) {
+    enum pc_io put = PC_IO_DONE;
+    if (r->out.sent == 0) {
+        put = pc_function_flush();
+        if (put == PC_IO_DONE && pc_hold_any()) {
+            put = pc_hold_flush();
+        }
+    }
+    return put == PC_IO_DONE ? pc_outbox_flush(&r->out, r->fd) : put;
+}
+
+/* While we wait threads of the tool's may send frames of functions, and the rest of our own. */
 static void send_now(struct pc_stream *st) {
     struct pc_outbox *out = &st->to->out;
     size_t n = pc_outbox_pending(out);
-    pc_stream_flush(st);
     while (st->next == PC_GO_ON && pc_outbox_pending(out) > 0 && !is_forked(st)) {
-        enum pc_io put = pc_outbox_flush(out, st->to->fd);
+        enum pc_io put = send_some(st->to);
         if (put == PC_IO_EOF) {
             st->next = PC_END_OF_FILE;
         } else if (put == PC_IO_AGAIN) {
@@ -123,7 +136,7 @@ static void send_chunk(struct pc_stream *st, int64_t python_ns) {
     }
     r->held_ns = pc_hold_any() ? r->held_ns + python_ns : python_ns;
     bool more = st->credit > 0 && r->held_ns < PC_QUICK_NS;
-    if (!more || !pc_respond_hold(r)) {
+    if (!more || pc_function_sends() || !pc_respond_hold(r)) {
         send_now(st);
     }
 }

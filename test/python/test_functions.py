@@ -5,46 +5,18 @@ import struct
 
 import numpy
 import pytest
+from functions import FUNCTION, begin, called, fail, give, send_payload
 from harness import nothing_comes, recv_frame, send_frame, until
 from pitcrew import DecodeError, Unpacker, _core, packb, unpackb
 from pitcrew.terms import Ext
 
 CALL, REPLY, ERROR = _core.KIND_CALL, _core.KIND_REPLY, _core.KIND_ERROR
-FUNCTION = 12
 TOOLS = "function_tools"
 
 
 @pytest.fixture
 def worker(either):
     return either
-
-
-def send_payload(worker, payload):
-    worker.call_socket.sendall(struct.pack(">I", len(payload)) + payload)
-
-
-def begin(worker, tool, *args, index=0):
-    """Sends a call whose first argument is a function."""
-    worker.last_id += 1
-    frame = [CALL, worker.last_id, tool, [Ext(FUNCTION, packb(index)), *args], None, None]
-    send_payload(worker, packb(frame))
-    return worker.last_id
-
-
-def called(worker, id_, index=0):
-    """The frame of the next call of its function: an id, args and kwargs."""
-    frame = worker.answer()
-    assert frame[0] == CALL, frame
-    assert frame[2] == [id_, index]
-    return frame[1], *frame[3]
-
-
-def give(worker, id_, value):
-    send_frame(worker.call_socket, [REPLY, id_, 0, value])
-
-
-def fail(worker, id_, **fields):
-    send_frame(worker.call_socket, [ERROR, id_, 0, fields])
 
 
 @pytest.mark.parametrize("tool", ["apply_to", "async_apply"])
