@@ -184,8 +184,7 @@ static void on_session_over(struct pc_server *s, uint64_t id) {
 }
 
 static bool on_stream(struct pc_server *s, int64_t kind, uint64_t id, int64_t credit) {
-    pc_crowd_stream_hear((struct pc_crowd *)s, kind, id, credit);
-    return true;
+    return pc_crowd_stream_hear((struct pc_crowd *)s, kind, id, credit);
 }
 
 /* ---- The crowd */

@@ -26,6 +26,7 @@ struct pc_call {
     unsigned functions;             /* of the VM that it waits for */
     unsigned long thread;           /* that runs it; 0: none */
     bool session_over;              /* its session has ended while it ran */
+    bool halted;                    /* the VM wants no chunks of it, and said so while it was no stream yet */
     PyObject *coroutine;            /* owned: for the loop to take */
     PyObject *driver;               /* owned: the loop has it */
     struct pc_crowd_stream *stream; /* owned: its chunks, once the tool has returned an iterator */

@@ -54,6 +54,7 @@ static struct pc_crowd_stream *new_stream(struct pc_call *call, struct pc_respon
     pc_stream_init(&cs->st, to, &call->q);
     cs->st.python_ns = cs->st.since - call->start;
     cs->st.look = look;
+    cs->st.halted = call->halted;
     cs->call = call;
     (void)sem_init(&cs->bell, 0, 0);
     if (call->crowd->closed) {
@@ -155,14 +156,20 @@ static void wake(struct pc_call *call) {
     }
 }
 
-void pc_crowd_stream_hear(struct pc_crowd *c, int64_t kind, uint64_t id, int64_t credit) {
+bool pc_crowd_stream_hear(struct pc_crowd *c, int64_t kind, uint64_t id, int64_t credit) {
     struct pc_call *call = c->oldest;
     while (call != NULL && call->q.from.id != id) {
         call = call->next;
     }
-    if (call != NULL && call->stream != NULL && pc_stream_hear(&call->stream->st, kind, id, credit)) {
+    if (call == NULL) {
+        return false;
+    }
+    if (call->stream == NULL) { /* its tool has not returned the iterator yet: credit is given for chunks only */
+        call->halted = call->halted || kind == PC_KIND_END;
+    } else if (pc_stream_hear(&call->stream->st, kind, id, credit)) {
         wake(call);
     }
+    return true;
 }
 
 void pc_crowd_streams_close(struct pc_crowd *c) {

@@ -19,8 +19,8 @@ PyObject *pc_crowd_stream_pump(struct pc_call *call, PyObject *source);
 enum pc_next pc_crowd_stream_end(struct pc_call *call, struct pc_responder *to, PyObject *result);
 void pc_crowd_stream_free(struct pc_call *call);
 
-/* On the main thread: what the VM says of a stream, which may have ended. */
-void pc_crowd_stream_hear(struct pc_crowd *c, int64_t kind, uint64_t id, int64_t credit);
+/* On the main thread, what the VM says of a stream: whether its call runs. It may have ended, or not have begun. */
+bool pc_crowd_stream_hear(struct pc_crowd *c, int64_t kind, uint64_t id, int64_t credit);
 
 /* Whoever waits in a thread for credit looks up; of a call that is no stream nobody does. */
 void pc_crowd_stream_ring(struct pc_call *call);

@@ -18,7 +18,7 @@ struct pc_server {
     enum pc_next (*on_call)(struct pc_server *s, struct pc_request *q, int read);
     /* What a session has kept was dropped, although calls of it may run still; or NULL, where none can. */
     void (*on_session_over)(struct pc_server *s, uint64_t id);
-    /* What the VM says of a stream: whether it is one that runs, or has run. */
+    /* What the VM says of a stream: whether its call runs. */
     bool (*on_stream)(struct pc_server *s, int64_t kind, uint64_t id, int64_t credit);
     struct pc_stream *stream; /* where one call runs at a time: its own, if it is one */
     struct pc_inbox later;    /* frames that were put aside (aside.h) */

@@ -83,6 +83,32 @@ def test_a_halt_is_seen_while_there_is_credit(worker):
     assert frame[:2] == [REPLY, id_]
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_halt_before_the_tool_has_returned(tools, tmp_path, is_async):
+    os.mkfifo(tmp_path / "fifo")
+    worker = tools.worker(concurrency=4)
+    id_ = open_stream(worker, "returns_late", str(tmp_path / "fifo"), is_async, credit=1)
+    halt(worker, id_)
+    assert worker.call("echo", "it has been read") == "it has been read"
+    (tmp_path / "fifo").write_text("on")
+    assert chunks(worker, id_, 1) == [0]
+    assert worker.answer()[:2] == [REPLY, id_]
+
+
+def test_a_halt_before_the_call_can_begin(tools):
+    worker = tools.worker(concurrency=2)
+    first, second = [open_stream(worker, "count_to", 1, credit=1) for _ in range(2)]
+    assert sorted(worker.answer()[1] for _ in range(2)) == [first, second]
+    third = open_stream(worker, "forever", credit=1)
+    halt(worker, third)
+    give(worker, first, 1)
+    frames = [worker.answer() for _ in range(3)]
+    assert [frame[:2] for frame in frames if frame[1] == first] == [[REPLY, first]]
+    assert [frame[:2] for frame in frames if frame[1] == third] == [[CHUNK, third], [REPLY, third]]
+    give(worker, second, 1)
+    assert worker.answer()[:2] == [REPLY, second]
+
+
 def test_what_comes_for_a_stream_that_has_ended_is_dropped(worker):
     id_ = open_stream(worker, "count_to", 1, credit=5)
     assert chunks(worker, id_, 1) == [1]
