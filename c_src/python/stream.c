@@ -226,6 +226,23 @@ static int close_generator(PyObject *iterator) {
     return PyErr_Occurred() ? -1 : 0;
 }
 
+static void wait_until_it_goes(struct pc_stream *st) {
+    if (!pc_stream_goes(st)) {
+        st->look(st, true);
+        st->since = pc_clock_ns();
+    }
+}
+
+/* What a generator yields when it has caught an interrupt has no credit yet. If that does not come, but another interrupt or the end, it is dropped. */
+static int put_next(struct pc_stream *st, PyObject *item) {
+    wait_until_it_goes(st);
+    int put = st->credit > 0 ? pc_stream_put(st, item) : 0;
+    if (put == 0) {
+        wait_until_it_goes(st);
+    }
+    return put;
+}
+
 PyObject *pc_stream_run(struct pc_stream *st, PyObject *iterator) {
     for (;;) {
         PyObject *item = NULL;
@@ -234,12 +251,8 @@ PyObject *pc_stream_run(struct pc_stream *st, PyObject *iterator) {
             Py_XDECREF(item);
             return how == PYGEN_ERROR ? NULL : Py_NewRef(Py_None);
         }
-        int put = pc_stream_put(st, item);
+        int put = put_next(st, item);
         Py_DECREF(item);
-        if (put == 0 && !pc_stream_goes(st)) {
-            st->look(st, true);
-            st->since = pc_clock_ns();
-        }
         if (put < 0 || pc_stream_is_over(st)) {
             return close_generator(iterator) < 0 ? NULL : Py_NewRef(Py_None);
         }

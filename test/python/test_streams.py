@@ -189,11 +189,14 @@ def test_a_stream_that_waits_for_credit_is_cancelled(worker, tool):
     assert worker.call("take_closed") in (["cancelled"], ["async_forever"])
 
 
-def test_a_generator_may_catch_its_cancellation(worker):
+def test_a_generator_may_catch_its_cancellation(tools, worker):
+    """What it yields then needs credit, like any chunk."""
     id_ = open_stream(worker, "shrugs", credit=1)
     assert chunks(worker, id_, 1) == ["begun"]
     assert nothing_comes(worker)
     assert worker.cancel(id_) == "started"
+    assert tools.read_line(1) == "caught\n"
+    assert nothing_comes(worker)
     give(worker, id_, 2)
     assert chunks(worker, id_, 1) == ["cancelled"]
     assert worker.answer()[:2] == [REPLY, id_]
