@@ -6,21 +6,17 @@
 
 #include "function_alone.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <unistd.h>
-
 #include "aside.h"
+#include "bell.h"
 #include "channel.h"
 #include "driver.h"
 #include "function.h"
 #include "hold.h"
 #include "waiter.h"
 
-struct bell {
+struct sleeper {
     struct pc_waiter w; /* the first member, so that one is the other */
-    int ends[2];
+    const struct pc_bell *bell;
 };
 
 static struct pc_server *server; /* NULL: nothing is served */
@@ -28,32 +24,9 @@ static struct pc_caller caller;
 static uint64_t running;   /* the call that does; 0 */
 static unsigned long home; /* the thread that serves */
 static struct pc_outbox out;
-static int home_bell[2] = {-1, -1}; /* opened when that waits for the first time */
+static struct pc_bell home_bell = {.ends = {-1, -1}}; /* opened when that waits for the first time */
 
-static void close_bell(int ends[2]) {
-    for (int i = 0; i < 2; i++) {
-        if (ends[i] >= 0) {
-            (void)close(ends[i]);
-        }
-        ends[i] = -1;
-    }
-}
-
-static int open_bell(int ends[2]) {
-    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) {
-        (void)PyErr_SetFromErrno(PyExc_OSError);
-        ends[0] = ends[1] = -1;
-        return -1;
-    }
-    return 0;
-}
-
-static void wake(struct pc_waiter *w) {
-    ssize_t put;
-    do {
-        put = write(((struct bell *)w)->ends[1], "", 1);
-    } while (put < 0 && errno == EINTR);
-}
+static void wake(struct pc_waiter *w) { pc_bell_ring(((struct sleeper *)w)->bell); }
 
 /* ---- Sending */
 
@@ -118,13 +91,6 @@ static enum pc_next flush_rest(void) {
 
 /* ---- Waiting */
 
-static void wait_for(const struct bell *b) {
-    struct pollfd p[] = {{.fd = server->to.fd, .events = POLLIN}, {.fd = b->ends[0], .events = POLLIN}};
-    char rings[16];
-    Py_BEGIN_ALLOW_THREADS(void) poll(p, 2, -1);
-    Py_END_ALLOW_THREADS while (p[1].revents != 0 && read(b->ends[0], rings, sizeof rings) == (ssize_t)sizeof rings) {}
-}
-
 /*
  * All that there is, for nobody is told of frames that are in the inbox already. When the call has ended, which it may whenever Python runs, they are
  * the serve loop's.
@@ -138,55 +104,47 @@ static enum pc_io read_all(uint64_t call) {
 }
 
 /* Until it is answered, or ended; or -1 with an exception. */
-static int wait_answer(struct bell *b) {
-    while (b->w.state == PC_WAITER_WAITS) {
-        enum pc_io io = read_all(b->w.call);
-        if (b->w.state != PC_WAITER_WAITS) {
+static int wait_answer(struct sleeper *s) {
+    while (s->w.state == PC_WAITER_WAITS) {
+        enum pc_io io = read_all(s->w.call);
+        if (s->w.state != PC_WAITER_WAITS) {
             break;
         }
         if (io != PC_IO_AGAIN) { /* the serve loop will find it, too */
             PyErr_SetString(pc_Cancelled, "the VM has closed the connection, and waits no more for the call");
             return -1;
         }
-        wait_for(b);
-        if (PyErr_CheckSignals() < 0) {
+        if (pc_bell_wait(s->bell, server->to.fd) < 0) {
             return -1;
         }
     }
     return 0;
 }
 
-static PyObject *exchange(struct bell *b, const struct pc_function *f, PyObject *args, PyObject *kwargs) {
-    pc_waiter_begin(&b->w, f->call, wake);
+static PyObject *exchange(const struct pc_bell *bell, const struct pc_function *f, PyObject *args, PyObject *kwargs) {
+    struct sleeper s = {.bell = bell};
+    pc_waiter_begin(&s.w, f->call, wake);
     PyObject *result = NULL;
     struct pc_outbox frame;
     pc_outbox_init(&frame);
-    int sent = pc_function_write(&frame, f, b->w.id, args, kwargs);
+    int sent = pc_function_write(&frame, f, s.w.id, args, kwargs);
     /* Converters have run: the call may have ended meanwhile. */
-    if (sent == 0 && b->w.state == PC_WAITER_WAITS && (sent = put(&frame)) == 0 && (sent = flush()) >= 0) {
-        sent = wait_answer(b);
+    if (sent == 0 && s.w.state == PC_WAITER_WAITS && (sent = put(&frame)) == 0 && (sent = flush()) >= 0) {
+        sent = wait_answer(&s);
     }
     pc_outbox_destroy(&frame);
     if (sent >= 0) {
-        result = pc_waiter_take(&b->w);
+        result = pc_waiter_take(&s.w);
     }
-    pc_waiter_end(&b->w);
+    pc_waiter_end(&s.w);
     return result;
 }
 
 static PyObject *call_blocking(const struct pc_function *f, PyObject *args, PyObject *kwargs) {
-    struct bell b = {.ends = {-1, -1}};
-    bool own = PyThread_get_thread_ident() != home;
-    int *ends = own ? b.ends : home_bell;
-    if (ends[0] < 0 && open_bell(ends) < 0) {
-        return NULL;
-    }
-    b.ends[0] = ends[0];
-    b.ends[1] = ends[1];
-    PyObject *result = exchange(&b, f, args, kwargs);
-    if (own) {
-        close_bell(b.ends);
-    }
+    struct pc_bell own = PC_NO_BELL;
+    struct pc_bell *bell = PyThread_get_thread_ident() == home ? &home_bell : &own;
+    PyObject *result = pc_bell_open(bell) < 0 ? NULL : exchange(bell, f, args, kwargs);
+    pc_bell_close(&own);
     return result;
 }
 
@@ -237,7 +195,7 @@ void pc_function_close_alone(void) {
     pc_function_serve(NULL);
     pc_waiter_end_call(0, true);
     running = 0;
-    close_bell(home_bell);
+    pc_bell_close(&home_bell);
     pc_outbox_destroy(&out);
     server = NULL;
 }

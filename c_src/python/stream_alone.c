@@ -1,9 +1,12 @@
-/* See stream_alone.h. While a stream goes on nobody else reads the call channel (aside.h). */
+/*
+ * See stream_alone.h. While a stream goes on frames are read aside (aside.h), by itself or by whoever waits for a function meanwhile: a thread, or a task on
+ * the loop that the stream waits on. It is told then, for what has been read wakes nobody.
+ */
 
 #include "stream_alone.h"
 
 #include "aside.h"
-#include "channel.h"
+#include "bell.h"
 #include "deadline.h"
 #include "driver.h"
 #include "function_alone.h"
@@ -16,19 +19,36 @@
 struct alone {
     struct pc_stream st; /* the first member, so that one is the other */
     struct pc_server *s;
+    struct pc_bell bell; /* open once it has waited */
+    bool reads;          /* itself, and then looks at what has come */
+    bool rung;
 };
 
 /* ---- What the VM says meanwhile */
 
 bool pc_stream_alone_hear(struct pc_server *s, int64_t kind, uint64_t id, int64_t credit) {
-    return s->stream != NULL && pc_stream_hear(s->stream, kind, id, credit);
+    struct alone *a = (struct alone *)s->stream;
+    if (a == NULL || !pc_stream_hear(&a->st, kind, id, credit)) {
+        return false;
+    }
+    if (!a->reads && !a->rung) {
+        a->rung = true;
+        pc_bell_ring(&a->bell);
+    }
+    return true;
 }
 
 static void read_frames(struct alone *a) {
     enum pc_io io;
+    if (a->rung) {
+        a->rung = false;
+        pc_bell_hush(&a->bell);
+    }
+    a->reads = true;
     do {
         io = pc_aside_read(a->s);
     } while (io == PC_IO_DONE);
+    a->reads = false;
     if (io != PC_IO_AGAIN) { /* what is wrong is found again when the stream has ended */
         a->st.next = PC_END_OF_FILE;
     }
@@ -41,7 +61,7 @@ static void look(struct pc_stream *st, bool wait) {
         pc_stream_flush(st);
     }
     while (wait && !pc_stream_goes(st)) {
-        if (pc_channel_wait_input(st->to->fd) < 0) {
+        if (pc_bell_open(&a->bell) < 0 || pc_bell_wait(&a->bell, st->to->fd) < 0) {
             pc_stream_note(st);
         }
         read_frames(a);
@@ -52,13 +72,13 @@ static void look(struct pc_stream *st, bool wait) {
 
 /* On the loop, which goes on while there is no credit. */
 static PyObject *run_async(struct alone *a, PyObject *source) {
-    PyObject *wait = pc_lazy_get(PC_LAZY_WAIT_INPUT);
-    PyObject *fd = wait == NULL ? NULL : PyLong_FromLong(a->st.to->fd);
+    PyObject *wait = pc_bell_open(&a->bell) < 0 ? NULL : pc_lazy_get(PC_LAZY_WAIT_INPUT);
+    PyObject *on = wait == NULL ? NULL : Py_BuildValue("ii", a->st.to->fd, a->bell.ends[0]);
     PyObject *handle = NULL;
-    PyObject *coroutine = fd == NULL ? NULL : pc_stream_pump(&a->st, source, wait, fd, &handle);
+    PyObject *coroutine = on == NULL ? NULL : pc_stream_pump(&a->st, source, wait, on, &handle);
     PyObject *result = coroutine == NULL ? NULL : pc_driver_run(coroutine);
     pc_stream_detach(handle);
-    Py_XDECREF(fd);
+    Py_XDECREF(on);
     return result;
 }
 
@@ -87,11 +107,10 @@ static PyObject *run_in_session(struct alone *a, uint64_t id, PyObject *value) {
 }
 
 enum pc_next pc_stream_alone(struct pc_server *s, struct pc_request *q, PyObject *value, int64_t python_ns) {
-    struct alone a;
+    struct alone a = {.s = s, .bell = PC_NO_BELL};
     pc_stream_init(&a.st, &s->to, q);
     a.st.python_ns = python_ns;
     a.st.look = look;
-    a.s = s;
     s->stream = &a.st;
     PyObject *result = run_in_session(&a, q->session, value);
     PyObject *exception = pc_exception_take();
@@ -113,6 +132,7 @@ enum pc_next pc_stream_alone(struct pc_server *s, struct pc_request *q, PyObject
         next = pc_stream_end(&a.st, result);
     }
     s->stream = NULL;
+    pc_bell_close(&a.bell);
     pc_stream_destroy(&a.st);
     return next;
 }

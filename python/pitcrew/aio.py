@@ -60,15 +60,17 @@ async def stream(
             await close()
 
 
-async def wait_input(fd: int) -> None:
-    """Until there is something to read."""
+async def wait_input(fds: tuple[int, ...]) -> None:
+    """Until there is something to read from one."""
     running = asyncio.get_running_loop()
     woken: asyncio.Future[None] = running.create_future()
-    running.add_reader(fd, _wake, woken)
+    for fd in fds:
+        running.add_reader(fd, _wake, woken)
     try:
         await woken
     finally:
-        running.remove_reader(fd)
+        for fd in fds:
+            running.remove_reader(fd)
 
 
 async def wait_event(woken: Event) -> None:
