@@ -31,7 +31,7 @@ int pc_errors_init(PyObject *module);
 /* The exception that is set, normalised and with its traceback, which is then no longer set; NULL if there is none. */
 PyObject *pc_exception_take(void);
 
-/* Sets it again. Steals the reference. */
+/* Sets it again; NULL changes nothing. Steals the reference. */
 void pc_exception_restore(PyObject *exception);
 
 /* The name of a type as users write it: "decimal.Decimal", "int". */

@@ -220,10 +220,8 @@ enum pc_next pc_crowd_serve(struct pc_crowd *c) {
     while (c->next == PC_GO_ON) {
         pc_crowd_turn(c);
     }
-    if (c->failure != NULL) {
-        pc_exception_restore(c->failure);
-        c->failure = NULL;
-    }
+    pc_exception_restore(c->failure);
+    c->failure = NULL;
     return c->next;
 }
 
@@ -237,9 +235,7 @@ void pc_crowd_close(struct pc_crowd *c) {
     pc_outflow_destroy(&c->flow);
     (void)close(c->bell[0]);
     (void)close(c->bell[1]);
-    if (exception != NULL) {
-        pc_exception_restore(exception);
-    }
+    pc_exception_restore(exception);
 }
 
 void pc_crowd_release(struct pc_crowd *c) {

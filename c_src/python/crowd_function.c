@@ -97,9 +97,7 @@ static PyObject *call_in_thread(const struct pc_function *f, PyObject *args, PyO
             end_wait(c, f->call);
             PyObject *exception = pc_exception_take();
             pc_crowd_release(c);
-            if (exception != NULL) {
-                pc_exception_restore(exception);
-            }
+            pc_exception_restore(exception);
         }
         result = PyErr_Occurred() ? NULL : pc_waiter_take(&s.w);
     }
@@ -172,9 +170,7 @@ static void keep_promise(struct pc_waiter *w) {
     }
     PyErr_Clear();
     drop_promise(p);
-    if (before != NULL) {
-        pc_exception_restore(before);
-    }
+    pc_exception_restore(before);
 }
 
 /* -1 with an exception. Once it is sent it may be kept, and freed, whenever Python runs. */

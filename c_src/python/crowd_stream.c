@@ -85,9 +85,7 @@ PyObject *pc_crowd_stream_run(struct pc_call *call, struct pc_responder *to, PyO
     PyObject *result = run(call, to, iterator);
     PyObject *exception = pc_exception_take();
     Py_DECREF(iterator);
-    if (exception != NULL) {
-        pc_exception_restore(exception);
-    }
+    pc_exception_restore(exception);
     return result;
 }
 

@@ -27,9 +27,7 @@ void pc_deadline_restore(PyObject *token) {
     (void)PyContextVar_Reset(variable, token);
     PyErr_Clear();
     Py_DECREF(token);
-    if (exception != NULL) {
-        pc_exception_restore(exception);
-    }
+    pc_exception_restore(exception);
 }
 
 /* -1 with an exception. */

@@ -33,9 +33,7 @@ static void finish(struct driver *d, PyObject *result) {
     PyObject *exception = result == NULL ? pc_exception_take() : NULL;
     Py_CLEAR(d->task);
     Py_CLEAR(d->loop);
-    if (exception != NULL) {
-        pc_exception_restore(exception);
-    }
+    pc_exception_restore(exception);
     d->ended(d->whose, result);
     PyErr_Clear();
 }
@@ -188,9 +186,7 @@ static void driver_dealloc(PyObject *self) {
         PyObject *exception = pc_exception_take();
         PyErr_SetString(PyExc_RuntimeError, "the event loop has dropped the coroutine");
         finish(d, NULL);
-        if (exception != NULL) {
-            pc_exception_restore(exception);
-        }
+        pc_exception_restore(exception);
     }
     PyObject_GC_Del(self);
 }

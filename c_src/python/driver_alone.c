@@ -28,7 +28,7 @@ PyObject *pc_driver_run(PyObject *coroutine) {
         pc_driver_abandon(driver);
         Py_CLEAR(o.result);
         Py_CLEAR(o.exception);
-    } else if (o.exception != NULL) {
+    } else {
         pc_exception_restore(o.exception);
     }
     Py_XDECREF(ran);

@@ -61,6 +61,9 @@ PyObject *pc_exception_take(void) {
 }
 
 void pc_exception_restore(PyObject *exception) {
+    if (exception == NULL) {
+        return;
+    }
 #if PY_VERSION_HEX >= 0x030C0000
     PyErr_SetRaisedException(exception);
 #else

@@ -25,9 +25,7 @@ void pc_session_leave(PyObject *token) {
         PyErr_Clear(); /* the tool has left its context in a mess, which is its own affair */
     }
     Py_DECREF(token);
-    if (exception != NULL) {
-        pc_exception_restore(exception);
-    }
+    pc_exception_restore(exception);
 }
 
 PyObject *pc_session_id(PyObject *module, PyObject *none) {

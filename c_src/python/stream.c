@@ -41,9 +41,7 @@ void pc_stream_note(struct pc_stream *st) {
 bool pc_stream_raise(struct pc_stream *st) {
     PyObject *exception = st->interrupt;
     st->interrupt = NULL;
-    if (exception != NULL) {
-        pc_exception_restore(exception);
-    }
+    pc_exception_restore(exception);
     return exception != NULL;
 }
 

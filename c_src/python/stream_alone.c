@@ -115,9 +115,7 @@ enum pc_next pc_stream_alone(struct pc_server *s, struct pc_request *q, PyObject
     PyObject *result = run_in_session(&a, q->session, value);
     PyObject *exception = pc_exception_take();
     Py_DECREF(value); /* an iterator may have something to do then, which is still the call's */
-    if (exception != NULL) {
-        pc_exception_restore(exception);
-    }
+    pc_exception_restore(exception);
     pc_deadline_set(PC_NO_DEADLINE);
     enum pc_next next = PC_RAISED;
     if (pc_respond_forked() < 0) {

@@ -28,9 +28,7 @@ static void collect(void) {
         PyErr_WriteUnraisable(NULL);
     }
     Py_XDECREF(found);
-    if (exception != NULL) {
-        pc_exception_restore(exception);
-    }
+    pc_exception_restore(exception);
 }
 
 void pc_upkeep_release(void) {

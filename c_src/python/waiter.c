@@ -34,9 +34,7 @@ void pc_waiter_raise_gone(void) {
                                   "the function can be called only while the call that it came with runs");
     PyObject *error = map == NULL ? NULL : make_error(map);
     Py_XDECREF(map);
-    if (error != NULL) {
-        pc_exception_restore(error);
-    }
+    pc_exception_restore(error);
 }
 
 PyObject *pc_waiter_take(struct pc_waiter *w) {
@@ -125,9 +123,7 @@ void pc_waiter_hear(struct pc_decoder *d, int64_t kind, uint64_t id) {
     }
     PyObject *before = pc_exception_take();
     answer(d, kind, id);
-    if (before != NULL) {
-        pc_exception_restore(before);
-    }
+    pc_exception_restore(before);
 }
 
 /* ---- Ends */
