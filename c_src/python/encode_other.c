@@ -104,10 +104,10 @@ static int encode_map(struct pc_encoder *e, PyObject *value) {
     return is > 0 ? pc_encode_map(e, value) : is < 0 ? -1 : OTHER_TYPE;
 }
 
-/* Only Pitcrew's own mapping has these; the codec for strangers refuses them. */
+/* Only Pitcrew's own mapping has these; the codec for strangers refuses them. Tables, which have no buffer, come last: they are of many classes. */
 static int encode_typed(struct pc_encoder *e, PyObject *value) {
     static int (*const steps[])(struct pc_encoder *, PyObject *) = {
-        encode_set, pc_term_write_opaque, pc_decimal_write, pc_arrow_write, pc_ref_write, pc_tensor_write,
+        encode_set, pc_term_write_opaque, pc_decimal_write, pc_ref_write, pc_tensor_write, pc_arrow_write,
     };
     int result = e->opts->plain ? OTHER_TYPE : 0;
     for (size_t i = 0; !e->opts->plain && i < sizeof steps / sizeof *steps; i++) {
