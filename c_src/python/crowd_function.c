@@ -213,15 +213,11 @@ static PyObject *call_on_loop(const struct pc_function *f, PyObject *args, PyObj
 
 /* ---- Both */
 
-static PyObject *call(void *context, const struct pc_function *f, PyObject *args, PyObject *kwargs) {
-    (void)context;
+static PyObject *call(const struct pc_function *f, PyObject *args, PyObject *kwargs) {
     return PyThread_get_thread_ident() == home ? call_on_loop(f, args, kwargs) : call_in_thread(f, args, kwargs);
 }
 
-static bool runs(void *context, uint64_t id) {
-    (void)context;
-    return crowd != NULL && !crowd->closed && find(id) != NULL;
-}
+static bool runs(uint64_t id) { return crowd != NULL && !crowd->closed && find(id) != NULL; }
 
 void pc_crowd_functions_open(struct pc_crowd *c) {
     crowd = c;

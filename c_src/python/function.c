@@ -36,11 +36,11 @@ static PyObject *dict_of(PyObject *const *values, PyObject *names) {
 
 /* Nothing runs between the look whether the call does and what waits for its end. */
 static PyObject *call_with(const struct pc_function *f, PyObject *args, PyObject *kwargs) {
-    if (caller == NULL || !caller->runs(caller->context, f->call)) {
+    if (caller == NULL || !caller->runs(f->call)) {
         pc_waiter_raise_gone();
         return NULL;
     }
-    return caller->call(caller->context, f, args, kwargs);
+    return caller->call(f, args, kwargs);
 }
 
 static PyObject *call(PyObject *self, PyObject *const *items, size_t nargsf, PyObject *names) {

@@ -24,10 +24,9 @@ struct pc_caller {
     size_t max_frame;
     unsigned max_depth;
     /* Whether the call runs. */
-    bool (*runs)(void *context, uint64_t call);
+    bool (*runs)(uint64_t call);
     /* Sends the frame, made by pc_function_write, and gives what comes back, or something to be awaited. */
-    PyObject *(*call)(void *context, const struct pc_function *f, PyObject *args, PyObject *kwargs);
-    void *context;
+    PyObject *(*call)(const struct pc_function *f, PyObject *args, PyObject *kwargs);
 };
 
 int pc_function_init(PyObject *module);

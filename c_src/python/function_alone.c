@@ -168,17 +168,13 @@ static PyObject *as_awaitable(PyObject *result) {
     return future;
 }
 
-static PyObject *call(void *context, const struct pc_function *f, PyObject *args, PyObject *kwargs) {
-    (void)context;
+static PyObject *call(const struct pc_function *f, PyObject *args, PyObject *kwargs) {
     bool awaited = PyThread_get_thread_ident() == home && pc_driver_runs();
     PyObject *result = call_blocking(f, args, kwargs);
     return awaited ? as_awaitable(result) : result;
 }
 
-static bool runs(void *context, uint64_t id) {
-    (void)context;
-    return running == id;
-}
+static bool runs(uint64_t id) { return running == id; }
 
 /* ---- From the serve loop */
 
