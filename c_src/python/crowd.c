@@ -46,6 +46,33 @@ static void unlink_call(struct pc_crowd *c, struct pc_call *call) {
     *(call->next != NULL ? &call->next->prev : &c->latest) = call->prev;
 }
 
+struct pc_call *pc_crowd_find(const struct pc_crowd *c, uint64_t id) {
+    struct pc_call *call = c->oldest;
+    while (call != NULL && call->q.from.id != id) {
+        call = call->next;
+    }
+    return call;
+}
+
+/* ---- Waiting */
+
+void pc_crowd_sleep(sem_t *bell) {
+    int waited;
+    Py_BEGIN_ALLOW_THREADS do { waited = sem_wait(bell); }
+    while (waited < 0 && errno == EINTR)
+        ;
+    Py_END_ALLOW_THREADS
+}
+
+bool pc_crowd_take_interrupt(void) {
+    if (PyThreadState_Get()->async_exc == NULL) {
+        return false;
+    }
+    (void)PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), NULL);
+    PyErr_SetString(pc_Cancelled, "the call was cancelled");
+    return true;
+}
+
 /* ---- The end of a call, and of all */
 
 void pc_crowd_ring(struct pc_crowd *c) {

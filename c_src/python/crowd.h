@@ -9,6 +9,7 @@
  * Everything here is the GIL's: who holds it may read and change it, and steps that belong together do not let go of it.
  */
 
+#include <semaphore.h>
 #include <stdbool.h>
 
 #include "core.h"
@@ -82,6 +83,18 @@ void pc_crowd_attend(void *crowd);
 bool pc_crowd_poke(void);
 
 /* ---- Between the files of the crowd */
+
+/* The call that runs with this id, or NULL. */
+struct pc_call *pc_crowd_find(const struct pc_crowd *c, uint64_t id);
+
+/* In a thread: waits without the GIL until the bell is rung. */
+void pc_crowd_sleep(sem_t *bell);
+
+/*
+ * In a thread whose tool waits: whether an interrupt came while its code did not run, which would be raised when that does. It is an exception now,
+ * and raised no more.
+ */
+bool pc_crowd_take_interrupt(void);
 
 void pc_call_push(struct pc_call_queue *q, struct pc_call *call);
 struct pc_call *pc_call_pop(struct pc_call_queue *q);

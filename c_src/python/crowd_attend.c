@@ -42,10 +42,7 @@ void pc_crowd_attend(void *crowd) {
     uint64_t ids[PC_TURN_MOST];
     size_t n = pc_turn_take_interrupts(ids);
     for (size_t i = 0; i < n; i++) {
-        struct pc_call *call = c->oldest;
-        while (call != NULL && call->q.from.id != ids[i]) {
-            call = call->next;
-        }
+        struct pc_call *call = pc_crowd_find(c, ids[i]);
         if (call != NULL) {
             interrupt(call);
         }

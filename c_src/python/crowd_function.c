@@ -2,9 +2,6 @@
 
 #include "crowd_function.h"
 
-#include <errno.h>
-#include <semaphore.h>
-
 #include "function.h"
 #include "waiter.h"
 
@@ -12,18 +9,10 @@ static struct pc_crowd *crowd; /* NULL: nothing is served */
 static struct pc_caller caller;
 static unsigned long home; /* the main thread */
 
-static struct pc_call *find(uint64_t id) {
-    struct pc_call *call = crowd == NULL ? NULL : crowd->oldest;
-    while (call != NULL && call->q.from.id != id) {
-        call = call->next;
-    }
-    return call;
-}
-
 /* ---- Who waits, and for how long */
 
 static void begin_wait(uint64_t id) {
-    struct pc_call *call = find(id);
+    struct pc_call *call = pc_crowd_find(crowd, id);
     crowd->listeners++;
     if (call->functions++ == 0) {
         crowd->waiting++;
@@ -36,7 +25,7 @@ static void begin_wait(uint64_t id) {
 /* The call may have ended, and the crowd too. */
 static void end_wait(struct pc_crowd *c, uint64_t id) {
     c->listeners--;
-    struct pc_call *call = find(id);
+    struct pc_call *call = pc_crowd_find(c, id);
     if (call != NULL && --call->functions == 0) {
         c->waiting--;
     }
@@ -59,23 +48,9 @@ struct sleeper {
 
 static void wake_thread(struct pc_waiter *w) { (void)sem_post(&((struct sleeper *)w)->bell); }
 
-/* An interrupt is raised at once: where it was put the code of the tool does not run while it waits. */
-static bool interrupted(void) {
-    if (PyThreadState_Get()->async_exc == NULL) {
-        return false;
-    }
-    (void)PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), NULL);
-    PyErr_SetString(pc_Cancelled, "the call was cancelled");
-    return true;
-}
-
 static void sleep_until_answered(struct sleeper *s) {
-    while (s->w.state == PC_WAITER_WAITS && !interrupted()) {
-        int waited;
-        Py_BEGIN_ALLOW_THREADS do { waited = sem_wait(&s->bell); }
-        while (waited < 0 && errno == EINTR)
-            ;
-        Py_END_ALLOW_THREADS
+    while (s->w.state == PC_WAITER_WAITS && !pc_crowd_take_interrupt()) {
+        pc_crowd_sleep(&s->bell);
     }
 }
 
@@ -217,7 +192,7 @@ static PyObject *call(const struct pc_function *f, PyObject *args, PyObject *kwa
     return PyThread_get_thread_ident() == home ? call_on_loop(f, args, kwargs) : call_in_thread(f, args, kwargs);
 }
 
-static bool runs(uint64_t id) { return crowd != NULL && !crowd->closed && find(id) != NULL; }
+static bool runs(uint64_t id) { return crowd != NULL && !crowd->closed && pc_crowd_find(crowd, id) != NULL; }
 
 void pc_crowd_functions_open(struct pc_crowd *c) {
     crowd = c;

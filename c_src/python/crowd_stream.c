@@ -2,9 +2,6 @@
 
 #include "crowd_stream.h"
 
-#include <errno.h>
-#include <semaphore.h>
-
 #include "lazy.h"
 #include "session.h"
 #include "stream_async.h"
@@ -19,26 +16,20 @@ struct pc_crowd_stream {
 
 /* ---- In whatever runs the call */
 
-/* An interrupt that came while the code of the tool did not run would be raised when it does: it does not, while it waits. */
-static void take_interrupt(struct pc_crowd_stream *cs) {
-    if (PyThreadState_Get()->async_exc != NULL) {
-        (void)PyThreadState_SetAsyncExc(cs->call->thread, NULL);
-        PyErr_SetString(pc_Cancelled, "the call was cancelled");
-        pc_stream_note(&cs->st);
+static void take_interrupt(struct pc_stream *st) {
+    if (pc_crowd_take_interrupt()) {
+        pc_stream_note(st);
     }
 }
 
 static void look(struct pc_stream *st, bool wait) {
     struct pc_crowd_stream *cs = (struct pc_crowd_stream *)st;
     if (wait) {
-        take_interrupt(cs);
+        take_interrupt(st);
     }
     while (wait && !pc_stream_goes(st)) {
-        int waited;
-        Py_BEGIN_ALLOW_THREADS do { waited = sem_wait(&cs->bell); }
-        while (waited < 0 && errno == EINTR)
-            ;
-        Py_END_ALLOW_THREADS take_interrupt(cs);
+        pc_crowd_sleep(&cs->bell);
+        take_interrupt(st);
     }
 }
 
@@ -155,10 +146,7 @@ static void wake(struct pc_call *call) {
 }
 
 bool pc_crowd_stream_hear(struct pc_crowd *c, int64_t kind, uint64_t id, int64_t credit) {
-    struct pc_call *call = c->oldest;
-    while (call != NULL && call->q.from.id != id) {
-        call = call->next;
-    }
+    struct pc_call *call = pc_crowd_find(c, id);
     if (call == NULL) {
         return false;
     }

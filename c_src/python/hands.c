@@ -3,9 +3,6 @@
  * this one, and what has not been raised by then is taken back, all without letting go of the GIL: it never meets another call.
  */
 
-#include <errno.h>
-#include <semaphore.h>
-
 #include "crowd.h"
 #include "crowd_stream.h"
 #include "deadline.h"
@@ -70,11 +67,7 @@ static void run(struct pc_hand *hand, struct pc_call *call) {
 static void rest(struct pc_hand *hand) {
     hand->next_idle = hand->crowd->idle;
     hand->crowd->idle = hand;
-    int waited;
-    Py_BEGIN_ALLOW_THREADS do { waited = sem_wait(&hand->wake); }
-    while (waited < 0 && errno == EINTR)
-        ;
-    Py_END_ALLOW_THREADS
+    pc_crowd_sleep(&hand->wake);
 }
 
 static PyObject *work(PyObject *capsule, PyObject *unused) {
