@@ -26,11 +26,15 @@ void pc_segment_packet_close(const int fds[PC_PACKET_FDS]) {
     }
 }
 
+/* That the other end has closed without reading all is said once, and before what it had sent; which may be what a last answer speaks of. */
 static ssize_t receive(int socket, struct msghdr *message) {
     ssize_t n;
+    bool reset = false, again;
     do {
         n = recvmsg(socket, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    } while (n < 0 && errno == EINTR);
+        again = n < 0 && (errno == EINTR || (errno == ECONNRESET && !reset));
+        reset = n < 0 && errno == ECONNRESET;
+    } while (again);
     return n;
 }
 

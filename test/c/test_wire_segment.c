@@ -679,6 +679,24 @@ static void test_copies_that_cannot_be_dropped(void **state) {
 
 /* ---- A name is good once */
 
+/* It has died without reading all that was for it, and its last answer names a segment that nobody has looked for yet. */
+static void test_writer_that_is_gone(void **state) {
+    (void)state;
+    struct world w;
+    world_begin(&w, (struct world_opts){0});
+    struct pc_segment_packet unread = {.kind = PC_PACKET_FORGET, .index = 1};
+    assert_int_equal(pc_segment_packet_send(w.reader_socket, &unread, NULL), 0);
+    struct pc_segment_name name = lend(&w, 100 * KIB, 7);
+    pc_segments_free(w.s);
+    w.s = NULL;
+    close(w.writer_socket);
+    struct pc_view view = get(&w, name);
+    expect_bytes(&view, 100 * KIB, 7);
+    pc_view_drop(&view);
+    w.writer_socket = dup(w.reader_socket); /* for the end to close */
+    world_end(&w);
+}
+
 static void test_name_is_good_once(void **state) {
     (void)state;
     struct world w;
@@ -975,6 +993,7 @@ int main(void) {
         cmocka_unit_test(test_cannot_unprotect),
         cmocka_unit_test(test_copies_are_dropped),
         cmocka_unit_test(test_copies_that_cannot_be_dropped),
+        cmocka_unit_test(test_writer_that_is_gone),
         cmocka_unit_test(test_name_is_good_once),
         cmocka_unit_test(test_views_outlive_all),
         cmocka_unit_test(test_children),
