@@ -343,6 +343,16 @@ handed_over({done, _, _, _, unstarted}, Job) ->
         0 -> {{error, timeout_error(Job, "before a worker could take it")}, Job};
         _ -> attempt(Job)
     end;
+handed_over({done, OsPid, _, QueueNs, {slot, Channel}}, #job{deadline = Deadline, queue = Queue} = Job) ->
+    %% It had something large to send, and waited for the memory that it goes into.
+    Held = Job#job{queue = Queue + erlang:convert_time_unit(QueueNs, nanosecond, native), worker = OsPid},
+    case pitcrew_deadline:left(Deadline) of
+        0 ->
+            ok = pitcrew_slot:leave(Channel),
+            {{error, timeout_error(Held, "before a worker could take it")}, Held};
+        _ ->
+            conclude(pitcrew_slot:exchange(Channel, Held), Held)
+    end;
 handed_over({done, OsPid, BytesOut, QueueNs, Answer}, #job{queue = Queue, bytes_out = Bytes} = Job) ->
     Queued = Queue + erlang:convert_time_unit(QueueNs, nanosecond, native),
     answered(Answer, Job#job{queue = Queued, bytes_out = Bytes + BytesOut, worker = OsPid});

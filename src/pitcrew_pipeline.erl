@@ -18,6 +18,8 @@
     | {error, pitcrew_nif:codec_error()}
     | {exit, term()}
     | {gone, term()}
+    %% Claimed for the call, which has not been sent.
+    | {slot, pitcrew_nif:channel()}
     | unstarted
     | timeout.
 %% A stream that has begun.

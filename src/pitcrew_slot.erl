@@ -3,7 +3,7 @@
 %% Invariants: there is exactly one checkin or abandon, whatever happens before it; nothing of the call stays in the caller's mailbox.
 -module(pitcrew_slot).
 
--export([exchange/2]).
+-export([exchange/2, leave/1]).
 -export_type([outcome/0]).
 
 -include("pitcrew_pool.hrl").
@@ -24,6 +24,10 @@ exchange(Channel, #job{deadline = Deadline, codec = Codec} = Job) ->
         {ready, BytesOut} -> {sent, BytesOut, read(Channel, Ref, Codec, Deadline, 0)};
         Unsent -> Unsent
     end.
+
+%% @doc Nothing was sent, and nothing will be.
+-spec leave(pitcrew_nif:channel()) -> ok.
+leave(Channel) -> give_back(Channel, make_ref()).
 
 %% Poisoned already: the call says so, too.
 announce_finish(_, #job{on_caller_exit = cancel}) -> ok;

@@ -10,6 +10,7 @@
 
 #include "os/os.h"
 #include "wire/boards.h"
+#include "wire/segment_footer.h"
 
 /* Segments that nobody has used for so long are given back. */
 static const int64_t idle_ns = INT64_C(10) * 1000 * 1000 * 1000;
@@ -126,6 +127,18 @@ bool pc_outgo_put(struct pc_outgo *o, const void *bytes, size_t n) {
 }
 
 bool pc_outgo_ready(const struct pc_outgo *o, size_t n) { return pc_segments_ready(o->buffers->segments, n); }
+
+void pc_buffers_cancel(struct pc_buffers *b, const uint8_t *body, size_t n) {
+    struct pc_segment_footer footer;
+    if (!pc_segment_footer_read(body, n, &footer)) {
+        return;
+    }
+    for (uint32_t i = 0; i < footer.count; i++) {
+        struct pc_segment_name name;
+        pc_segment_footer_name(&footer, i, &name);
+        pc_segments_cancel(b->segments, &name);
+    }
+}
 
 void pc_outgo_cancel(struct pc_outgo *o, uint32_t but) {
     while (o->count > but) {

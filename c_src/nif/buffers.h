@@ -40,7 +40,9 @@ void pc_buffers_tend(struct pc_buffers *buffers);
 
 /* The segments that a frame names. */
 struct pc_outgo {
-    struct pc_buffers *buffers;
+    struct pc_buffers
+        *buffers; /* NULL: none yet; then the first payload that would be put into a segment ends the encoding */
+    bool wanted;  /* and that has happened */
     uint32_t count;
     size_t bytes;
     struct pc_segment_name names[PC_SEGMENTS];
@@ -48,6 +50,7 @@ struct pc_outgo {
 
 static inline void pc_outgo_init(struct pc_outgo *outgo, struct pc_buffers *buffers) {
     outgo->buffers = buffers; /* names have no value before there are some */
+    outgo->wanted = false;
     outgo->count = 0;
     outgo->bytes = 0;
 }
@@ -60,5 +63,8 @@ bool pc_outgo_ready(const struct pc_outgo *outgo, size_t n);
 
 /* The frame will not leave, or not with more than the first so many. */
 void pc_outgo_cancel(struct pc_outgo *outgo, uint32_t but);
+
+/* The same with all that a body names at its end, which will not leave. */
+void pc_buffers_cancel(struct pc_buffers *buffers, const uint8_t *body, size_t n);
 
 #endif

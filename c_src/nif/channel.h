@@ -163,6 +163,10 @@ void pc_slots_lend(ErlNifEnv *env, struct pc_slots *slots, struct pc_dispatch *d
 void pc_slots_lend_to(ErlNifEnv *env, struct pc_slots *slots, struct pc_channel *channel);
 /* Takes a free slot off the table: a channel that the caller must release, or NULL. */
 struct pc_channel *pc_slots_take(struct pc_slots *slots);
+/* The one that would be taken next, kept; it stays free. Or NULL. */
+struct pc_channel *pc_slots_peek(struct pc_slots *slots);
+/* Whether a worker has shared memory. */
+bool pc_slots_share(struct pc_slots *slots);
 bool pc_slots_get(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_slots **slots);
 void pc_slots_release(struct pc_slots *slots);
 

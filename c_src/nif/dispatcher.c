@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "nif/atoms.h"
+#include "nif/buffers.h"
 #include "nif/nif.h"
 #include "nif/send.h"
 #include "wire/clock.h"
@@ -59,9 +60,14 @@ struct pc_job *pc_job_new(ErlNifEnv *env, ERL_NIF_TERM ref, bool finish, const s
 
 /* What it waited with, unless that has gone out. */
 static void free_body(const struct pc_job *job) {
-    if (job->call.body.owned && job->call.lane == NULL) {
-        free(job->call.body.data);
+    const struct pc_body *body = &job->call.body;
+    if (!body->owned || job->call.lane != NULL) {
+        return;
     }
+    if (body->apart > 0) {
+        pc_buffers_cancel(((struct pc_channel *)job->call.target->channel)->buffers, body->data, body->n);
+    }
+    free(body->data);
 }
 
 static void free_job(struct pc_job *job) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "nif/atoms.h"
+#include "nif/buffers.h"
 #include "nif/channel.h"
 #include "nif/parcel.h"
 #include "nif/refs.h"
@@ -111,10 +112,11 @@ void pc_frame_refuse(struct pc_writer *w, const struct pc_frame *f) {
 
 /* ---- Memory */
 
-/* Of malloc's, or NULL. */
 struct frame_memory {
-    uint8_t *data;
+    uint8_t *data; /* of malloc's, or NULL */
     size_t n;
+    size_t apart;
+    struct pc_channel *of; /* a handle of its own, or NULL */
 };
 
 static ErlNifResourceType *frame_type;
@@ -122,6 +124,10 @@ static ErlNifResourceType *frame_type;
 static void frame_dtor(ErlNifEnv *env, void *object) {
     (void)env;
     struct frame_memory *memory = object;
+    if (memory->of != NULL) {
+        pc_buffers_cancel(memory->of->buffers, memory->data, memory->n);
+        enif_release_resource(memory->of);
+    }
     free(memory->data);
 }
 
@@ -135,20 +141,28 @@ int pc_frame_load(ErlNifEnv *env, ErlNifResourceFlags flags) {
 static struct frame_memory *make_memory(uint8_t *data, size_t n) {
     struct frame_memory *memory = enif_alloc_resource(frame_type, sizeof *memory);
     if (memory != NULL) {
-        memory->data = data;
-        memory->n = n;
+        *memory = (struct frame_memory){.data = data, .n = n};
     }
     return memory;
 }
 
 bool pc_frame_memory_schedule(ErlNifEnv *env, const char *name,
                               ERL_NIF_TERM (*fun)(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]), int argc,
-                              const ERL_NIF_TERM argv[], uint8_t *data, size_t n, ERL_NIF_TERM *next) {
-    struct frame_memory *memory = make_memory(data, n);
+                              const ERL_NIF_TERM argv[], const struct pc_body *body, struct pc_channel *of,
+                              ERL_NIF_TERM *next) {
+    struct frame_memory *memory = make_memory(body->data, body->n);
     ERL_NIF_TERM args[PC_FRAME_MOST_ARGS + 1];
     if (memory == NULL) {
-        free(data);
+        if (of != NULL) {
+            pc_buffers_cancel(of->buffers, body->data, body->n);
+        }
+        free(body->data);
         return false;
+    }
+    if (of != NULL) {
+        memory->apart = body->apart;
+        memory->of = of;
+        enif_keep_resource(of);
     }
     memcpy(args, argv, (size_t)argc * sizeof args[0]);
     args[argc] = enif_make_resource(env, memory);
@@ -157,13 +171,15 @@ bool pc_frame_memory_schedule(ErlNifEnv *env, const char *name,
     return true;
 }
 
-bool pc_frame_memory_body(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_body *body) {
+bool pc_frame_memory_body(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_body *body, struct pc_channel **of) {
     struct frame_memory *memory;
     if (!enif_get_resource(env, term, frame_type, (void **)&memory)) {
         return false;
     }
-    *body = (struct pc_body){.data = memory->data, .n = memory->n, .owned = true};
+    *body = (struct pc_body){.data = memory->data, .n = memory->n, .owned = true, .apart = memory->apart};
+    *of = memory->of;
     memory->data = NULL;
+    memory->of = NULL;
     return true;
 }
 

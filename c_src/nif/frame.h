@@ -61,17 +61,21 @@ enum {
 int pc_frame_load(ErlNifEnv *env, ErlNifResourceFlags flags);
 
 /*
- * From a dirty scheduler on to a normal one, where `name` goes on as `fun`: with memory of malloc's, which is taken in any case, behind at
- * most PC_FRAME_MOST_ARGS arguments. *next, which may be 0, is for the native function to return. False when
+ * From a dirty scheduler on to a normal one, where `name` goes on as `fun`: with a body of malloc's, which is taken in any case, behind at
+ * most PC_FRAME_MOST_ARGS arguments. `of` is the channel whose shared memory the body speaks of, or NULL. *next, which may be 0, is for the native function to return. False when
  * out of memory.
  */
 enum { PC_FRAME_MOST_ARGS = 10 };
 bool pc_frame_memory_schedule(ErlNifEnv *env, const char *name,
                               ERL_NIF_TERM (*fun)(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]), int argc,
-                              const ERL_NIF_TERM argv[], uint8_t *data, size_t n, ERL_NIF_TERM *next);
+                              const ERL_NIF_TERM argv[], const struct pc_body *body, struct pc_channel *of,
+                              ERL_NIF_TERM *next);
 
-/* That memory, which is the body's from here on; false if the argument is something else. */
-bool pc_frame_memory_body(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_body *body);
+/*
+ * That body, whose memory is its own from here on, and the channel, whose handle is the caller's to release; false if the argument is something
+ * else.
+ */
+bool pc_frame_memory_body(ErlNifEnv *env, ERL_NIF_TERM term, struct pc_body *body, struct pc_channel **of);
 
 /* The frame's payload as a binary of the inbox's memory, which it takes together with the frame. 0, with nothing changed, when out of memory. */
 ERL_NIF_TERM pc_frame_take(ErlNifEnv *env, struct pc_inbox *in, const struct pc_frame *f);

@@ -8,7 +8,7 @@
  *
  *   {pitcrew_end, Ref, OsPid | nil, BytesOut, QueueNs, Answer}
  *
- * unless it has left before (leave/3 tells). Terms of an answer are made in an env of their own and move to the caller without a copy.
+ * unless it has left before (leave/3 tells). To a call that has waited for a slot {slot, Channel} is the answer: that is claimed for it. Terms of an answer are made in an env of their own and move to the caller without a copy.
  */
 
 #include <erl_nif.h>
@@ -71,7 +71,10 @@ void pc_lane_say_idle(ErlNifEnv *env, struct pc_channel *channel);
 /* After calls of a lane have ended: its process may be waiting for the last one. */
 void pc_lane_say_drained(ErlNifEnv *env, struct pc_channel *channel);
 
-/* Of a channel in phase free that is somebody's for the moment: it becomes its lane's if calls wait, otherwise it is free again. */
+/*
+ * Of a channel in phase free that is somebody's for the moment: it becomes its lane's if calls wait, or is claimed for one that waits for a slot;
+ * otherwise it is free again.
+ */
 void pc_channel_lend(ErlNifEnv *env, struct pc_channel *channel);
 
 /* Something waits that concerns this channel alone: it goes out if the channel is its lane's, or a free slot, which is then lent. */

@@ -30,7 +30,7 @@ static enum pc_status encode_within(ErlNifEnv *env, const struct packed *p, stru
                                     struct pc_budget *budget, struct pc_term_error *err) {
     struct pc_channel *c = p->sending.c;
     struct pc_cuts cuts = {.least = PART_BYTES};
-    pc_call_head_write(&c->out.w, false, c->call_id + 1);
+    pc_call_head_write(&c->out.w, false, PC_CALL_FIELDS, c->call_id + 1);
     enum pc_status status = pc_call_body_write(env, &c->out.w, &p->terms, &cuts, outgo, budget, err);
     if (status == PC_OK) {
         status = add_parts(env, c, &cuts, err);

@@ -12,7 +12,7 @@ struct texts {
 static enum pc_status join(ErlNifEnv *env, struct pc_sending *sending, struct pc_budget *budget,
                            struct pc_term_error *err) {
     struct pc_writer *w = &sending->c->out.w;
-    pc_call_head_write(w, true, sending->c->call_id + 1);
+    pc_call_head_write(w, true, PC_CALL_FIELDS, sending->c->call_id + 1);
     enum pc_status status = pc_call_texts_write(w, &((const struct texts *)sending)->texts, budget);
     return status == PC_OK && w->status != PC_OK ? pc_term_refuse(env, err, w->status) : status;
 }

@@ -57,7 +57,8 @@ static ERL_NIF_TERM send_answer(ErlNifEnv *env, const struct answer *a, struct p
 static ERL_NIF_TERM ready(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     struct answer a;
     struct pc_body body;
-    if (argc != ARGS + 1 || !read_answer(env, argv, &a) || !pc_frame_memory_body(env, argv[ARGS], &body)) {
+    struct pc_channel *of; /* none: nothing of it lies in shared memory */
+    if (argc != ARGS + 1 || !read_answer(env, argv, &a) || !pc_frame_memory_body(env, argv[ARGS], &body, &of)) {
         return enif_make_badarg(env);
     }
     return send_answer(env, &a, &body);
@@ -68,13 +69,13 @@ static ERL_NIF_TERM dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     if (argc != ARGS || !read_answer(env, argv, &a)) {
         return enif_make_badarg(env);
     }
-    uint8_t *data = malloc(a.value.size);
-    if (data == NULL) {
+    const struct pc_body body = {.data = malloc(a.value.size), .n = a.value.size};
+    if (body.data == NULL) {
         return am_full;
     }
-    memcpy(data, a.value.data, a.value.size);
+    memcpy(body.data, a.value.data, a.value.size);
     ERL_NIF_TERM next;
-    return pc_frame_memory_schedule(env, "lane_reply", ready, ARGS, argv, data, a.value.size, &next) ? next : am_full;
+    return pc_frame_memory_schedule(env, "lane_reply", ready, ARGS, argv, &body, NULL, &next) ? next : am_full;
 }
 
 ERL_NIF_TERM nif_lane_reply(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {

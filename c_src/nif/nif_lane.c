@@ -111,9 +111,31 @@ ERL_NIF_TERM nif_lane_open(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) 
     return am_ok;
 }
 
+/* Inside, and out of it if that is true: the first call that could have the slot waits for it, and gets it, as by claim/1. */
+static bool give_to_waiting(ErlNifEnv *env, struct pc_channel *c) {
+    struct pc_job *job;
+    while ((job = (struct pc_job *)pc_lane_take_for_slot(c->lane)) != NULL) {
+        c->owner = job->owner;
+        c->finish = c->adopted = false;
+        if (enif_monitor_process(env, c, &job->owner, &c->owner_monitor) != 0) {
+            pc_job_drop(job); /* nobody is there to have it */
+            continue;
+        }
+        pc_machine_leave(&c->machine, pc_channel_actor(env), PC_CLAIMED, false);
+        job->call.lane = c->lane;
+        job->call.sent = pc_clock_ns();
+        pc_job_end(env, job, enif_make_tuple2(job->env, am_slot, enif_make_resource(job->env, c)));
+        return true;
+    }
+    return false;
+}
+
 void pc_channel_lend(ErlNifEnv *env, struct pc_channel *c) {
     if (pc_machine_enter(&c->machine, PC_FREE) == 0) {
         return; /* condemned while it lay free; its process takes it off the table */
+    }
+    if (give_to_waiting(env, c)) {
+        return;
     }
     if (!pc_lane_open(c->lane, c->call_id, true, pc_clock_ns(), pc_lane_actor(env))) {
         pc_machine_leave(&c->machine, pc_channel_actor(env), PC_FREE, false);

@@ -7,12 +7,14 @@
 #include <string.h>
 
 #include "nif/atoms.h"
+#include "nif/buffers.h"
 #include "nif/call_body.h"
 #include "nif/frame.h"
 #include "nif/lane.h"
 #include "nif/nif.h"
 #include "nif/refs.h"
 #include "nif/tenancy.h"
+#include "wire/segment_footer.h"
 #include "wire/stream.h"
 
 enum {
@@ -25,7 +27,9 @@ struct request {
     /* Where the call must go: a tenant's, or to the worker that has an object. */
     struct pc_tenant *tenant;
     struct pc_channel *target;
-    void *holds; /* the resource that says so */
+    void *holds;               /* the resource that says so */
+    struct pc_channel *chosen; /* the target, by us, for what is large: a handle to be released; or NULL */
+    bool slot;                 /* it waits for a slot, and is encoded when it has one */
     ERL_NIF_TERM ref;
     bool json;
     bool finish;
@@ -71,6 +75,16 @@ static enum pc_submitted submit_to_slot(ErlNifEnv *env, const struct request *r,
     return how;
 }
 
+/* It does not go out. */
+static void drop_body(const struct request *r, const struct pc_body *body) {
+    if (body->apart > 0 && r->target != NULL) {
+        pc_buffers_cancel(r->target->buffers, body->data, body->n);
+    }
+    if (body->owned) {
+        free(body->data);
+    }
+}
+
 /* Takes the body's memory if that is owned. */
 static ERL_NIF_TERM submit(ErlNifEnv *env, const struct request *r, struct pc_body *body) {
     struct pc_lane *lane;
@@ -81,6 +95,7 @@ static ERL_NIF_TERM submit(ErlNifEnv *env, const struct request *r, struct pc_bo
         job->call.stream = r->credit > 0;
         job->call.credit = r->credit;
         job->call.urgent = r->opts.nested;
+        job->call.slot = r->slot;
         job->call.tenant = r->tenant;
         job->call.target = r->target == NULL ? NULL : r->target->lane;
         job->holds = r->holds;
@@ -114,9 +129,7 @@ static ERL_NIF_TERM submit(ErlNifEnv *env, const struct request *r, struct pc_bo
     if (job != NULL) {
         pc_job_drop(job);
     }
-    if (body->owned) {
-        free(body->data);
-    }
+    drop_body(r, body);
     return how == PC_SUBMIT_OVER   ? am_over
            : how == PC_SUBMIT_GONE ? am_gone
            : how == PC_SUBMIT_FULL ? am_full
@@ -140,30 +153,101 @@ static bool grow(struct pc_writer *w, size_t need) {
     return true;
 }
 
-/* The body, which is in memory of malloc's unless it fits `local`. */
-static enum pc_status write_body(ErlNifEnv *env, const struct request *r, struct pc_budget *budget, uint8_t *local,
-                                 size_t local_size, struct pc_body *body, struct pc_term_error *err) {
+/* Memory of the caller's for a body that fits it. */
+struct local {
+    uint8_t *data;
+    size_t size;
+};
+
+/* The body, which is in memory of malloc's unless it fits `local`; what is large is in segments, if there is `outgo`. */
+static enum pc_status write_body(ErlNifEnv *env, const struct request *r, struct pc_outgo *outgo,
+                                 struct pc_budget *budget, struct local local, struct pc_body *body,
+                                 struct pc_term_error *err) {
     struct pc_writer w;
-    pc_writer_init(&w, local, local_size, (size_t)r->max_frame - MOST_HEAD, grow, local);
+    pc_writer_init(&w, local.data, local.size, (size_t)r->max_frame - MOST_HEAD, grow, local.data);
     enum pc_status status = r->json ? pc_call_texts_write(&w, &r->texts, budget)
-                                    : pc_call_body_write(env, &w, &r->terms, NULL, NULL, budget, err);
+                                    : pc_call_body_write(env, &w, &r->terms, NULL, outgo, budget, err);
+    if (status == PC_OK && outgo != NULL && outgo->count > 0) {
+        pc_segment_footer_write(&w, outgo->names, outgo->count);
+    }
     if (status == PC_OK && w.status != PC_OK) {
         status = pc_term_refuse(env, err, w.status);
     }
-    *body = (struct pc_body){.data = w.data, .n = w.len, .owned = w.data != local};
-    if (status != PC_OK && body->owned) {
-        free(w.data);
+    *body = (struct pc_body){.data = w.data, .n = w.len, .owned = w.data != local.data};
+    if (status != PC_OK) {
+        if (body->owned) {
+            free(w.data);
+        }
+        if (outgo != NULL) {
+            pc_outgo_cancel(outgo, 0);
+        }
+    } else if (outgo != NULL) {
+        body->apart = outgo->bytes;
     }
     return status;
 }
 
+/*
+ * For something large: the channel that it will be sent to. With slots that is one that is free, for calls that claim none; the others wait until they have
+ * one.
+ */
+static void choose(ErlNifEnv *env, struct request *r) {
+    struct pc_dispatcher *dispatcher = r->dispatcher;
+    struct pc_channel *c;
+    if (dispatcher->slots == NULL) {
+        c = pc_dispatch_next(&dispatcher->d, pc_lane_actor(env));
+    } else if (r->credit == 0 && r->opts.host == 0) {
+        r->slot = pc_slots_share(dispatcher->slots);
+        return;
+    } else {
+        c = pc_slots_peek(dispatcher->slots);
+    }
+    if (c != NULL && (c->buffers == NULL || c->lane == NULL)) {
+        enif_release_resource(c);
+    } else if (c != NULL) {
+        r->target = r->chosen = c;
+        r->holds = c;
+    }
+}
+
+/* As write_body. What is large goes into segments where the channel is known, or can be; and is not looked at where it will be known later. */
+static enum pc_status make_body(ErlNifEnv *env, struct request *r, struct pc_budget *budget, struct local local,
+                                struct pc_body *body, struct pc_term_error *err) {
+    struct pc_outgo outgo;
+    bool is_known = r->target != NULL;
+    if (r->json || (is_known && r->target->buffers == NULL) || (!is_known && r->tenant != NULL)) {
+        return write_body(env, r, NULL, budget, local, body, err);
+    }
+    pc_outgo_init(&outgo, is_known ? r->target->buffers : NULL);
+    enum pc_status status = write_body(env, r, &outgo, budget, local, body, err);
+    if (!outgo.wanted) {
+        return status;
+    }
+    choose(env, r);
+    if (r->slot) {
+        *body = (struct pc_body){.n = 0};
+        return PC_OK;
+    }
+    if (r->target == NULL) {
+        return write_body(env, r, NULL, budget, local, body, err);
+    }
+    pc_outgo_init(&outgo, r->target->buffers);
+    return write_body(env, r, &outgo, budget, local, body, err);
+}
+
 /* ---- From scheduler to scheduler */
+
+static void let_go(const struct request *r) {
+    if (r->chosen != NULL) {
+        enif_release_resource(r->chosen);
+    }
+}
 
 static ERL_NIF_TERM begin(ErlNifEnv *env, const struct function *f, const ERL_NIF_TERM argv[]) {
     struct request r;
     struct pc_body body;
     struct pc_budget budget;
-    uint8_t local[LOCAL];
+    uint8_t memory[LOCAL];
     struct pc_term_error err = {.status = PC_OK, .path = enif_make_list(env, 0)};
     if (!f->read(env, argv, &r)) {
         return enif_make_badarg(env);
@@ -172,16 +256,14 @@ static ERL_NIF_TERM begin(ErlNifEnv *env, const struct function *f, const ERL_NI
         return am_foreign;
     }
     pc_budget_init(&budget, 0);
-    enum pc_status status = write_body(env, &r, &budget, local, sizeof local, &body, &err);
+    enum pc_status status = make_body(env, &r, &budget, (struct local){memory, sizeof memory}, &body, &err);
     pc_budget_account(env, &budget);
-    switch (status) {
-    case PC_OK:
-        return submit(env, &r, &body);
-    case PC_BUDGET:
-        return enif_schedule_nif(env, f->name, ERL_NIF_DIRTY_JOB_CPU_BOUND, f->dirty, f->argc, argv);
-    default:
-        return encode_error(env, &err);
-    }
+    ERL_NIF_TERM result = status == PC_OK ? submit(env, &r, &body)
+                          : status == PC_BUDGET
+                              ? enif_schedule_nif(env, f->name, ERL_NIF_DIRTY_JOB_CPU_BOUND, f->dirty, f->argc, argv)
+                              : encode_error(env, &err);
+    let_go(&r);
+    return result;
 }
 
 /* On a dirty scheduler: the body goes back as one more argument. */
@@ -192,22 +274,29 @@ static ERL_NIF_TERM go_on(ErlNifEnv *env, const struct function *f, const ERL_NI
     if (!f->read(env, argv, &r)) {
         return enif_make_badarg(env);
     }
-    if (write_body(env, &r, NULL, NULL, 0, &body, &err) != PC_OK) {
-        return encode_error(env, &err);
-    }
-    ERL_NIF_TERM next;
-    bool goes_on = pc_frame_memory_schedule(env, f->name, f->ready, f->argc, argv, body.data, body.n, &next);
-    return goes_on ? next : no_memory(env);
+    enum pc_status status = make_body(env, &r, NULL, (struct local){NULL, 0}, &body, &err);
+    ERL_NIF_TERM next = 0;
+    bool goes_on = status == PC_OK && pc_frame_memory_schedule(env, f->name, f->ready, f->argc, argv, &body,
+                                                               body.apart > 0 ? r.target : NULL, &next);
+    let_go(&r);
+    return goes_on ? next : status == PC_OK ? no_memory(env) : encode_error(env, &err);
 }
 
 /* Back on a normal one. */
 static ERL_NIF_TERM end(ErlNifEnv *env, const struct function *f, const ERL_NIF_TERM argv[]) {
     struct request r;
     struct pc_body body;
-    if (!f->read(env, argv, &r) || !pc_frame_memory_body(env, argv[f->argc], &body)) {
+    if (!f->read(env, argv, &r) || !pc_frame_memory_body(env, argv[f->argc], &body, &r.chosen)) {
         return enif_make_badarg(env);
     }
-    return submit(env, &r, &body);
+    if (r.chosen != NULL && r.target == NULL) {
+        r.target = r.chosen;
+        r.holds = r.chosen;
+    }
+    r.slot = !r.json && body.n == 0;
+    ERL_NIF_TERM result = submit(env, &r, &body);
+    let_go(&r);
+    return result;
 }
 
 /* ---- The functions */
@@ -219,8 +308,9 @@ static bool read_way(ErlNifEnv *env, ERL_NIF_TERM term, struct request *r) {
     struct pc_tenancy *tenancy;
     struct pc_ref *ref;
     r->tenant = NULL;
-    r->target = NULL;
+    r->target = r->chosen = NULL;
     r->holds = NULL;
+    r->slot = false;
     if (pc_dispatcher_get(env, term, &r->dispatcher)) {
         return true;
     }

@@ -138,6 +138,27 @@ static struct pc_channel *take_wanted(struct pc_slots *s) {
     return channel;
 }
 
+struct pc_channel *pc_slots_peek(struct pc_slots *s) {
+    struct pc_channel *channel = NULL;
+    enif_mutex_lock(s->lock);
+    if (s->free_count > 0) {
+        channel = s->channels[*nth_free(s, s->oldest_first ? 0 : s->free_count - 1)];
+        enif_keep_resource(channel);
+    }
+    enif_mutex_unlock(s->lock);
+    return channel;
+}
+
+bool pc_slots_share(struct pc_slots *s) {
+    bool share = false;
+    enif_mutex_lock(s->lock);
+    for (unsigned i = 0; i < s->size && !share; i++) {
+        share = s->channels[i] != NULL && s->channels[i]->buffers != NULL;
+    }
+    enif_mutex_unlock(s->lock);
+    return share;
+}
+
 void pc_slots_lend_to(ErlNifEnv *env, struct pc_slots *s, struct pc_channel *channel) {
     enif_mutex_lock(s->lock);
     bool taken = s->channels[channel->index] == channel && s->is_free[channel->index];

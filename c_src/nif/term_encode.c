@@ -29,6 +29,10 @@ void pc_term_go_back(struct encoder *e, const struct progress *to) {
 enum pc_status pc_term_encode_apart(struct encoder *e, enum pc_segment_kind kind, const ErlNifBinary *bin, bool *done) {
     struct pc_outgo *outgo = e->opts->outgo;
     *done = true;
+    if (outgo->buffers == NULL) {
+        outgo->wanted = true;
+        return PC_BUDGET;
+    }
     if (e->w->max - e->w->len < outgo->bytes + bin->size) {
         return too_big(e);
     }

@@ -8,12 +8,13 @@
 
 enum { PC_CALL_FIELDS = 7 }; /* of the frame's array, kind and id included */
 
-static inline void pc_call_head_write(struct pc_writer *w, bool json, uint64_t id) {
+/* `fields`: PC_CALL_FIELDS or, with names of segments behind them, PC_SEGMENT_CALL_COUNT. */
+static inline void pc_call_head_write(struct pc_writer *w, bool json, unsigned fields, uint64_t id) {
     if (json) {
         pc_json_head_write(w, PC_KIND_CALL, id);
         return;
     }
-    pc_write_array(w, PC_CALL_FIELDS);
+    pc_write_array(w, fields);
     pc_write_uint(w, PC_KIND_CALL);
     pc_write_uint(w, id);
 }

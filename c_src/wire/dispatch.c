@@ -11,6 +11,7 @@
 
 #include "wire/call_head.h"
 #include "wire/lanes.h"
+#include "wire/segment_footer.h"
 #include "wire/tenant.h"
 
 enum {
@@ -117,13 +118,36 @@ static struct pc_call *earlier(struct pc_call *a, struct pc_call *b) {
     return b == NULL || (a != NULL && a->sent <= b->sent) ? a : b;
 }
 
-/* Of those that wait, the first that the lane may take. */
-static struct pc_call *first_for(const struct pc_lane *lane) {
+/* Of those that wait, the first that the lane may take, or its slot. */
+static struct pc_call *first_waiting(const struct pc_lane *lane) {
     struct pc_dispatch *d = lane->dispatch;
     struct pc_call *reserving = pc_lane_is_vacant(lane) ? d->reserving.first : NULL;
     struct pc_call *call = earlier(earlier(lane->own.first, pc_lane_is_reserved(lane) ? NULL : d->first), reserving);
     /* A lane is reserved when it has nothing to do, and is given nothing else until then. */
     return call != NULL && call == reserving && lane->load > 0 ? NULL : call;
+}
+
+/* One that waits for a slot is not overtaken: the lane takes no others then, and is given back. */
+static struct pc_call *first_for(const struct pc_lane *lane) {
+    struct pc_call *call = first_waiting(lane);
+    return call != NULL && call->slot ? NULL : call;
+}
+
+bool pc_lane_is_wanted_as_slot(const struct pc_lane *lane) {
+    const struct pc_call *call = first_waiting(lane);
+    return call != NULL && call->slot;
+}
+
+struct pc_call *pc_lane_take_for_slot(struct pc_lane *lane) {
+    struct pc_dispatch *d = lane->dispatch;
+    struct pc_call *call = NULL;
+    (void)pthread_mutex_lock(&d->lock);
+    if (!lane->closed && !lane->over && !d->over && pc_lane_is_wanted_as_slot(lane)) {
+        call = first_waiting(lane);
+        pc_call_take_unsent(d, call);
+    }
+    (void)pthread_mutex_unlock(&d->lock);
+    return call;
 }
 
 bool pc_lane_is_needed(const struct pc_lane *lane) { return pc_lane_wants(lane) || first_for(lane) != NULL; }
@@ -224,7 +248,7 @@ static enum pc_status write_frame(struct pc_lane *lane, const struct pc_call *ca
     struct pc_outbox *box = &lane->pending.box;
     size_t mark = pc_outbox_begin(box, lane->max_frame);
     struct pc_writer *w = &box->w;
-    pc_call_head_write(w, call->json, call->id);
+    pc_call_head_write(w, call->json, body->apart > 0 ? PC_SEGMENT_CALL_COUNT : PC_CALL_FIELDS, call->id);
     *kept = body->owned && body->n > MOST_COPIED;
     if (!*kept) {
         pc_writer_append(w, body->data, body->n);
@@ -244,9 +268,10 @@ static bool make_ready(struct pc_lane *lane, struct pc_call *call, const struct 
     call->id = lane->last_id + 1;
     bool good = write_frame(lane, call, body, &kept) == PC_OK;
     if (good) {
-        call->bytes = pc_outbox_pending(&lane->pending.box) - before;
-        lane->made += call->bytes;
+        size_t n = pc_outbox_pending(&lane->pending.box) - before;
+        lane->made += n;
         call->end = lane->made;
+        call->bytes = n + body->apart;
     }
     if (good && body->owned && !kept) {
         free(body->data);
@@ -296,7 +321,7 @@ static enum pc_submitted enqueue(struct pc_dispatch *d, struct pc_call *call, st
         return PC_SUBMIT_FULL;
     }
     call->body = *body;
-    if (!body->owned) {
+    if (!body->owned && body->n > 0) {
         call->body.data = malloc(body->n);
         if (call->body.data == NULL) {
             return PC_SUBMIT_NO_MEMORY;
@@ -316,7 +341,7 @@ static enum pc_submitted submit(struct pc_dispatch *d, struct pc_call *call, str
     if ((call->target != NULL && call->target->over) || (call->tenant != NULL && call->tenant->ended)) {
         return PC_SUBMIT_GONE;
     }
-    *lane = room_for(d, call);
+    *lane = call->slot ? NULL : room_for(d, call);
     if (call->target == NULL && (*lane == NULL || (*lane)->load >= d->width) && d->watch == WATCH_ON) {
         d->watch = WATCH_SEEN;
     }
@@ -352,6 +377,22 @@ enum pc_submitted pc_dispatch_submit(struct pc_dispatch *d, uint64_t key, struct
     }
     (void)pthread_mutex_unlock(&d->lock);
     return result;
+}
+
+void *pc_dispatch_next(struct pc_dispatch *d, struct pc_lane_actor at) {
+    const struct pc_call any = {.target = NULL, .tenant = NULL};
+    void *channel = NULL;
+    (void)pthread_mutex_lock(&d->lock);
+    struct pc_lane *lane = room_for(d, &any);
+    if (lane != NULL) {
+        channel = lane->channel;
+        at.ops->keep(channel);
+        if (lane->load >= d->width && d->watch == WATCH_ON) {
+            d->watch = WATCH_SEEN;
+        }
+    }
+    (void)pthread_mutex_unlock(&d->lock);
+    return channel;
 }
 
 void pc_dispatch_limit(struct pc_dispatch *d, size_t most_queued) {

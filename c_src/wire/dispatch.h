@@ -35,6 +35,11 @@ struct pc_body {
     uint8_t *data;
     size_t n;
     bool owned; /* malloc's, and given away where it is said so; otherwise only borrowed */
+    /*
+     * Bytes in shared memory of the target's that names at the end of it speak of (segment_footer.h); or 0. While the call has not gone out they are
+     * for whoever has the body to let go of.
+     */
+    size_t apart;
 };
 
 /* Somebody who makes calls. Embedded in something larger; known to the dispatcher, by any number, from the first call on. */
@@ -50,6 +55,7 @@ struct pc_call {
     bool json;
     bool finish;            /* it goes on when its owner dies */
     bool stream;            /* chunks come before its answer (stream.h) */
+    bool slot;              /* has no body: what it waits for is a slot that is free, see pc_lane_take_for_slot */
     bool urgent;            /* goes out at once: what its worker does now may wait for it */
     bool deaf;              /* whoever consumes it wants no more of them */
     unsigned messages;      /* with chunks, that were sent or are being sent to that */
@@ -164,6 +170,12 @@ bool pc_dispatch_init(struct pc_dispatch *d, unsigned depth, unsigned width, boo
 /* No lane is left, and nobody waits. */
 void pc_dispatch_destroy(struct pc_dispatch *d);
 
+/*
+ * The channel that would have the next call of those for any lane, kept; or NULL where it would have to wait: so that what is large can be made for the
+ * very channel that it will be sent to.
+ */
+void *pc_dispatch_next(struct pc_dispatch *d, struct pc_lane_actor at);
+
 /* At most so many calls wait. */
 void pc_dispatch_limit(struct pc_dispatch *d, size_t most_queued);
 
@@ -253,8 +265,13 @@ void pc_lane_init(struct pc_lane *lane, struct pc_dispatch *d, void *channel, in
  * dispatcher is over, or, with `if_needed`, nothing waits that this lane could take.
  */
 bool pc_lane_open(struct pc_lane *lane, uint64_t last_id, bool if_needed, int64_t now, struct pc_lane_actor at);
-/* Whether pc_lane_open with `if_needed` would, at this moment. */
+/* Whether pc_lane_open with `if_needed` would, at this moment, or pc_lane_take_for_slot has one. */
 bool pc_lane_would_open(struct pc_lane *lane);
+/*
+ * The channel, a slot, is free: if the first call that it could serve is one that waits for a slot, that is over and the caller's, who gives the slot to
+ * its owner; otherwise NULL.
+ */
+struct pc_call *pc_lane_take_for_slot(struct pc_lane *lane);
 /* The channel is not the lane's any more, if it has nothing to do and is not reserved: *last_id is the last one used. The pin of the caller's goes with it. */
 bool pc_lane_return(struct pc_lane *lane, struct pc_lane_actor at, uint64_t *last_id);
 /* Closed, empty, and nobody is at it. */

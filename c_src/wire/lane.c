@@ -76,7 +76,7 @@ static bool opens(const struct pc_lane *lane, bool if_needed) {
 
 bool pc_lane_would_open(struct pc_lane *lane) {
     lock(lane);
-    bool would = opens(lane, true);
+    bool would = opens(lane, true) || (opens(lane, false) && pc_lane_is_wanted_as_slot(lane));
     unlock(lane);
     return would;
 }

@@ -23,6 +23,9 @@ void pc_lane_close_door(struct pc_lane *lane);
 /* Whether any call waits that the lane could take. */
 bool pc_lane_is_needed(const struct pc_lane *lane);
 
+/* Whether the first that waits is one for the lane's slot. */
+bool pc_lane_is_wanted_as_slot(const struct pc_lane *lane);
+
 /* A call that waits is in no list any more: PC_CALL_OVER, and `next` is NULL. */
 void pc_call_take_unsent(struct pc_dispatch *d, struct pc_call *call);
 

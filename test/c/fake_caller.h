@@ -171,7 +171,7 @@ static bool send_direct(struct channel *c, unsigned number) {
     size_t n = size_of(number, c->world->seed);
     pc_outbox_init(&out);
     size_t mark = pc_outbox_begin(&out, LIMIT);
-    pc_call_head_write(&out.w, is_json(number), c->call_id);
+    pc_call_head_write(&out.w, is_json(number), PC_CALL_FIELDS, c->call_id);
     uint8_t *p = pc_writer_claim(&out.w, n);
     demand(p != NULL);
     fill(p, n, number);
