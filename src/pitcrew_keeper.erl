@@ -124,8 +124,13 @@ handle_info(_, State) ->
     {noreply, State}.
 
 %% The port sends SIGTERM to everybody, waits for the grace, then kills; when it is gone, so is everybody.
-terminate(_, #state{sup = Sup, options = #{name := Name, grace := Grace}, link = Link}) ->
-    pitcrew_pools:forget(Name, Sup),
+terminate(Reason, #state{sup = Sup, options = #{name := Name, grace := Grace}, link = Link}) ->
+    %% What its supervisor has put down must be there when it is started anew.
+    ok =
+        case Reason of
+            shutdown -> pitcrew_pools:forget(Name, Sup);
+            _ -> pitcrew_pools:withdraw(Name, Sup)
+        end,
     case Link of
         closed ->
             ok;

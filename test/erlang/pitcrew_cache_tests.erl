@@ -328,6 +328,21 @@ objects_are_not_shared_test_() ->
 
 %% ---- Faults inside
 
+%% Not this keeper but that of the pool: what is started anew with it finds the cache again.
+the_pools_keeper_ends_test_() ->
+    with_cache(fun(Pool) ->
+        First = ok(pitcrew:call(Pool, fresh, [1])),
+        {keeper, Keeper, _, _} = lists:keyfind(keeper, 1, supervisor:which_children(Pool)),
+        pitcrew_test:quietly(fun() -> sys:terminate(Keeper, crashed) end),
+        Again = fun() ->
+            case pitcrew:call(Pool, fresh, [1]) of
+                {ok, First} -> ok;
+                Other -> Other
+            end
+        end,
+        ?assertEqual(ok, until(Again))
+    end).
+
 %% The process that keeps the limits dies: nothing is lost, and the limits hold.
 keeper_dies_test_() ->
     with_cache(#{cache => #{max_entries => 10}}, fun(Pool) ->
