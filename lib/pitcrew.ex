@@ -60,7 +60,8 @@ defmodule Pitcrew do
       the caller gets its error; in the tool `pitcrew.Cancelled` is raised, and the worker is replaced. A tool learns from
       `pitcrew.deadline()` how many seconds are left
     * `:checkout_timeout` - milliseconds to wait for a free worker
-    * `:function_timeout` - milliseconds for each function in the arguments that the tool calls; by default what is left to the call
+    * `:function_timeout` - milliseconds for each function in the arguments that the tool calls, and each tool of the VM; by default what is left to
+      the call
     * `:retry` - how many more times to try when the worker died in the middle; only for tools declared `@tool(idempotent=True)`
     * `:on_caller_exit` - what becomes of the call when its caller dies in the middle: `:cancel` (as at the deadline) or
       `:finish` (the tool runs to its end, for as long as the pool's `:timeout` at most, and its result is dropped)
@@ -212,6 +213,62 @@ defmodule Pitcrew do
   """
   @type batch_call ::
           {tool(), args()} | %{required(:tool_id) => tool(), optional(:args) => list(), optional(:kwargs) => map()}
+
+  @typedoc """
+  Options of a tool of the VM.
+
+    * `:doc`, `:schema` - what `pitcrew.elixir.tools()` says of it in Python; the schema is that of its parameters, a JSON schema as a map. Of a
+      function `&Module.name/arity` they are found in the module's documentation and typespec, if it has any
+    * `:parameters` - names of its arguments, in order, so that it can be called with them by name. Of such a function they are found too.
+      Where they are not known, what is given by name comes as a map behind the other arguments
+    * `:timeout` - milliseconds that it may take each time; by default the `:function_timeout` of the call
+    * `:idempotent` - it may be called again with the same arguments. In a pool with a cache its results are kept; so they are with `:cache`,
+      which says nothing else
+    * `:replace` - whether it may take the place of another with that name, which is an error otherwise
+  """
+  @type tool_option ::
+          {:doc, String.t() | nil}
+          | {:schema, map() | nil}
+          | {:parameters, [atom() | String.t()] | nil}
+          | {:timeout, timeout()}
+          | {:idempotent, boolean()}
+          | {:cache, boolean()}
+          | {:replace, boolean()}
+
+  @doc """
+  Lets tools in Python call a function of the VM by a name.
+
+      iex> Pitcrew.register_tool(MyApp.Py, "shout", &String.upcase/1)
+      :ok
+      iex> for tool <- Pitcrew.registered_tools(MyApp.Py), do: {tool.name, tool.arity}
+      [{"shout", 1}]
+      iex> Pitcrew.unregister_tool(MyApp.Py, "shout")
+      :ok
+
+  In Python it is `pitcrew.elixir.shout("hello")`, in all calls to the pool, or to the session, at once, also in those that run. It stays until it is
+  taken out, the pool stops, or the session ends, whatever becomes of the process that has registered it. One of a session hides one of the
+  pool with the same name. `docs/tools.md` has more, and `Pitcrew.ToolRegistry` registers tools for all pools.
+  """
+  @spec register_tool(pool() | Pitcrew.Session.t() | {pool(), name :: term()}, tool(), fun(), [tool_option()] | map()) ::
+          :ok | {:error, Error.t()}
+  def register_tool(pool_or_session, name, fun, opts \\ []) do
+    with {:error, error} <- :pitcrew.register_tool(pool_or_session, name, fun, opts), do: {:error, Error.from(error)}
+  end
+
+  @doc "Takes out what `register_tool/4` has put in; nothing, if there is nothing. Calls of the tool that run go on."
+  @spec unregister_tool(pool() | Pitcrew.Session.t() | {pool(), name :: term()}, tool()) :: :ok | {:error, Error.t()}
+  def unregister_tool(pool_or_session, name) do
+    with {:error, error} <- :pitcrew.unregister_tool(pool_or_session, name), do: {:error, Error.from(error)}
+  end
+
+  @doc """
+  The tools of the VM that calls to a pool or a session can call, in the order of their names.
+
+  Each is a map with `:name`, `:doc`, `:schema`, `:parameters` (or `nil`), `:arity`, `:timeout` (or `nil`), `:idempotent`, and `:session`, whether
+  it is the session's own. Raises `Pitcrew.Error` when there is no such pool or session.
+  """
+  @spec registered_tools(pool() | Pitcrew.Session.t() | {pool(), name :: term()}) :: [map()]
+  def registered_tools(pool_or_session), do: Error.raising(fn -> :pitcrew.registered_tools(pool_or_session) end)
 
   @typedoc """
   Options of a batch: those of a call, and

@@ -9,6 +9,7 @@
 -export([call/2, call/3, call/4, eval/2, eval/3, eval/4, bytes/1, tools/1, info/1, health/1]).
 -export([start_pool/1, stop_pool/1, stop_pool/2, reload/1, reload/2]).
 -export([batch/2, batch/3, execute_batch/2]).
+-export([register_tool/3, register_tool/4, unregister_tool/2, registered_tools/1]).
 -export([async/2, async/3, async/4, await/1, await/2, cancel/1]).
 -export([stream/2, stream/3, stream/4, next/1, stop/1, stream_to/5]).
 -export([session/2, session/3, start_session/2, start_session/3, stop_session/1, attribute/2, attribute/3, value/1, value/2]).
@@ -47,7 +48,7 @@
 %% `on_caller_exit' says what becomes of a call whose caller dies in the middle: with `cancel' the tool is interrupted,
 %% with `finish' it runs to its end, for as long as the pool's `timeout' at most, and its result is dropped.
 %% `protocol' is how the call travels, `auto' being `msgpack'.
-%% `function_timeout' is for each function in the arguments that the tool calls; by default what is left to the call. docs/tools.md tells of functions.
+%% `function_timeout' is for each function in the arguments that the tool calls, and each tool of the VM; by default what is left to the call. docs/tools.md tells of functions.
 %% `retry' counts only for tools that are declared idempotent, and only after the worker died.
 %% `binaries' says what a binary is in Python, `nil' which atom is None. With `bytes => tagged' Python's bytes come back as
 %% {@link bytes/1} makes them. A map whose keys Python calls equal (1, 1.0 and true; `<<"a">>' and a) is an error, or with
@@ -166,6 +167,47 @@ batch(Pool, Calls, Options) -> pitcrew_batch:run(Pool, Calls, Options).
 %% '''
 -spec execute_batch([batch_call()], batch_options()) -> [{ok, term()} | {error, pitcrew_error:t()}].
 execute_batch(Calls, Options) -> pitcrew_batch:execute(Calls, Options).
+
+%% @equiv register_tool(PoolOrSession, Name, Function, [])
+-spec register_tool(pool() | pitcrew_sessions:target(), atom() | unicode:chardata(), fun()) -> ok | {error, pitcrew_error:t()}.
+register_tool(PoolOrSession, Name, Function) -> pitcrew_tools:register(PoolOrSession, Name, Function, []).
+
+%% @doc Lets tools in Python call a function of the VM by a name: `pitcrew.elixir.search(query="beam")'.
+%%
+%% ```
+%% ok = pitcrew:register_tool(py, search, fun(Query) -> my_index:search(Query) end, #{parameters => [query], doc => <<"Searches.">>}),
+%% ok = pitcrew:unregister_tool(py, search).
+%% '''
+%%
+%% It can be called in all calls to the pool, or to the session, at once, also in those that run. It stays until it is taken out, the pool stops, or the session
+%% ends, whatever becomes of the process that has registered it. One of a session hides one of the pool with the same name.
+%%
+%% <ul>
+%% <li>`doc', `schema': what `pitcrew.elixir.tools()' says of it; the schema is that of its parameters, a JSON schema as a map. Of a function
+%%   `fun Module:Name/Arity' they are found in the module's documentation and spec, if it has any</li>
+%% <li>`parameters': names of its arguments, in order, so that it can be called with them by name. Of such a function they are found too. Where they are
+%%   not known, what is given by name comes as a map behind the other arguments</li>
+%% <li>`timeout': milliseconds that it may take each time, by default the `function_timeout' of the call</li>
+%% <li>`idempotent' (false): it may be called again with the same arguments. In a pool with a cache its results are kept; so they are with `cache', which says
+%%   nothing else</li>
+%% <li>`replace' (false): whether it may take the place of another with that name, which is an error otherwise</li>
+%% </ul>
+-spec register_tool(pool() | pitcrew_sessions:target(), atom() | unicode:chardata(), fun(), pitcrew_tools:options()) ->
+    ok | {error, pitcrew_error:t()}.
+register_tool(PoolOrSession, Name, Function, Options) -> pitcrew_tools:register(PoolOrSession, Name, Function, Options).
+
+%% @doc Takes out what {@link register_tool/4} has put in; nothing, if there is nothing. Calls of the tool that run go on.
+-spec unregister_tool(pool() | pitcrew_sessions:target(), atom() | unicode:chardata()) -> ok | {error, pitcrew_error:t()}.
+unregister_tool(PoolOrSession, Name) -> pitcrew_tools:unregister(PoolOrSession, Name).
+
+%% @doc The tools of the VM that calls to a pool or a session can call, in the order of their names: maps with `name', `doc', `schema', `parameters' (or nil), `arity',
+%% `timeout' (or nil), `idempotent', and `session', whether it is the session's own. Raises the {@link pitcrew_error:t()} when there is no such pool or session.
+-spec registered_tools(pool() | pitcrew_sessions:target()) -> [pitcrew_tools:info()].
+registered_tools(PoolOrSession) ->
+    case pitcrew_tools:list(PoolOrSession) of
+        {ok, Tools} -> Tools;
+        {error, Error} -> erlang:error(Error, [PoolOrSession])
+    end.
 
 %% @equiv async(Pool, Tool, [], [])
 -spec async(target(), tool()) -> async().

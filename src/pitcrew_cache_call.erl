@@ -6,7 +6,7 @@
 %% are nobody's but the caller's who made them. Nothing stays in the mailbox of one who waits.
 -module(pitcrew_cache_call).
 
--export([key/5, run/4]).
+-export([key/5, key/2, run/4]).
 -export_type([facts/0]).
 
 -include("pitcrew_pool.hrl").
@@ -32,10 +32,15 @@ key(_, _, _, _, _) ->
 %% What else decides about the form of a result, or of the arguments, is part of it. The object of a `ref' is one worker's.
 key_of(_, _, _, #{meta := #{ref := true}}) ->
     none;
-key_of(#cache{key = HashKey, counts = Counts}, Tool, Args, #{protocol := Protocol, meta := Meta, codec := Codec}) ->
+key_of(Cache, Tool, Args, #{protocol := Protocol, meta := Meta, codec := Codec}) ->
     #{binaries := Binaries, bytes := Bytes, nil := Nil} = Codec,
     Form = bit(Protocol, json, 1) + bit(Binaries, bytes, 2) + bit(Bytes, tagged, 4) + bit(Nil, undefined, 8) + keys(Meta),
-    case pitcrew_nif:term_key({Tool, Args, Form}, HashKey, 0) of
+    key({Tool, Args, Form}, Cache).
+
+%% @doc The key of any term, or `none' for one that has none.
+-spec key(term(), #cache{}) -> binary() | none.
+key(Term, #cache{key = HashKey, counts = Counts}) ->
+    case pitcrew_nif:term_key(Term, HashKey, 0) of
         none ->
             ok = counters:add(Counts, ?REFUSED, 1),
             none;

@@ -40,7 +40,7 @@ aimed(Target, Tool, Args) ->
 
 %% @doc Begins a stream, and waits for its first chunk or its end, or until no more are wanted; {@link close/3} follows.
 -spec open(pitcrew:target(), pitcrew:tool(), pitcrew:args(), pitcrew:stream_options(), pitcrew_pipeline:watch()) ->
-    {opened(), {result() | {begun, pitcrew_pipeline:stream(), pitcrew_pipeline:chunks() | halt}, #job{} | nil}}
+    {opened(), {result() | {begun, pitcrew_pipeline:stream(), pitcrew_pipeline:news() | halt}, #job{} | nil}}
     | {error, pitcrew_error:t()}.
 open(Target, Tool, Args, Options, Watch) ->
     case aimed(Target, Tool, Args) of
@@ -86,6 +86,7 @@ halted(Outcome, Job) ->
 %% @doc The end of a stream, for whoever listens.
 -spec close(opened(), result() | halted, #job{} | nil) -> result().
 close({Pool, Aim, Started, Told}, Result, Job) ->
+    ok = pitcrew_functions:end_stream(Job),
     ok = pitcrew_aim:use(Aim),
     case Result of
         halted -> pitcrew_call_events:finished(Pool, Started, Told#{result => halted}, {ok, nil}, Job);
@@ -330,6 +331,8 @@ hand_over(Way, #job{stream = Credit, pool = #pool{max_frame = Max}, codec = Code
 request(#job{texts = nil, tool = Tool, args = Args, kwargs = Kwargs, meta = Meta}) -> {msgpack, Tool, Args, Kwargs, Meta};
 request(#job{texts = {Tool, Args, Kwargs}}) -> {json, Tool, Args, Kwargs}.
 
+handed_over({called, Call, Waits}, Job) ->
+    pitcrew_functions:hosted(Job, [], fun(Hosted) -> pass_on(Call, Waits, Hosted) end);
 handed_over({begun, _, _} = Begun, Job) ->
     {Begun, Job};
 handed_over({done, _, _, _, {gone, Reason}}, Job) ->
@@ -380,6 +383,8 @@ checkout_error(#job{aim = Aim, checkout_timeout = Timeout}) ->
         end,
     {error, pitcrew_error:new(checkout_timeout, Format, [Timeout])}.
 
+conclude({sent, BytesOut, {called, _, _} = Called}, Job) ->
+    pitcrew_functions:hosted(Job, [], fun(Hosted) -> called(Called, BytesOut, Hosted) end);
 conclude({sent, BytesOut, Answer}, Job) ->
     answered(Answer, Job#job{bytes_out = Job#job.bytes_out + BytesOut});
 conclude(poisoned, Job) ->
@@ -403,6 +408,25 @@ conclude({error, #{function := true} = Refused}, Job) ->
     pitcrew_functions:with(Job, Refused, fun attempt/1);
 conclude({error, Refused}, Job) ->
     {{error, pitcrew_error:from_codec(Refused)}, Job}.
+
+%% The tool has called the VM, in a call that has claimed a slot.
+called(Called, BytesOut, #job{deadline = Deadline} = Job) ->
+    case pitcrew_slot:leave_to_lane(Called, BytesOut, Job) of
+        {left, Waits} -> handed_over(pitcrew_pipeline:go_on(Waits, Deadline), Job);
+        Answer -> conclude({sent, BytesOut, Answer}, Job)
+    end.
+
+%% The same in one that was handed on. Once it has a host what it calls comes there by itself; some of it may be on its way to this process.
+pass_on(Call, Waits, #job{codec = #{functions := {Host, _}}} = Job) ->
+    _ = pitcrew_pipeline:host(Waits, Host),
+    pass_on(Host, Call, Waits, Job).
+
+pass_on(Host, Call, Waits, #job{deadline = Deadline} = Job) ->
+    Host ! Call,
+    case pitcrew_pipeline:go_on(Waits, Deadline) of
+        {called, Next, Further} -> pass_on(Host, Next, Further, Job);
+        Outcome -> handed_over(Outcome, Job)
+    end.
 
 answered({reply, PythonNs, BytesIn, Term}, Job) ->
     {{ok, Term}, count(PythonNs, BytesIn, Job)};

@@ -1,33 +1,54 @@
 %% One call of a function that a worker has made, in a process that is there for nothing else: decodes the arguments, runs the function, encodes what
-%% has become of it, and answers the worker. Knows neither the call that the function belongs to nor its host.
+%% has become of it, and answers the worker. Knows neither the call that it belongs to nor its host.
 -module(pitcrew_function).
 
--export([run/4, refuse/3]).
--export_type([to/0]).
+-export([run/4, refuse/3, fault/2]).
+-export_type([to/0, fault/0, callee/0]).
 
 -type to() :: {pitcrew_nif:channel(), Id :: non_neg_integer()}.
 -type fault() :: #{binary() => binary() | nil}.
 
+%% A function that came with a call; a tool, and the pool that it is called from; or one of ours, which is given its arguments as a list.
+-type callee() :: fun() | {tool, pitcrew_tools:tool(), pitcrew_pools:entry()} | {own, fun(([term()]) -> {ok, term()} | {error, atom(), unicode:chardata()})}.
+
 %% @doc Runs a function with what a worker has sent, and answers. Whatever it does, but for the end of its process.
--spec run(fun(), binary(), pitcrew_nif:codec_opts(), to()) -> ok.
-run(Function, Bytes, Codec, To) ->
+-spec run(callee(), binary(), pitcrew_nif:codec_opts(), to()) -> ok.
+run(Callee, Bytes, Codec, To) ->
     case pitcrew_nif:decode(Bytes, Codec) of
         {ok, [Args, Kwargs]} when is_list(Args) ->
-            apply_it(Function, Args ++ [Kwargs || is_map(Kwargs)], Codec, To);
+            case outcome(Callee, Args, Kwargs) of
+                {ok, Value} -> give(Value, Codec, To);
+                {error, Fault} -> fail(To, Fault)
+            end;
         {ok, _} ->
             refuse(To, bad_arguments, "the arguments of a function are a list, and a map or nothing");
         {error, #{message := Message}} ->
             refuse(To, decode_error, Message)
     end.
 
-apply_it(Function, Args, _, To) when not is_function(Function, length(Args)) ->
-    {arity, Arity} = erlang:fun_info(Function, arity),
-    refuse(To, bad_arguments, io_lib:format("the function takes ~b arguments, and was called with ~b", [Arity, length(Args)]));
-apply_it(Function, Args, Codec, To) ->
-    try apply(Function, Args) of
-        Value -> give(Value, Codec, To)
+outcome({own, Function}, Args, _) ->
+    try Function(Args) of
+        {ok, Value} -> {ok, Value};
+        {error, Kind, Text} -> {error, fault(Kind, Text)}
     catch
-        Class:Reason:Stack -> fail(To, raised(Class, Reason, Stack))
+        error:function_clause -> {error, fault(bad_arguments, "it was called with other arguments than it takes")}
+    end;
+outcome({tool, Tool, Pool}, Args, Kwargs) ->
+    case pitcrew_tools:arguments(Tool, Args, Kwargs) of
+        {ok, All} -> pitcrew_tools:run(Tool, Pool, All, fun(Function) -> apply_it(Function, All) end);
+        {error, Text} -> {error, fault(bad_arguments, Text)}
+    end;
+outcome(Function, Args, Kwargs) ->
+    apply_it(Function, Args ++ [Kwargs || is_map(Kwargs)]).
+
+apply_it(Function, Args) when not is_function(Function, length(Args)) ->
+    {arity, Arity} = erlang:fun_info(Function, arity),
+    {error, fault(bad_arguments, io_lib:format("the function takes ~b arguments, and was called with ~b", [Arity, length(Args)]))};
+apply_it(Function, Args) ->
+    try
+        {ok, apply(Function, Args)}
+    catch
+        Class:Reason:Stack -> {error, raised(Class, Reason, Stack)}
     end.
 
 give(Value, Codec, {Channel, Id} = To) ->
@@ -52,9 +73,13 @@ unencodable(To, #{kind := Kind, message := Message, path := Path}) ->
     Word = case Kind of too_big -> too_big; _ -> result_error end,
     refuse(To, Word, Text).
 
-%% @doc Answers with an error that is not the function's own.
+%% @doc Answers with such an error.
 -spec refuse(to(), Kind :: atom(), unicode:chardata()) -> ok.
-refuse(To, Kind, Text) -> fail(To, error_of(Kind, nil, cut_whole(Text), nil)).
+refuse(To, Kind, Text) -> fail(To, fault(Kind, Text)).
+
+%% @doc An error that is not the function's own.
+-spec fault(Kind :: atom(), unicode:chardata()) -> fault().
+fault(Kind, Text) -> error_of(Kind, nil, cut_whole(Text), nil).
 
 -spec fail(to(), fault()) -> ok.
 fail({Channel, Id}, Error) ->

@@ -1,5 +1,5 @@
-%% Functions in the arguments of a call, which its tool may call as long as it runs. Each such call has a host: a process under a supervisor of the
-%% application, which lives for as long as its caller waits, is told by the reader of the worker's channel what is to be called, and runs each
+%% What a tool calls in the VM as long as its call runs: functions that came in the arguments, and tools that were registered (pitcrew_tools). Each such
+%% call has a host, from its beginning or from the first time on: a process under a supervisor of the application, which lives for as long as its caller waits, is told by the reader of the worker's channel what is to be called, and runs each
 %% in a process of its own. That process encodes the result and answers the worker by itself.
 %%
 %% Invariants: no function runs any longer than its call; each one that was called is answered once or, if its process is killed while it does that,
@@ -7,7 +7,7 @@
 -module(pitcrew_functions).
 -behaviour(supervisor).
 
--export([with/3, within/2, inherit/0, start_supervisor/0, start_host/1]).
+-export([with/3, hosted/3, host_stream/3, end_stream/1, within/2, inherit/0, refuse/1, start_supervisor/0, start_host/1]).
 -export([init/1]).
 
 -include("pitcrew_pool.hrl").
@@ -19,13 +19,16 @@
 
 -record(host, {
     functions :: tuple(),
+    pool :: pitcrew_pools:entry(),
+    session :: pos_integer() | none,
     codec :: pitcrew_nif:codec_opts(),
     %% How long each may take.
     timeout :: timeout(),
     around :: [{Pool :: pid(), Session :: pos_integer() | none}],
     callers :: [pid()],
-    %% Those that run: whom to answer, and whether they have made a call of their own that waits.
-    running = #{} :: #{pid() => {pitcrew_nif:channel(), Id :: non_neg_integer(), reference() | none}},
+    %% Those that run: whom to answer, and how long they may take.
+    running = #{} :: #{pid() => {pitcrew_function:to(), timeout(), Timer :: reference() | none}},
+    %% Those that have made a call of their own that waits.
     nested = #{} :: #{pid() => atomics:atomics_ref()}
 }).
 
@@ -45,6 +48,8 @@ with(#job{args = Args, kwargs = Kwargs, codec = Codec} = Job, Refused, Attempt) 
         false -> {{error, pitcrew_error:from_codec(Refused)}, Job}
     end.
 
+%% @doc An attempt, or what is left of one, of a call whose tool may call such functions, and those that are registered.
+-spec hosted(#job{}, [fun()], attempt()) -> {term(), #job{}}.
 hosted(#job{codec = Codec} = Job, Functions, Attempt) ->
     Numbers = maps:from_list(lists:zip(Functions, lists:seq(0, length(Functions) - 1))),
     Host = host(list_to_tuple(Functions), Job),
@@ -55,10 +60,28 @@ hosted(#job{codec = Codec} = Job, Functions, Attempt) ->
         stop(Host)
     end.
 
+%% @doc The job of a stream whose worker has called something; what it calls later comes to the host by itself.
+-spec host_stream(tuple(), pitcrew_pipeline:stream(), #job{}) -> #job{}.
+host_stream(Call, _, #job{codec = #{functions := {Host, _}}} = Job) ->
+    Host ! Call,
+    Job;
+host_stream(Call, Way, #job{codec = Codec} = Job) ->
+    Host = host({}, Job),
+    _ = pitcrew_pipeline:host(Way, Host),
+    Host ! Call,
+    Job#job{codec = Codec#{functions => {Host, #{}}}}.
+
+%% @doc It has ended.
+-spec end_stream(#job{} | nil) -> ok.
+end_stream(#job{codec = #{functions := {Host, _}}}) -> stop(Host);
+end_stream(_) -> ok.
+
 host(Functions, #job{codec = Codec, function_timeout = Timeout, pool = Pool} = Job) ->
     {_, Around} = around(),
     Host = #host{
         functions = Functions,
+        pool = Pool,
+        session = session(Job),
         codec = maps:without([functions, nested], Codec),
         timeout = Timeout,
         around = [{Pool#pool.sup, session(Job)} | Around],
@@ -200,36 +223,57 @@ loop(#host{running = Running} = Host, Parent, Caller) ->
 %% A tool that has caught its interrupt would wait on.
 finish(#host{running = Running, nested = Nested}) ->
     _ = [exit(Pid, kill) || Pid <- maps:keys(Running)],
-    Gone = "nobody waits any more for the call that the function came with",
-    _ = [pitcrew_function:refuse({Channel, Id}, gone, Gone) || {Channel, Id, _} <- maps:values(Running)],
+    _ = [say_gone(To) || {To, _, _} <- maps:values(Running)],
     _ = [atomics:sub(Count, 1, 1) || Count <- lists:usort(maps:values(Nested))],
     ok.
 
-call(Channel, Id, Index, _, #host{functions = Functions} = Host) when Index >= tuple_size(Functions) ->
-    ok = pitcrew_function:refuse({Channel, Id}, gone, "the call came with no such function"),
-    Host;
-call(Channel, Id, Index, Bytes, #host{functions = Functions, running = Running} = Host) ->
+%% @doc Says of what a worker has called that it will not run.
+-spec refuse(tuple()) -> ok.
+refuse({pitcrew_function, Channel, Id, _, _}) -> say_gone({Channel, Id}).
+
+say_gone(To) -> pitcrew_function:refuse(To, gone, "nobody waits any more for the call that the function belongs to").
+
+call(Channel, Id, What, Bytes, #host{running = Running} = Host) ->
+    To = {Channel, Id},
+    case find(What, Host) of
+        {ok, Callee, Timeout} ->
+            Pid = start(Callee, Bytes, To, Host),
+            Host#host{running = Running#{Pid => {To, Timeout, timer(Timeout, Pid)}}};
+        {error, Kind, Text} ->
+            ok = pitcrew_function:refuse(To, Kind, Text),
+            Host
+    end.
+
+find(Index, #host{functions = Functions, timeout = Timeout}) when is_integer(Index), Index < tuple_size(Functions) ->
+    {ok, element(Index + 1, Functions), Timeout};
+find(Index, _) when is_integer(Index) ->
+    {error, gone, "the call came with no such function"};
+find(Name, #host{pool = Pool, session = Session, timeout = Timeout}) ->
+    case pitcrew_tools:find(Name, Pool, Session, Timeout) of
+        {ok, _, _} = Found -> Found;
+        {error, Text} -> {error, unknown_tool, Text}
+    end.
+
+start(Callee, Bytes, To, #host{codec = Codec, around = Around, callers = Callers}) ->
     Self = self(),
-    #host{codec = Codec, around = Around, callers = Callers, timeout = Timeout} = Host,
-    Function = element(Index + 1, Functions),
     {Pid, _} = spawn_opt(
         fun() ->
             put(?AROUND, {Self, Around}),
             put('$callers', Callers),
-            pitcrew_function:run(Function, Bytes, Codec, {Channel, Id})
+            pitcrew_function:run(Callee, Bytes, Codec, To)
         end,
         [link, monitor]
     ),
-    Host#host{running = Running#{Pid => {Channel, Id, timer(Timeout, Pid)}}}.
+    Pid.
 
 timer(infinity, _) -> none;
 timer(Timeout, Pid) -> erlang:send_after(Timeout, self(), {late, Pid}).
 
 ended(Pid, Reason, #host{running = Running} = Host) ->
     case maps:take(Pid, Running) of
-        {{Channel, Id, Timer}, Rest} ->
+        {{To, Timeout, Timer}, Rest} ->
             _ = Timer =:= none orelse erlang:cancel_timer(Timer),
-            ended(Reason, Channel, Id, Host),
+            say_ended(Reason, To, Timeout),
             (unnest(Pid, Host))#host{running = Rest};
         error ->
             %% One that took too long may have said something before it was killed.
@@ -237,12 +281,12 @@ ended(Pid, Reason, #host{running = Running} = Host) ->
     end.
 
 %% It has answered; or else its process was ended by somebody.
-ended(normal, _, _, _) ->
+say_ended(normal, _, _) ->
     ok;
-ended(timeout, Channel, Id, #host{timeout = Timeout}) ->
-    pitcrew_function:refuse({Channel, Id}, timeout, io_lib:format("the function took longer than ~b ms", [Timeout]));
-ended(Reason, Channel, Id, _) ->
-    pitcrew_function:refuse({Channel, Id}, exit, io_lib:format("the process of the function was ended: ~0tP", [Reason, 16])).
+say_ended(timeout, To, Timeout) ->
+    pitcrew_function:refuse(To, timeout, io_lib:format("the function took longer than ~b ms", [Timeout]));
+say_ended(Reason, To, _) ->
+    pitcrew_function:refuse(To, exit, io_lib:format("the process of the function was ended: ~0tP", [Reason, 16])).
 
 %% Together they hold the room of the call that the functions belong to, so the first of them counts, whichever is the last. While there is room that
 %% is not held so, somebody goes on. A process that was not started here makes the call for one that was.

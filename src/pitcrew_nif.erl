@@ -9,7 +9,7 @@
 -export([channel_give/2, channel_hello/4, channel_send/2, channel_recv/2, channel_flush/2, channel_close/1, channel_info/1]).
 -export([slots_new/3, slots_install/3, slots_remove/2, slots_info/1, drain/1]).
 -export([claim/1, call/10, call_json/8, reply/3, checkin/1, abandon/2, verdict/2]).
--export([dispatch_new/6, dispatch_info/1, dispatch_limit/2, dispatch_watch/1, dispatch_uneven/2, submit/10, submit_json/9, leave/3, stream_tell/3, lane_reply/4]).
+-export([dispatch_new/6, dispatch_info/1, dispatch_limit/2, dispatch_watch/1, dispatch_uneven/2, submit/10, submit_json/9, leave/3, stream_tell/3, lane_reply/4, take_over/4, set_host/3]).
 -export([lane_attach/7, lane_open/7, lane_deliver/2, lane_recover/1, lane_flush/1, lane_drop/2, lane_stop/2, lane_shutdown/1]).
 -export([lane_retire/1, lane_rest/1, lane_forget/1, tenant_new/3, tenant_share/2, tenant_info/1, tenant_end/2]).
 -export([lane_give_up/2, lane_unstarted/1]).
@@ -200,13 +200,13 @@ call_json(_Channel, _Ref, _Tool, _Args, _Kwargs, _MaxFrame, _SpinNs, _Deadline) 
 %% An answer is in the format of the call; of one in JSON the value comes as text. `again': armed again.
 %% `lost': end of file, a broken frame, or a verdict in the middle of it; the verdict will come as a message.
 %% `poisoned': the verdict was passed meanwhile; its message is in the mailbox or on its way, and its Owed counts the select message
-%% that reply/3 was called for.
+%% that reply/3 was called for. `called': the worker calls the VM; take_over/4 is next.
 -spec reply(channel(), reference(), codec_opts()) ->
     {reply, PythonNs :: integer(), BytesIn :: integer(), term()}
     | {fault, PythonNs :: integer(), BytesIn :: integer(), map()}
     | {json, reply | fault, PythonNs :: integer(), BytesIn :: integer(), binary()}
     | {error, codec_error()}
-    | again | lost | poisoned
+    | again | called | lost | poisoned
     | dropped.
 reply(_Channel, _Ref, _Opts) -> erlang:nif_error(not_loaded).
 %% Gives the slot back. `verdict': it will not be used again, and one {pitcrew_verdict, Ref, _, _} is in the mailbox or
@@ -268,8 +268,8 @@ submit(_Way, _Ref, _Tool, _Args, _Kwargs, _Meta, _Opts, _MaxFrame, _OnCallerExit
 submit_json(_Way, _Ref, _Tool, _Args, _Kwargs, _Opts, _MaxFrame, _OnCallerExit, _Deadline) ->
     erlang:nif_error(not_loaded).
 %% What the death of the caller does, too; then it may be {finish, Id}. `queued': it was taken out of the queue. {out, Index}: no message comes, and the worker's process is told {pitcrew_channel, Channel, {left, Id}};
-%% with OnlyQueued it is just `out', and nothing has changed. `none': the message has come, or is about to. {owed, N, _}: of a stream; there have been
-%% N messages with chunks in all, the last of which may still be about to come.
+%% with OnlyQueued it is just `out', and nothing has changed. `none': the message has come, or is about to. {owed, N, _}: there have been
+%% N messages with chunks, or `pitcrew_called', in all, the last of which may still be about to come.
 -spec leave(dispatch(), reference(), OnlyQueued :: boolean()) -> left() | {owed, pos_integer(), left()}.
 leave(_Dispatch, _Ref, _OnlyQueued) -> erlang:nif_error(not_loaded).
 %% Streams: calls that have `stream', their first credit, in their meta. Their chunks come in messages {pitcrew_chunks, Ref, Cost, Bytes, [Term]} and
@@ -277,11 +277,19 @@ leave(_Dispatch, _Ref, _OnlyQueued) -> erlang:nif_error(not_loaded).
 %% ends; `none': it has ended, or waits still.
 -spec stream_tell(dispatch(), reference(), Credit :: pos_integer() | stop) -> ok | none.
 stream_tell(_Dispatch, _Ref, _What) -> erlang:nif_error(not_loaded).
-%% Functions: with `functions' among the options of a call its host is sent {pitcrew_function, Channel, Id, Index, Bytes} when the worker calls one,
-%% with [Args, Kwargs] as MessagePack. What became of it, in MessagePack too: a value, or the map of an error. `gone': the channel is closed, or
+%% Functions: with `functions' among the options of a call its host is sent {pitcrew_function, Channel, Id, Index | Name, Bytes} when the worker calls one,
+%% or a tool of the VM, with [Args, Kwargs] as MessagePack. Without them its caller is sent {pitcrew_called, Ref, That}, which leave/3 counts like messages
+%% with chunks. What became of it, in MessagePack too: a value, or the map of an error. `gone': the channel is closed, or
 %% somebody else's; `full': there is no memory.
 -spec lane_reply(channel(), reply | error, Id :: non_neg_integer(), binary()) -> ok | gone | too_big | full.
 lane_reply(_Channel, _Kind, _Id, _Value) -> erlang:nif_error(not_loaded).
+%% By the owner of a channel whose call has come to `called': from now on it is the lane's, and the call one that was submitted with that reference. Then Owed
+%% messages {select, _, Ref, _} are in the mailbox, or on their way. `lost': the verdict will come as a message.
+-spec take_over(channel(), reference(), codec_opts(), BytesOut :: non_neg_integer()) -> {ok, Owed :: non_neg_integer()} | lost.
+take_over(_Channel, _Ref, _Opts, _BytesOut) -> erlang:nif_error(not_loaded).
+%% Of a call of the calling process that came to {pitcrew_called, Ref, _}: from now on the host is told. `none': it has ended.
+-spec set_host(dispatch(), reference(), Host :: pid()) -> ok | none.
+set_host(_Dispatch, _Ref, _Host) -> erlang:nif_error(not_loaded).
 %% By the controlling process, before slots_install/3: the reader is sent `pitcrew_lent' when the slot is lent. After so many calls,
 %% unless that is 0, {pitcrew_channel, Channel, worn} comes.
 -spec lane_attach(dispatch(), non_neg_integer(), OsPid :: pos_integer(), channel(), Reader :: pid(), MaxFrame :: pos_integer(),

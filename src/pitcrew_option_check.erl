@@ -99,6 +99,7 @@ check({number, Min}, N) when is_number(N), N >= Min -> {ok, N};
 check(protocol, auto) -> {ok, pitcrew_protocol:fastest()};
 check(protocol, Protocol) -> member(Protocol, [msgpack, json]);
 check(handlers, Handlers) -> handlers(Handlers);
+check({matching, Test, _}, Value) -> Test(Value);
 check(prefix, [_ | _] = Prefix) -> all(Prefix, fun is_atom/1);
 check(modules, [_ | _] = Modules) -> modules(Modules);
 check(modules, []) -> {ok, []};
@@ -216,6 +217,7 @@ allowed({number, Min}) -> io_lib:format("a number of at least ~b", [Min]);
 allowed(timeout) -> "a number of milliseconds or infinity";
 allowed({one_of, Values}) -> ["one of ", lists:join(", ", [show(Value) || Value <- Values])];
 allowed(protocol) -> allowed({one_of, [msgpack, json, auto]});
+allowed({matching, _, Text}) -> Text;
 allowed(handlers) ->
     "a function of type and data, or a map from types (-128 to 127) to functions of the data";
 allowed(prefix) -> "a list of atoms with at least one element";

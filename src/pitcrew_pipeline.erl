@@ -4,8 +4,8 @@
 %% Invariant: every submission that is not refused is followed by exactly one message, or by a leave/3 that says that none comes.
 -module(pitcrew_pipeline).
 
--export([exchange/3, open/4, next/3, stop/2]).
--export_type([outcome/0, answer/0, limits/0, stream/0, chunks/0, watch/0]).
+-export([exchange/3, host/2, go_on/2, open/4, next/3, stop/2]).
+-export_type([outcome/0, answer/0, limits/0, waits/0, stream/0, news/0, watch/0]).
 
 -type request() ::
     {msgpack, Tool :: binary(), Args :: list(), Kwargs :: map() | nil, Meta :: map() | nil}
@@ -22,13 +22,17 @@
     | {slot, pitcrew_nif:channel()}
     | unstarted
     | timeout.
+%% A call that goes on, and how many messages there have been of what its worker calls.
+-type waits() :: {pitcrew_nif:dispatch(), reference(), non_neg_integer()}.
 %% A stream that has begun.
 -type stream() :: {pitcrew_nif:dispatch(), reference()}.
 %% Of {pitcrew_halt, Watch}, by which a stream's consumer is told that no more are wanted.
 -type watch() :: reference() | none.
-%% In one message; each costs some of the credit. `chunk' is one that is still to be decoded.
--type chunks() ::
-    {chunks, Cost :: pos_integer(), Bytes :: pos_integer(), [term()]} | {chunk, Cost :: pos_integer(), Bytes :: pos_integer(), answer()}.
+%% Of a stream: chunks, in one message, each of which costs some of the credit. `chunk' is one that is still to be decoded. Or its worker calls the VM.
+-type news() ::
+    {chunks, Cost :: pos_integer(), Bytes :: pos_integer(), [term()]}
+    | {chunk, Cost :: pos_integer(), Bytes :: pos_integer(), answer()}
+    | {called, tuple()}.
 -type outcome() ::
     {done, OsPid :: pos_integer() | nil, BytesOut :: non_neg_integer(), QueueNs :: non_neg_integer(), answer()}
     | {error, pitcrew_nif:codec_error()}
@@ -41,14 +45,16 @@
 %% Until when to wait for the answer, in monotonic milliseconds, and how long for a worker.
 -type limits() :: {Deadline :: pitcrew_deadline:deadline(), CheckoutTimeout :: timeout()}.
 
--spec exchange(pitcrew_nif:way(), {request(), pitcrew_nif:codec_opts(), pos_integer(), cancel | finish}, limits()) -> outcome().
+%% `called': the worker calls the VM, with a message that is for a host of pitcrew_functions; go_on/2 must follow.
+-spec exchange(pitcrew_nif:way(), {request(), pitcrew_nif:codec_opts(), pos_integer(), cancel | finish}, limits()) ->
+    outcome() | {called, tuple(), waits()}.
 exchange(Way, Request, {Deadline, Timeout}) ->
     Ref = make_ref(),
     Dispatch = dispatch(Way),
     case submit(Way, {Ref, Request, Deadline}) of
-        ok -> await(Dispatch, Ref, Deadline);
+        ok -> await(Dispatch, Ref, 0, Deadline, Deadline);
         %% `infinity' is greater than every number.
-        queued -> await_worker(Dispatch, Ref, min(Deadline, pitcrew_deadline:in(Timeout)), Deadline);
+        queued -> await(Dispatch, Ref, 0, min(Deadline, pitcrew_deadline:in(Timeout)), Deadline);
         Refused -> Refused
     end.
 
@@ -61,34 +67,65 @@ submit(Dispatch, {Ref, {{msgpack, Tool, Args, Kwargs, Meta}, Codec, Max, OnExit}
 submit(Dispatch, {Ref, {{json, Tool, Args, Kwargs}, Codec, Max, OnExit}, Deadline}) ->
     pitcrew_nif:submit_json(Dispatch, Ref, Tool, Args, Kwargs, Codec, Max, OnExit, Deadline).
 
-await(Dispatch, Ref, Deadline) ->
+%% @doc What its worker calls from now on comes to a host.
+-spec host(waits() | stream(), pid()) -> ok | none.
+host({Dispatch, Ref, _}, Host) -> pitcrew_nif:set_host(Dispatch, Ref, Host);
+host({Dispatch, Ref}, Host) -> pitcrew_nif:set_host(Dispatch, Ref, Host).
+
+%% @doc Waits for the end of a call, or for what its worker calls next.
+-spec go_on(waits(), pitcrew_deadline:deadline()) -> outcome() | {called, tuple(), waits()}.
+go_on({Dispatch, Ref, Received}, Deadline) -> await(Dispatch, Ref, Received, Deadline, Deadline).
+
+%% Until the deadline of the call, or before that the end of its patience with the queue. The reference goes from hand to hand by itself, so that the
+%% compiler knows where in the mailbox to look.
+await(Dispatch, Ref, Received, Until, Deadline) ->
     receive
-        {pitcrew_end, Ref, OsPid, Bytes, QueueNs, Answer} -> {done, OsPid, Bytes, QueueNs, Answer}
-    after pitcrew_deadline:left(Deadline) -> leave(Dispatch, Ref, Deadline, false)
+        {pitcrew_end, Ref, OsPid, Bytes, QueueNs, Answer} -> {done, OsPid, Bytes, QueueNs, Answer};
+        {pitcrew_called, Ref, Call} -> {called, Call, {Dispatch, Ref, Received + 1}}
+    after pitcrew_deadline:left(Until) -> leave(Dispatch, Ref, Received, Deadline, Until < Deadline)
     end.
 
-%% The deadline is the call's own, or the end of its patience with the queue.
-await_worker(Dispatch, Ref, Until, Deadline) ->
-    receive
-        {pitcrew_end, Ref, OsPid, Bytes, QueueNs, Answer} -> {done, OsPid, Bytes, QueueNs, Answer}
-    after pitcrew_deadline:left(Until) -> leave(Dispatch, Ref, Deadline, Until < Deadline)
-    end.
-
-leave(Dispatch, Ref, Deadline, OnlyQueued) ->
+leave(Dispatch, Ref, Received, Deadline, OnlyQueued) ->
     case pitcrew_nif:leave(Dispatch, Ref, OnlyQueued) of
-        queued when OnlyQueued -> checkout_timeout;
-        queued -> queue_timeout;
-        out -> await(Dispatch, Ref, Deadline);
-        {out, OsPid} -> {done, OsPid, 0, 0, timeout};
-        none -> await(Dispatch, Ref, infinity)
+        queued when OnlyQueued ->
+            checkout_timeout;
+        queued ->
+            queue_timeout;
+        out ->
+            await(Dispatch, Ref, Received, Deadline, Deadline);
+        {out, OsPid} ->
+            {done, OsPid, 0, 0, timeout};
+        none ->
+            await_last(Ref);
+        {owed, Sent, Outcome} ->
+            refuse_calls(Ref, Sent - Received),
+            case Outcome of
+                {out, OsPid} -> {done, OsPid, 0, 0, timeout};
+                none -> await_last(Ref)
+            end
     end.
+
+%% It has ended meanwhile; what its worker has called before stands in front of that.
+await_last(Ref) ->
+    receive
+        {pitcrew_end, Ref, OsPid, Bytes, QueueNs, Answer} -> {done, OsPid, Bytes, QueueNs, Answer};
+        {pitcrew_called, Ref, _} -> await_last(Ref)
+    end.
+
+%% A tool that has caught its interrupt would wait on.
+refuse_calls(_, N) when N =< 0 -> ok;
+refuse_calls(Ref, N) ->
+    receive
+        {pitcrew_called, Ref, Call} -> pitcrew_functions:refuse(Call)
+    end,
+    refuse_calls(Ref, N - 1).
 
 %% ---- Streams
 
 %% As exchange/3, but that it returns with the first chunks, too, or when no more are wanted: then stop/2 must follow. The frame has no deadline:
 %% each chunk has one of its own.
 -spec open(pitcrew_nif:way(), {request(), pitcrew_nif:codec_opts(), pos_integer(), cancel}, limits(), watch()) ->
-    outcome() | {begun, stream(), chunks() | halt}.
+    outcome() | {begun, stream(), news() | halt}.
 open(Way, Request, {Deadline, Timeout}, Watch) ->
     Ref = make_ref(),
     Dispatch = dispatch(Way),
@@ -102,7 +139,7 @@ first(Dispatch, Ref, Watch, Until, Deadline) ->
     case take(Ref, Watch, Until) of
         late -> first_late(Dispatch, Ref, Watch, Until < Deadline, Deadline);
         {done, _, _, _, _} = Done -> Done;
-        Chunks -> {begun, {Dispatch, Ref}, Chunks}
+        News -> {begun, {Dispatch, Ref}, News}
     end.
 
 first_late(Dispatch, Ref, Watch, OnlyQueued, Deadline) ->
@@ -115,7 +152,7 @@ first_late(Dispatch, Ref, Watch, OnlyQueued, Deadline) ->
 
 %% What comes next, until a moment; or that whoever watches wants no more.
 -spec next(stream(), {watch(), Received :: non_neg_integer()}, pitcrew_deadline:deadline()) ->
-    chunks() | outcome() | halt.
+    news() | outcome() | halt.
 next({Dispatch, Ref}, {Watch, Received}, Deadline) ->
     case take(Ref, Watch, Deadline) of
         late -> left(Dispatch, Ref, Received, false);
@@ -126,6 +163,7 @@ take(Ref, Watch, Deadline) ->
     receive
         {pitcrew_chunks, Ref, Cost, Bytes, Terms} -> {chunks, Cost, Bytes, Terms};
         {pitcrew_chunk, Ref, Cost, Bytes, Answer} -> {chunk, Cost, Bytes, Answer};
+        {pitcrew_called, Ref, Call} -> {called, Call};
         {pitcrew_end, Ref, OsPid, Bytes, QueueNs, Answer} -> ended(Ref, {done, OsPid, Bytes, QueueNs, Answer});
         {pitcrew_halt, Watch} -> halt
     after pitcrew_deadline:left(Deadline) -> late
@@ -135,15 +173,16 @@ take(Ref, Watch, Deadline) ->
 ended(Ref, Done) ->
     receive
         {pitcrew_chunks, Ref, _, _, _} -> ended(Ref, Done);
-        {pitcrew_chunk, Ref, _, _, _} -> ended(Ref, Done)
+        {pitcrew_chunk, Ref, _, _, _} -> ended(Ref, Done);
+        {pitcrew_called, Ref, _} -> ended(Ref, Done)
     after 0 -> Done
     end.
 
-%% So many messages with chunks have come already; no others stay behind.
+%% So many messages have come already; no others stay behind.
 left(Dispatch, Ref, Received, OnlyQueued) ->
     case pitcrew_nif:leave(Dispatch, Ref, OnlyQueued) of
         {owed, Sent, Outcome} ->
-            drop_chunks(Ref, Sent - Received),
+            drop_news(Ref, Sent - Received),
             left(Dispatch, Ref, Outcome);
         Outcome ->
             left(Dispatch, Ref, Outcome)
@@ -159,12 +198,14 @@ left(_, Ref, none) ->
 left(_, _, Queued) ->
     Queued.
 
-drop_chunks(_, N) when N =< 0 -> ok;
-drop_chunks(Ref, N) ->
+drop_news(_, N) when N =< 0 -> ok;
+drop_news(Ref, N) ->
     receive
-        {pitcrew_chunks, Ref, _, _, _} -> drop_chunks(Ref, N - 1);
-        {pitcrew_chunk, Ref, _, _, _} -> drop_chunks(Ref, N - 1)
-    end.
+        {pitcrew_chunks, Ref, _, _, _} -> ok;
+        {pitcrew_chunk, Ref, _, _, _} -> ok;
+        {pitcrew_called, Ref, Call} -> pitcrew_functions:refuse(Call)
+    end,
+    drop_news(Ref, N - 1).
 
 %% No more chunks are wanted: the tool is told to end in its own way, until a moment, and then interrupted. `Received' as above. `queued': no
 %% worker has seen it.
@@ -180,7 +221,13 @@ stop({Dispatch, Ref}, {Received, Deadline}) ->
 
 await_end(Dispatch, Ref, Received, Deadline) ->
     case take(Ref, none, Deadline) of
-        late -> left(Dispatch, Ref, Received, false);
-        {done, _, _, _, _} = Done -> Done;
-        _ -> await_end(Dispatch, Ref, Received + 1, Deadline)
+        late ->
+            left(Dispatch, Ref, Received, false);
+        {done, _, _, _, _} = Done ->
+            Done;
+        {called, Call} ->
+            ok = pitcrew_functions:refuse(Call),
+            await_end(Dispatch, Ref, Received + 1, Deadline);
+        _ ->
+            await_end(Dispatch, Ref, Received + 1, Deadline)
     end.

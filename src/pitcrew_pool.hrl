@@ -17,6 +17,8 @@
     %% Prefix ++ [call, start | stop | exception], made once.
     events :: {[atom(), ...], [atom(), ...], [atom(), ...]},
     cache :: none | #cache{},
+    %% Tools of the VM that are registered for it: pitcrew_tools.
+    registry :: ets:tid(),
     max_queue :: non_neg_integer() | infinity,
     max_frame :: pos_integer(),
     spin_us :: non_neg_integer(),

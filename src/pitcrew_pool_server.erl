@@ -491,6 +491,7 @@ entry(#state{options = #{telemetry_prefix := Prefix} = Options} = State) ->
         permits = pitcrew_permits:new(Options),
         events = {Prefix ++ [call, start], Prefix ++ [call, stop], Prefix ++ [call, exception]},
         cache = pitcrew_pools:cache(State#state.sup),
+        registry = pitcrew_pools:registry(State#state.sup),
         max_queue = maps:get(max_queue, Options),
         max_frame = maps:get(max_frame, Options),
         spin_us = maps:get(spin_us, Options),

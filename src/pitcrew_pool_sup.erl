@@ -24,6 +24,7 @@ init(#{grace := Grace} = Options) ->
     Args = [self(), Options],
     Cache = pitcrew_cache_keeper:new(self(), Options),
     ok = pitcrew_pools:put_cache(self(), Cache),
+    ok = pitcrew_pools:put_registry(self(), pitcrew_tools:new_table()),
     Children = [
         #{id => keeper, start => {pitcrew_keeper, start_link, Args}, shutdown => Grace + 10_000},
         #{id => sessions, start => {pitcrew_sessions, start_link, Args}},

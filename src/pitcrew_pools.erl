@@ -5,7 +5,7 @@
 -module(pitcrew_pools).
 
 -export([new_table/0, put/1, withdraw/2, find/1]).
--export([join/2, join/3, member/2, forget/2, put_sessions/2, sessions/1, put_cache/2, cache/1]).
+-export([join/2, join/3, member/2, forget/2, put_sessions/2, sessions/1, put_cache/2, cache/1, put_registry/2, registry/1]).
 -export_type([entry/0, role/0]).
 
 -include("pitcrew_pool.hrl").
@@ -74,12 +74,21 @@ put_cache(Sup, Cache) ->
 -spec cache(pid()) -> #cache{} | none.
 cache(Sup) -> ets:lookup_element(?TABLE, {Sup, tables_of_cache}, 2).
 
+%% @doc The table of the VM's tools that are registered for a pool, which ends with its supervisor.
+-spec put_registry(pid(), ets:tid()) -> ok.
+put_registry(Sup, Table) ->
+    true = ets:insert(?TABLE, {{Sup, table_of_tools}, Table}),
+    ok.
+
+-spec registry(pid()) -> ets:tid().
+registry(Sup) -> ets:lookup_element(?TABLE, {Sup, table_of_tools}, 2).
+
 %% @doc Takes out the pool and whoever joined.
 -spec forget(atom(), pid()) -> ok.
 forget(Name, Sup) ->
     ok = withdraw(Name, Sup),
     lists:foreach(fun(Role) -> ets:delete(?TABLE, {Sup, Role}) end, [
-        keeper, sessions, table_of_sessions, workers, server, cache, redis, tables_of_cache
+        keeper, sessions, table_of_sessions, workers, server, cache, redis, tables_of_cache, table_of_tools
     ]).
 
 -spec find(atom() | pid()) -> {ok, entry()} | absent.

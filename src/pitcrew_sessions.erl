@@ -123,6 +123,8 @@ init(Sup) ->
     Table = ets:new(?MODULE, [public, set, {keypos, 2}, {read_concurrency, true}]),
     ok = pitcrew_pools:join(Sup, sessions),
     ok = pitcrew_pools:put_sessions(Sup, Table),
+    %% Of those that went with the process before this one.
+    ok = pitcrew_tools:forget_sessions(pitcrew_pools:registry(Sup)),
     {ok, #state{sup = Sup, table = Table}}.
 
 handle_call({start, Pool, Name, Options}, From, #state{table = Table} = State) ->
@@ -236,10 +238,11 @@ stopped(Worker, Reason, #state{workers = Workers} = State) ->
     end.
 
 %% It has done this itself, unless somebody has killed it.
-clear(Pid, Reason, #state{table = Table} = State) ->
+clear(Pid, Reason, #state{sup = Sup, table = Table} = State) ->
     #state{sessions = Sessions} = Left = unsettle(Pid, State),
     {#session{no = No, name = Name, tenant = Tenant}, Others} = maps:take(Pid, Sessions),
     ets:delete(Table, No),
     _ = [ets:delete(Table, Name) || Name =/= none],
+    ok = pitcrew_tools:forget_session(pitcrew_pools:registry(Sup), No),
     _ = [pitcrew_nif:tenant_end(Tenant, Reason) || Tenant =/= none],
     Left#state{sessions = Others}.

@@ -3,16 +3,19 @@
 %% Invariants: there is exactly one checkin or abandon, whatever happens before it; nothing of the call stays in the caller's mailbox.
 -module(pitcrew_slot).
 
--export([exchange/2, leave/1]).
--export_type([outcome/0]).
+-export([exchange/2, leave/1, leave_to_lane/3]).
+-export_type([outcome/0, called/0]).
 
 -include("pitcrew_pool.hrl").
 -include("pitcrew_job.hrl").
 
 -type outcome() ::
-    {sent, BytesOut :: non_neg_integer(), pitcrew_pipeline:answer()}
+    {sent, BytesOut :: non_neg_integer(), pitcrew_pipeline:answer() | called()}
     | {error, pitcrew_nif:codec_error()}
     | poisoned.
+
+%% The worker calls the VM in the middle of the call: leave_to_lane/3 must follow.
+-type called() :: {called, pitcrew_nif:channel(), reference()}.
 
 %% @doc From here to the end of the exchange the slot is ours. What is returned but for `sent' has not begun.
 -spec exchange(pitcrew_nif:channel(), #job{}) -> outcome().
@@ -80,6 +83,7 @@ read(Channel, Ref, Codec, Deadline, Taken) ->
         again -> await(Channel, Ref, Codec, Deadline);
         lost -> await_verdict(Channel, Ref, Deadline, 0);
         poisoned -> await_verdict(Channel, Ref, Deadline, Taken);
+        called -> {called, Channel, Ref};
         Answer -> leave(Channel, Ref, Answer)
     end.
 
@@ -95,6 +99,18 @@ judged(Channel, Ref, Reason, Owed) ->
     flush(Ref, Owed),
     _ = pitcrew_nif:checkin(Channel),
     {exit, Reason}.
+
+%% @doc The channel becomes its lane's, whose reader tells the host of such calls, and from now on the call is one that was handed on. Or it has an end
+%% already.
+-spec leave_to_lane(called(), BytesOut :: non_neg_integer(), #job{}) -> {left, pitcrew_pipeline:waits()} | pitcrew_pipeline:answer().
+leave_to_lane({called, Channel, Ref}, BytesOut, #job{codec = Codec, deadline = Deadline, pool = #pool{dispatch = Dispatch}}) ->
+    case pitcrew_nif:take_over(Channel, Ref, Codec, BytesOut) of
+        {ok, Owed} ->
+            flush(Ref, Owed),
+            {left, {Dispatch, Ref, 0}};
+        lost ->
+            await_verdict(Channel, Ref, Deadline, 0)
+    end.
 
 leave(Channel, Ref, Answer) ->
     give_back(Channel, Ref),

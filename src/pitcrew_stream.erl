@@ -89,6 +89,8 @@ taken({chunk, Cost, _, Answer}, #stream{job = Job} = Stream) ->
             _ = ended(received(Cost, 0, Stream#stream{job = After})),
             over(Error, Stream#stream{job = After})
     end;
+taken({called, Call}, #stream{way = Way, received = Received, job = Job} = Stream) ->
+    go_on(Stream#stream{received = Received + 1, job = pitcrew_functions:host_stream(Call, Way, Job)});
 taken(halt, Stream) ->
     _ = stop(Stream),
     done;

@@ -1,5 +1,5 @@
-%% The application's supervisor. It owns the two tables that must outlive every pool and every caller, the pools that callers
-%% look up and the telemetry handlers of our own dispatcher; and under it are the pools that nobody else supervises.
+%% The application's supervisor. It owns the tables that must outlive every pool and every caller, the pools that callers
+%% look up, the telemetry handlers of our own dispatcher, and tools of the VM for all pools; and under it are the pools that nobody else supervises.
 -module(pitcrew_sup).
 -behaviour(supervisor).
 
@@ -24,6 +24,7 @@ end_pool(Pool) ->
 init(application) ->
     ok = pitcrew_pools:new_table(),
     ok = pitcrew_telemetry:new_table(),
+    ok = pitcrew_tools:new_named_table(),
     Pools = #{
         id => pools,
         start => {supervisor, start_link, [{local, ?POOLS}, ?MODULE, pools]},

@@ -155,6 +155,15 @@ enum pc_submitted pc_dispatcher_submit(ErlNifEnv *env, struct pc_dispatcher *dis
     return how;
 }
 
+enum pc_submitted pc_dispatcher_take_over(ErlNifEnv *env, struct pc_channel *c, struct pc_job *job) {
+    enum pc_submitted how;
+    job->submitted = pc_clock_ns();
+    do {
+        how = pc_lane_take_over(c->lane, job->owner.pid, &job->call, c->call_id, job->submitted, pc_lane_actor(env));
+    } while (how == PC_SUBMIT_STRANGER && introduce(env, pc_dispatcher_of(c->lane), &job->owner));
+    return how;
+}
+
 /* ---- Whoever waits leaves */
 
 bool pc_job_has_ref(const struct pc_call *call, const void *ref) {

@@ -35,8 +35,8 @@ struct pc_job {
     ERL_NIF_TERM ref;
     struct pc_term_opts opts; /* for the answer */
     int64_t submitted;        /* monotonic ns */
-    bool hosted;              /* functions came with it, and the worker may call them: */
-    ErlNifPid host;           /* of those, a process */
+    bool hosted;              /* what the worker calls in the VM comes to */
+    ErlNifPid host;           /* that process; otherwise to the owner. Under the dispatcher's lock */
     void *holds;              /* a resource that the call needs: its tenant, or what keeps its target; or NULL */
 };
 
@@ -63,6 +63,9 @@ bool pc_job_has_ref(const struct pc_call *call, const void *ref);
 /* pc_dispatch_submit for the calling process, whose death is watched from its first call on. */
 enum pc_submitted pc_dispatcher_submit(ErlNifEnv *env, struct pc_dispatcher *dispatcher, struct pc_job *job,
                                        struct pc_body *body, struct pc_lane **lane);
+
+/* The same with pc_lane_take_over, for the channel's last call. */
+enum pc_submitted pc_dispatcher_take_over(ErlNifEnv *env, struct pc_channel *channel, struct pc_job *job);
 
 /* Nothing more will be read or sent: the lane takes no more calls, and the worker's process is told. */
 void pc_lane_say_lost(ErlNifEnv *env, struct pc_channel *channel);

@@ -1,29 +1,55 @@
 /* See lane_function.h. The call may end at any moment: whoever answers says so to a worker that has stopped listening. */
 #include "nif/lane_function.h"
 
+#include <string.h>
+
 #include "nif/atoms.h"
 #include "nif/lane_answer.h"
 #include "nif/note.h"
 #include "nif/send.h"
 
+/* Whom to tell. */
 struct target {
-    bool hosted;
-    ErlNifPid host;
+    bool named; /* a tool is called, which any call may */
+    bool hosted, asked;
+    ErlNifPid pid;
+    ErlNifEnv *env; /* of the message, with the reference of the call where its owner is asked */
+    ERL_NIF_TERM ref;
 };
 
-/* Under the dispatcher's lock: the job may be gone at any other time. */
-static void look(const struct pc_call *call, void *context) {
+/*
+ * Under the dispatcher's lock: the job may be gone at any other time. Without a host the call's owner is told, who makes one, and learns when it leaves that
+ * a message may be on its way.
+ */
+static void look(struct pc_call *call, void *context) {
     const struct pc_job *job = (const struct pc_job *)call;
     struct target *to = context;
     to->hosted = job->hosted;
-    to->host = job->host;
+    to->pid = job->hosted ? job->host : job->owner;
+    to->asked = to->named && !job->hosted && !call->deaf;
+    if (to->asked) {
+        to->ref = enif_make_copy(to->env, job->ref);
+        call->messages++;
+    }
 }
 
-/* [call, index], and behind it the value of the frame. */
-static bool read_handle(struct pc_frame *f, uint64_t *call, uint64_t *index) {
+/* What is called: a function of the call's, by its number, or a tool of the VM's, by its name. */
+struct handle {
+    uint64_t call, index;
+    const char *name; /* or NULL */
     uint32_t n;
-    if (f->json || f->count < 4 || pc_read_array(&f->r, &n) != PC_OK || n != 2 || pc_read_uint(&f->r, call) != PC_OK ||
-        pc_read_uint(&f->r, index) != PC_OK) {
+};
+
+/* [call, index | name], and behind it the value of the frame. */
+static bool read_handle(struct pc_frame *f, struct handle *h) {
+    uint32_t n;
+    h->name = NULL;
+    if (f->json || f->count < 4 || pc_read_array(&f->r, &n) != PC_OK || n != 2 ||
+        pc_read_uint(&f->r, &h->call) != PC_OK) {
+        return false;
+    }
+    if (!pc_reader_is_number(&f->r) ? pc_read_str(&f->r, &h->name, &h->n) != PC_OK
+                                    : pc_read_uint(&f->r, &h->index) != PC_OK) {
         return false;
     }
     f->value = f->r.p;
@@ -31,34 +57,49 @@ static bool read_handle(struct pc_frame *f, uint64_t *call, uint64_t *index) {
     return true;
 }
 
-static void say_gone(struct pc_channel *c, uint64_t id) {
+static enum pc_function say_gone(struct pc_channel *c, uint64_t id) {
     struct pc_note note;
     pc_frame_error_write(pc_note_begin(&note), id, "gone",
-                         "the call that the function came with has ended, or nobody waits for it any more");
+                         "the call that the function belongs to has ended, or nobody waits for it any more");
     /* Without memory for it the worker waits for as long as its call may. */
     (void)pc_note_append(&note, c->lane, false);
+    return PC_FUNCTION_GONE;
+}
+
+/* Without memory for them there are none, which nobody can decode. */
+static ERL_NIF_TERM make_bytes(ErlNifEnv *env, struct pc_channel *c, const struct pc_frame *f, bool *is_taken) {
+    ERL_NIF_TERM bytes;
+    if (!pc_lane_value_bytes(env, &c->in, f, is_taken, &bytes)) {
+        (void)enif_make_new_binary(env, 0, &bytes);
+    }
+    return bytes;
+}
+
+static ERL_NIF_TERM make_what(ErlNifEnv *env, const struct handle *h) {
+    ERL_NIF_TERM name;
+    if (h->name == NULL) {
+        return enif_make_uint64(env, h->index);
+    }
+    memcpy(enif_make_new_binary(env, h->n, &name), h->name, h->n);
+    return name;
 }
 
 enum pc_function pc_lane_function(ErlNifEnv *env, struct pc_channel *c, struct pc_frame *f, bool *is_taken) {
-    uint64_t call, index;
-    struct target to = {.hosted = false};
-    if (!read_handle(f, &call, &index)) {
+    struct handle h;
+    if (!read_handle(f, &h)) {
         return PC_FUNCTION_WRONG;
     }
-    uint64_t id = f->id;
-    if (!pc_lane_look(c->lane, call, look, &to) || !to.hosted) {
-        say_gone(c, id);
-        return PC_FUNCTION_GONE;
-    }
-    ErlNifEnv *message = enif_alloc_env();
-    ERL_NIF_TERM bytes;
-    if (!pc_lane_value_bytes(message, &c->in, f, is_taken, &bytes)) {
+    struct target to = {.named = h.name != NULL, .env = enif_alloc_env()};
+    ErlNifEnv *message = to.env;
+    bool known = pc_lane_look(c->lane, h.call, look, &to);
+    if (!known || !(to.hosted || to.asked)) {
         enif_free_env(message);
-        say_gone(c, id);
-        return PC_FUNCTION_GONE;
+        return say_gone(c, f->id);
     }
-    pc_send(env, &to.host, message,
-            enif_make_tuple5(message, am_pitcrew_function, enif_make_resource(message, c),
-                             enif_make_uint64(message, id), enif_make_uint64(message, index), bytes));
+    ERL_NIF_TERM fields[] = {am_pitcrew_function, enif_make_resource(message, c), enif_make_uint64(message, f->id),
+                             make_what(message, &h), 0};
+    fields[4] = make_bytes(message, c, f, is_taken); /* last: name and frame lie in what it may take */
+    ERL_NIF_TERM what = enif_make_tuple_from_array(message, fields, sizeof fields / sizeof fields[0]);
+    pc_send(env, &to.pid, message, to.hosted ? what : enif_make_tuple3(message, am_pitcrew_called, to.ref, what));
     return PC_FUNCTION_CALLED;
 }

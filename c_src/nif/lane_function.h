@@ -2,12 +2,13 @@
 #define PC_NIF_LANE_FUNCTION_H
 
 /*
- * Functions that a worker calls in the VM (docs/protocol.md, section 3, Functions): a frame `call` that a lane's reader finds goes to the host of
- * the functions of that call, a process, as
+ * Functions and tools that a worker calls in the VM (docs/protocol.md, section 3, Functions): a frame `call` that a lane's reader finds goes to the
+ * host of that call, a process, as
  *
- *   {pitcrew_function, Channel, Id, Index, Bytes}
+ *   {pitcrew_function, Channel, Id, Index | Name, Bytes}
  *
- * with the array of args and kwargs as bytes, for whoever runs the function to decode.
+ * with the array of args and kwargs as bytes, for whoever runs the function to decode. Of a call that has no host its caller is sent the same, as
+ * {pitcrew_called, Ref, _}: leave/3 tells it how many of these there have been.
  */
 
 #include "nif/frame.h"

@@ -107,7 +107,9 @@ ERL_NIF_TERM nif_lane_shutdown(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv
 
 /* Streams: nif_stream.c. */
 ERL_NIF_TERM nif_stream_tell(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
-/* Functions: nif_function.c. */
+/* Functions: nif_function.c, nif_take_over.c. */
+ERL_NIF_TERM nif_take_over(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
+ERL_NIF_TERM nif_set_host(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 ERL_NIF_TERM nif_lane_reply(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 
 /* What is held of shared memory: account.c, nif_buffers.c. */

@@ -21,7 +21,7 @@ struct reply_args {
 
 /* ---- Frames */
 
-enum frame_kind { FRAME_RESULT, FRAME_SKIP, FRAME_UNKNOWN, FRAME_BAD, FRAME_BUDGET };
+enum frame_kind { FRAME_RESULT, FRAME_SKIP, FRAME_UNKNOWN, FRAME_CALL, FRAME_BAD, FRAME_BUDGET };
 
 /* Takes the frame's memory from the inbox, so that large binaries in it need not be copied; without memory for that they are. */
 static void share_memory(ErlNifEnv *env, struct pc_inbox *in, struct pc_frame *f, struct pc_term_opts *opts,
@@ -105,6 +105,9 @@ static enum frame_kind read_frame(ErlNifEnv *env, const struct reply_args *a, st
     if (!pc_frame_open(f)) {
         return FRAME_BAD;
     }
+    if (f->kind == PC_KIND_CALL && !f->json && a->c->lane != NULL) {
+        return FRAME_CALL;
+    }
     if (f->kind != PC_KIND_REPLY && f->kind != PC_KIND_ERROR) {
         return FRAME_UNKNOWN;
     }
@@ -136,6 +139,12 @@ static void refuse_kind(struct pc_channel *c, const struct pc_frame *f) {
     (void)pc_outbox_end(&c->out, mark); /* without memory for it, it is only not said */
 }
 
+static void refuse_call(struct pc_channel *c, const struct pc_frame *f) {
+    size_t mark = pc_outbox_begin(&c->out, c->max_frame);
+    pc_frame_error_write(&c->out.w, f->id, "gone", "nobody waits for the call any more");
+    (void)pc_outbox_end(&c->out, mark); /* without memory for it the worker waits for as long as its call may */
+}
+
 /* ---- Ways out of the machine */
 
 static ERL_NIF_TERM lost(ErlNifEnv *env, struct pc_channel *c, uint32_t phase) {
@@ -150,6 +159,15 @@ static ERL_NIF_TERM conclude(ErlNifEnv *env, struct pc_channel *c, uint32_t phas
     }
     pc_machine_leave(&c->machine, pc_channel_actor(env), PC_CLAIMED, false);
     return result;
+}
+
+/* The worker calls the VM. The frame stays where it is, for whom the owner leaves the channel to: nif_take_over.c. */
+static ERL_NIF_TERM called(ErlNifEnv *env, struct pc_channel *c, uint32_t phase) {
+    if (pc_outbox_pending(&c->out) > 0) {
+        return lost(env, c, phase); /* before it had all of its own call */
+    }
+    pc_machine_leave(&c->machine, pc_channel_actor(env), pc_channel_waits(c, PC_READING), false);
+    return am_called;
 }
 
 /* ---- reply/3 */
@@ -193,6 +211,14 @@ static bool advance(ErlNifEnv *env, const struct reply_args *a, uint32_t phase, 
         case FRAME_UNKNOWN:
             pc_inbox_consume(&c->in);
             refuse_kind(c, &f);
+            break;
+        case FRAME_CALL:
+            if (!c->adopted) {
+                *answer = called(env, c, phase);
+                return true;
+            }
+            refuse_call(c, &f);
+            pc_inbox_consume(&c->in);
             break;
         case FRAME_BAD:
             *answer = lost(env, c, phase);

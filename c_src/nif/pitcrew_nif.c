@@ -98,6 +98,8 @@ static ErlNifFunc functions[] = {
     {"leave", 3, nif_leave, NORMAL},
     {"stream_tell", 3, nif_stream_tell, NORMAL},
     {"lane_reply", 4, nif_lane_reply, NORMAL},
+    {"take_over", 4, nif_take_over, NORMAL},
+    {"set_host", 3, nif_set_host, NORMAL},
     {"lane_attach", 7, nif_lane_attach, NORMAL},
     {"lane_open", 7, nif_lane_open, NORMAL},
     {"lane_deliver", 2, watched_nif_lane_deliver, NORMAL},

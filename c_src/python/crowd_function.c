@@ -194,11 +194,13 @@ static PyObject *call(const struct pc_function *f, PyObject *args, PyObject *kwa
 
 static bool runs(uint64_t id) { return crowd != NULL && !crowd->closed && pc_crowd_find(crowd, id) != NULL; }
 
+static uint64_t only(void) { return 0; }
+
 void pc_crowd_functions_open(struct pc_crowd *c) {
     crowd = c;
     home = PyThread_get_thread_ident();
-    caller =
-        (struct pc_caller){.max_frame = c->s.to.max_frame, .max_depth = c->s.to.max_depth, .runs = runs, .call = call};
+    caller = (struct pc_caller){
+        .max_frame = c->s.to.max_frame, .max_depth = c->s.to.max_depth, .runs = runs, .only = only, .call = call};
     pc_function_serve(&caller);
 }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "crowd.h"
+#include "current.h"
 #include "deadline.h"
 #include "driver.h"
 #include "session.h"
@@ -218,7 +219,11 @@ static int start_task(PyObject *driver, const struct pc_call *call) {
         return -1;
     }
     PyObject *deadline = pc_deadline_put(call->q.deadline_ns);
-    int started = deadline == NULL ? -1 : pc_driver_start(driver, call->crowd->loop);
+    PyObject *current = deadline == NULL ? NULL : pc_current_put(call->q.from.id);
+    int started = current == NULL ? -1 : pc_driver_start(driver, call->crowd->loop);
+    if (current != NULL) {
+        pc_current_restore(current);
+    }
     if (deadline != NULL) {
         pc_deadline_restore(deadline);
     }

@@ -2,8 +2,8 @@
 #define PC_PYTHON_FUNCTION_H
 
 /*
- * pitcrew.Function: a function of the VM's that came in the arguments of a call, and can be called from Python as long as that call runs
- * (docs/protocol.md, section 3, Functions). How it waits for what comes back depends on what the worker runs: function_alone.h, crowd_function.h.
+ * pitcrew.Function: a function of the VM's that came in the arguments of a call, and can be called from Python as long as that call runs, or a tool of the
+ * VM's, which is known by its name (docs/protocol.md, section 3, Functions). How it waits for what comes back depends on what the worker runs: function_alone.h, crowd_function.h.
  */
 
 #include <stdbool.h>
@@ -13,8 +13,9 @@
 
 struct pc_function {
     PyObject_HEAD vectorcallfunc vectorcall;
-    uint64_t call;  /* that it came with */
+    uint64_t call;  /* that it came with; of a tool, in which it was named, or 0 */
     uint64_t index; /* among the functions of that call */
+    PyObject *name; /* owned: of a tool; or NULL */
 };
 
 extern PyTypeObject pc_Function_Type;
@@ -25,7 +26,9 @@ struct pc_caller {
     unsigned max_depth;
     /* Whether the call runs. */
     bool (*runs)(uint64_t call);
-    /* Sends the frame, made by pc_function_write, and gives what comes back, or something to be awaited. */
+    /* The call that runs, where there can be only one; or 0. */
+    uint64_t (*only)(void);
+    /* `f' may be a copy of one, whose call it is. Sends the frame, made by pc_function_write, and gives what comes back, or something to be awaited. */
     PyObject *(*call)(const struct pc_function *f, PyObject *args, PyObject *kwargs);
 };
 
@@ -36,6 +39,9 @@ void pc_function_serve(const struct pc_caller *caller);
 
 /* From the payload of extension 12, in the arguments of a call. */
 PyObject *pc_function_read(uint64_t call, const uint8_t *payload, uint32_t n);
+
+/* Module function: vm_tool(name) -> Function: the tool of the VM's with that name, for the call that runs here, or whichever does when it is called. */
+PyObject *pc_function_tool(PyObject *module, PyObject *name);
 
 /* Appends the frame of one call of it, with this id; kwargs may be NULL. -1 with an exception, and nothing is left of it. */
 int pc_function_write(struct pc_outbox *out, const struct pc_function *f, uint64_t id, PyObject *args,

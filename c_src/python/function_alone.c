@@ -9,6 +9,7 @@
 #include "aside.h"
 #include "bell.h"
 #include "channel.h"
+#include "current.h"
 #include "driver.h"
 #include "function.h"
 #include "hold.h"
@@ -176,6 +177,8 @@ static PyObject *call(const struct pc_function *f, PyObject *args, PyObject *kwa
 
 static bool runs(uint64_t id) { return running == id; }
 
+static uint64_t only(void) { return running; }
+
 /* ---- From the serve loop */
 
 void pc_function_open_alone(struct pc_server *s) {
@@ -183,7 +186,8 @@ void pc_function_open_alone(struct pc_server *s) {
     running = 0;
     home = PyThread_get_thread_ident();
     pc_outbox_init(&out);
-    caller = (struct pc_caller){.max_frame = s->to.max_frame, .max_depth = s->to.max_depth, .runs = runs, .call = call};
+    caller = (struct pc_caller){
+        .max_frame = s->to.max_frame, .max_depth = s->to.max_depth, .runs = runs, .only = only, .call = call};
     pc_function_serve(&caller);
 }
 
@@ -196,7 +200,10 @@ void pc_function_close_alone(void) {
     server = NULL;
 }
 
-void pc_function_begin_call(uint64_t id) { running = id; }
+void pc_function_begin_call(uint64_t id) {
+    running = id;
+    pc_current_set(id);
+}
 
 enum pc_next pc_function_end_call(void) {
     if (running == 0) {
@@ -205,6 +212,7 @@ enum pc_next pc_function_end_call(void) {
     PyObject *exception = pc_exception_take();
     pc_waiter_end_call(running, false);
     running = 0;
+    pc_current_set(0);
     enum pc_next next = flush_rest();
     if (exception != NULL && next == PC_GO_ON) {
         pc_exception_restore(exception);

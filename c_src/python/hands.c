@@ -5,6 +5,7 @@
 
 #include "crowd.h"
 #include "crowd_stream.h"
+#include "current.h"
 #include "deadline.h"
 #include "lazy.h"
 #include "wire/clock.h"
@@ -32,10 +33,12 @@ static PyObject *call_tool(struct pc_hand *hand, struct pc_call *call) {
         PyErr_SetString(pc_Cancelled, "the call was cancelled");
     } else {
         pc_deadline_set(call->q.deadline_ns);
+        pc_current_set(call->q.from.id);
         result = pc_request_call(&call->q);
         if (result != NULL && call->q.credit > 0 && pc_stream_source(result) == PC_SOURCE_ITERATOR) {
             result = pc_crowd_stream_run(call, &hand->to, result);
         }
+        pc_current_set(0);
         pc_deadline_set(PC_NO_DEADLINE);
     }
     if (call->interrupts > 0) {

@@ -7,6 +7,7 @@
 #include "codec/limits.h"
 #include "converters.h"
 #include "core.h"
+#include "current.h"
 #include "deadline.h"
 #include "driver.h"
 #include "function.h"
@@ -36,6 +37,7 @@ static PyMethodDef methods[] = {
     {"session_state", pc_session_state, METH_NOARGS, "session_state() -> dict: see pitcrew.session."},
     {"live_sessions", pc_session_count, METH_NOARGS, "live_sessions() -> int: how many keep a state here."},
     {"live_refs", pc_refs_count, METH_NOARGS, "live_refs() -> int: how many objects the VM refers to."},
+    {"vm_tool", pc_function_tool, METH_O, "vm_tool(name) -> Function: see pitcrew.elixir."},
     {"deadline", pc_deadline, METH_NOARGS,
      "deadline() -> float | None\n\n"
      "Seconds until the caller gives up, 0.0 if it has by now; None if it waits for ever, or this thread runs no "
@@ -83,7 +85,7 @@ PyMODINIT_FUNC PyInit__core(void) {
     (void)pc_mark_find(); /* as early as possible; who needs it looks at the result */
     if (pc_errors_init(module) < 0 || pc_types_init(module) < 0 || pc_text_init() < 0 || pc_unpacker_init(module) < 0 ||
         pc_driver_init() < 0 || pc_loans_init() < 0 || pc_blocks_init(module) < 0 || pc_function_init(module) < 0 ||
-        pc_batch_init() < 0 || pc_deadline_init() < 0 || add_kinds(module) < 0 ||
+        pc_batch_init() < 0 || pc_deadline_init() < 0 || pc_current_init() < 0 || add_kinds(module) < 0 ||
         PyModule_AddStringConstant(module, "__version__", PC_VERSION) < 0 ||
         PyModule_AddIntConstant(module, "PROTOCOL", PC_PROTOCOL_VERSION) < 0 ||
         PyModule_AddIntConstant(module, "MAX_DEPTH", PC_MAX_DEPTH) < 0 ||

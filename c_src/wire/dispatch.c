@@ -281,12 +281,8 @@ static bool make_ready(struct pc_lane *lane, struct pc_call *call, const struct 
     return good;
 }
 
-/* The call, which is in no list and whose frame is ready, is the lane's. */
-static void send_out(struct pc_lane *lane, struct pc_call *call, int64_t now) {
+void pc_lane_add(struct pc_lane *lane, struct pc_call *call, int64_t now) {
     lane->last_id = call->id;
-    lane->ready++;
-    lane->calls++;
-    lane->bytes_out += call->bytes;
     call->lane = lane;
     call->sent = now;
     call->state = PC_CALL_OUT;
@@ -295,6 +291,14 @@ static void send_out(struct pc_lane *lane, struct pc_call *call, int64_t now) {
     }
     append(&lane->first, &lane->last, call);
     set_load(lane->dispatch, lane, lane->load + 1);
+}
+
+/* The call, which is in no list and whose frame is ready, is the lane's. */
+static void send_out(struct pc_lane *lane, struct pc_call *call, int64_t now) {
+    lane->ready++;
+    lane->calls++;
+    lane->bytes_out += call->bytes;
+    pc_lane_add(lane, call, now);
     if (call->tenant != NULL && call->target == NULL) {
         pc_tenant_reserve(call->tenant, lane);
     }

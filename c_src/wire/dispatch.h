@@ -57,8 +57,8 @@ struct pc_call {
     bool stream;            /* chunks come before its answer (stream.h) */
     bool slot;              /* has no body: what it waits for is a slot that is free, see pc_lane_take_for_slot */
     bool urgent;            /* goes out at once: what its worker does now may wait for it */
-    bool deaf;              /* whoever consumes it wants no more of them */
-    unsigned messages;      /* with chunks, that were sent or are being sent to that */
+    bool deaf;              /* its owner wants no more messages before its end */
+    unsigned messages;      /* that its owner was sent before its end: with chunks, or what its worker calls */
     int64_t credit;         /* that its worker has left for chunks; may be below zero */
     struct pc_lane *target; /* the only lane that may have it, or NULL; outlives the call */
     struct pc_tenant *
@@ -229,6 +229,10 @@ enum pc_leaving pc_dispatch_leave(struct pc_dispatch *d, uint64_t owner, pc_call
                                   bool only_queued, struct pc_lane_actor at, struct pc_call **call,
                                   struct pc_lane **lane, uint64_t *id, bool *goes_on);
 
+/* Of the calls of `owner` that have not ended `look` sees the first that `is_it` agrees to, under the dispatcher's lock; false if there is none. */
+bool pc_dispatch_look(struct pc_dispatch *d, uint64_t owner, pc_call_test is_it, const void *which,
+                      void (*look)(struct pc_call *call, void *context), void *context);
+
 /* No calls are taken from now on. Those that wait, linked by `next`, are the caller's, except for those in lanes' own queues: see pc_lane_take_own. */
 struct pc_call *pc_dispatch_end(struct pc_dispatch *d);
 
@@ -265,6 +269,13 @@ void pc_lane_init(struct pc_lane *lane, struct pc_dispatch *d, void *channel, in
  * dispatcher is over, or, with `if_needed`, nothing waits that this lane could take.
  */
 bool pc_lane_open(struct pc_lane *lane, uint64_t last_id, bool if_needed, int64_t now, struct pc_lane_actor at);
+/*
+ * A call that its owner has sent on the channel itself, as its last one and under the id `id`, with a frame of `call->bytes` bytes, is the lane's from now on, and so
+ * is the channel, also where the lane takes no more calls. PC_SUBMIT_OUT: pinned, as above. PC_SUBMIT_STRANGER as for pc_dispatch_submit. PC_SUBMIT_GONE: its worker is
+ * at its end. Where it fails nothing has happened.
+ */
+enum pc_submitted pc_lane_take_over(struct pc_lane *lane, uint64_t owner, struct pc_call *call, uint64_t id,
+                                    int64_t now, struct pc_lane_actor at);
 /* Whether pc_lane_open with `if_needed` would, at this moment, or pc_lane_take_for_slot has one. */
 bool pc_lane_would_open(struct pc_lane *lane);
 /*
@@ -320,8 +331,7 @@ bool pc_lane_append(struct pc_lane *lane, const uint8_t *frames, size_t n, bool 
 enum pc_status pc_lane_send(struct pc_lane *lane, const uint8_t *head, size_t n, const struct pc_body *body);
 
 /* Of a call that is out, whose frame the worker has and whose caller waits, `look` sees it under the dispatcher's lock; false if there is none. */
-bool pc_lane_look(struct pc_lane *lane, uint64_t id, void (*look)(const struct pc_call *call, void *context),
-                  void *context);
+bool pc_lane_look(struct pc_lane *lane, uint64_t id, void (*look)(struct pc_call *call, void *context), void *context);
 
 /* Whether its reader will be told when something is to be done: calls are out, or it is reserved, or the socket is full, or the lane is about to be closed. */
 bool pc_lane_awaits(struct pc_lane *lane);

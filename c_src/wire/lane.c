@@ -229,10 +229,9 @@ enum pc_status pc_lane_send(struct pc_lane *lane, const uint8_t *head, size_t n,
     return status;
 }
 
-bool pc_lane_look(struct pc_lane *lane, uint64_t id, void (*look)(const struct pc_call *call, void *context),
-                  void *context) {
+bool pc_lane_look(struct pc_lane *lane, uint64_t id, void (*look)(struct pc_call *call, void *context), void *context) {
     lock(lane);
-    const struct pc_call *call = pc_lane_find_sent(lane, id);
+    struct pc_call *call = pc_lane_find_sent(lane, id);
     bool waits = call != NULL && call->state == PC_CALL_OUT;
     if (waits) {
         look(call, context);

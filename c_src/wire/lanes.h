@@ -29,6 +29,9 @@ bool pc_lane_is_wanted_as_slot(const struct pc_lane *lane);
 /* A call that waits is in no list any more: PC_CALL_OVER, and `next` is NULL. */
 void pc_call_take_unsent(struct pc_dispatch *d, struct pc_call *call);
 
+/* A call that is in no list, and has its id there, is out. */
+void pc_lane_add(struct pc_lane *lane, struct pc_call *call, int64_t now);
+
 /* Gives calls that wait to an open lane while it has room. */
 void pc_lane_refill(struct pc_lane *lane, int64_t now);
 

@@ -103,3 +103,14 @@ struct pc_call *pc_owner_find_call(struct pc_dispatch *d, uint64_t key, pc_call_
     }
     return call;
 }
+
+bool pc_dispatch_look(struct pc_dispatch *d, uint64_t key, pc_call_test is_it, const void *which,
+                      void (*look)(struct pc_call *call, void *context), void *context) {
+    (void)pthread_mutex_lock(&d->lock);
+    struct pc_call *call = pc_owner_find_call(d, key, is_it, which);
+    if (call != NULL) {
+        look(call, context);
+    }
+    (void)pthread_mutex_unlock(&d->lock);
+    return call != NULL;
+}

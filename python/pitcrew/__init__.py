@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from .tensors import Tensor
     from .terms import Ext, Opaque, Timestamp
     from .times import DateTime, Time, Zone
+    from .vm import elixir, send
 
 __version__: str = _core.__version__
 
@@ -71,6 +72,7 @@ __all__ = [
     "Zone",
     "__version__",
     "deadline",
+    "elixir",
     "empty",
     "give",
     "on_worker_start",
@@ -78,6 +80,7 @@ __all__ = [
     "packb",
     "ref",
     "register_type",
+    "send",
     "session",
     "tool",
     "unpackb",
@@ -95,9 +98,11 @@ _LAZY = {
     "Time": "times",
     "Timestamp": "terms",
     "Zone": "times",
+    "elixir": "vm",
     "empty": "buffers",
     "give": "buffers",
     "ref": "refs",
+    "send": "vm",
 }
 
 

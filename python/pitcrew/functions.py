@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 class ElixirError(Error):
-    """A function of the VM has failed, in Elixir or in Erlang.
+    """A function or a tool of the VM has failed, in Elixir or in Erlang.
 
     `kind` is `error`, `exit` or `throw` as the function ended; `timeout`; `bad_arguments`, `decode_error`,
-    `result_error` or `too_big` where arguments or result did not fit; or `gone` when the call that the function came
-    with has ended. `type` is the name of an Elixir exception or None, `message` its message, `stacktrace` a text or
-    None.
+    `result_error` or `too_big` where arguments or result did not fit; `unknown_tool`; `no_process` where a
+    message cannot be sent; or `gone` when the call that the function belongs to has ended. `type` is the name of an
+    Elixir exception or None, `message` its message, `stacktrace` a text or None.
     """
 
     __module__ = "pitcrew"

@@ -7,4 +7,5 @@ defmodule Pitcrew.DocTest do
   doctest Pitcrew.Pool
   doctest Pitcrew.Protocol
   doctest Pitcrew.Ref
+  doctest Pitcrew.ToolRegistry
 end
