@@ -13,6 +13,12 @@ defmodule Bench.Callback do
   # What a frame with such a value has on the wire, about.
   @bytes 46
   @value %{"query" => "beam", "k" => 5, "score" => 0.5}
+  @cases [
+    {:small, :function, []},
+    {:"small-many", :function, [concurrency: 4]},
+    {:registered, :tool, []},
+    {:"registered-many", :tool, [concurrency: 4]}
+  ]
 
   def main(argv) do
     {opts, [], []} = OptionParser.parse(argv, strict: [rounds: :integer, trips: :integer])
@@ -20,13 +26,12 @@ defmodule Bench.Callback do
     trips = Keyword.get(opts, :trips, 5_000)
     python = System.fetch_env!("PITCREW_BENCH_PYTHON")
 
-    results =
-      for {name, more} <- [small: [], "small-many": [concurrency: 4]], do: {name, measure(more, rounds, trips, python)}
+    results = for {name, callee, more} <- @cases, do: {name, measure({callee, more}, rounds, trips, python)}
 
     IO.puts("""
 
     From Python to a function of the VM and back, a small map and its own answer. #{rounds} rounds of #{trips} calls; median of the rounds
-    [their quartiles], in µs and beside C to C on two processors. small-many: from a thread of a worker with concurrency: 4.
+    [their quartiles], in µs and beside C to C on two processors. registered: a tool of the VM, by its name; -many: from a thread of a worker with concurrency: 4.
     """)
 
     Table.print([["case", "p50", "x floor_cross"] | Enum.map(results, &row/1)])
@@ -38,11 +43,12 @@ defmodule Bench.Callback do
     end
   end
 
-  defp measure(more, rounds, trips, python) do
+  defp measure({callee, more}, rounds, trips, python) do
     options = [name: :bench_callback, tools: ["callback_tools"], python: python, cd: @python_dir, size: 1] ++ more
     {:ok, pool} = Pitcrew.Pool.start_link(options)
-    _ = trip(500)
-    results = for _ <- 1..rounds, do: {trip(trips), pair(trips)}
+    :ok = Pitcrew.register_tool(:bench_callback, "same", & &1)
+    _ = trip(callee, 500)
+    results = for _ <- 1..rounds, do: {trip(callee, trips), pair(trips)}
     :ok = Pitcrew.Pool.stop(pool)
     results
   end
@@ -57,7 +63,10 @@ defmodule Bench.Callback do
 
   defp ratio({us, pair}), do: us / pair
 
-  defp trip(trips), do: Pitcrew.call!(:bench_callback, "round_trips", [& &1, @value, trips], timeout: :infinity)
+  defp trip(:function, trips), do: call("round_trips", [& &1, @value, trips])
+  defp trip(:tool, trips), do: call("round_trips_by_name", ["same", @value, trips])
+
+  defp call(tool, args), do: Pitcrew.call!(:bench_callback, tool, args, timeout: :infinity)
 
   defp pair(trips) do
     {output, 0} = System.cmd(@floor, ["cross", "#{@bytes}", "#{trips}"])

@@ -1,7 +1,8 @@
-"""Tools of the benchmark of functions of the VM."""
+"""Tools of the benchmark of functions and tools of the VM."""
 
 import time
 
+import pitcrew
 from pitcrew import tool
 
 
@@ -14,3 +15,8 @@ def round_trips(function, value, n):
         function(value)
         taken.append(time.perf_counter_ns() - begin)
     return sorted(taken)[n // 2] / 1000
+
+
+@tool
+def round_trips_by_name(name, value, n):
+    return round_trips(pitcrew.elixir[name], value, n)
