@@ -1,7 +1,7 @@
 Code.require_file("support.exs", __DIR__)
 
 defmodule Pitcrew.Guide.ConcurrentTest do
-  # Async/concurrent execution, as far as it is there: independent tools of the VM, called at once by one call in Python.
+  # Async/concurrent execution, as far as it is there: independent tools of the VM, registered and called at once by one call in Python.
   use ExUnit.Case, async: false
 
   import Pitcrew.Guide.Support
@@ -20,6 +20,31 @@ defmodule Pitcrew.Guide.ConcurrentTest do
 
   setup do
     {:ok, pool: start_pool(size: 1, concurrency: 4)}
+  end
+
+  test "tools are registered concurrently, and called by the ids that they get", %{pool: pool} do
+    tools = for name <- ~w(search weather calculator), do: %{name: name, func: &"#{name}: #{&1}"}
+
+    registrations =
+      tools
+      |> Task.async_stream(
+        fn tool ->
+          {:ok, tool_id} = Pitcrew.ToolRegistry.register(tool.func)
+          tool |> Map.delete(:func) |> Map.put(:tool_id, tool_id)
+        end,
+        max_concurrency: length(tools)
+      )
+      |> Enum.map(fn {:ok, tool} -> tool end)
+
+    config = %{parallel_tools: true}
+
+    assert Pitcrew.call(pool, "ask_registered", %{tools: registrations, input: "who", config: config}) ==
+             {:ok, ["search: who", "weather: who", "calculator: who"]}
+
+    for tool <- registrations, do: :ok = Pitcrew.ToolRegistry.unregister(tool.tool_id)
+
+    assert {:error, %Pitcrew.Error{kind: :tool_error, message: "(unknown_tool) there is no tool" <> _}} =
+             Pitcrew.call(pool, "ask_registered", %{tools: registrations, input: "who", config: config})
   end
 
   test "independent tools run at once, and their results come in order", %{pool: pool} do

@@ -5,6 +5,7 @@ import gc
 import os
 import uuid
 
+import pitcrew
 from pitcrew import tool
 
 PAGE = 4096
@@ -119,3 +120,8 @@ async def ask_all(tools, question, parallel):
     if parallel:
         return list(await asyncio.gather(*(ask(question) for ask in tools)))
     return [await ask(question) for ask in tools]
+
+
+@tool
+async def ask_registered(tools, input, config):
+    return await ask_all([pitcrew.elixir[tool["tool_id"]] for tool in tools], input, config["parallel_tools"])
