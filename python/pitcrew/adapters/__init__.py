@@ -1,0 +1,1 @@
+"""Pitcrew's bridges to other packages. Each is imported by its own name, and needs its package."""
