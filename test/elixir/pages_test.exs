@@ -7,12 +7,15 @@ defmodule Pitcrew.PagesTest do
   @pages [
     {"batches", "till_tools", Till.Py, 6},
     {"buffers", "buffers_page", Buffers.Py, 5},
+    {"dspy", "trip_tools", Trip.Py, 6},
     {"sessions", "shop_tools", Shop.Py, 9},
     {"streams", "stream_page", Streams.Py, 7},
     {"tools", "agent_tools", Agent.Py, 10}
   ]
 
   for {name, module, pool, least} <- @pages do
+    if name == "dspy", do: @tag(:dspy)
+
     test "every example of docs/#{name}.md", %{tmp_dir: tmp_dir} do
       page = Path.expand("../../docs/#{unquote(name)}.md", __DIR__)
       [tools] = blocks(page, "python")
