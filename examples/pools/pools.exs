@@ -99,4 +99,4 @@ defmodule Pools do
   end
 end
 
-unless System.get_env("MIX_ENV") == "test", do: Pools.main()
+unless Mix.env() == :test, do: Pools.main()

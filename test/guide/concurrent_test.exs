@@ -1,7 +1,8 @@
 Code.require_file("support.exs", __DIR__)
+Code.require_file("../../examples/react/react.exs", __DIR__)
 
 defmodule Pitcrew.Guide.ConcurrentTest do
-  # Async/concurrent execution, as far as it is there: independent tools of the VM, registered and called at once by one call in Python.
+  # Async/concurrent execution: independent tools of the VM, registered and called at once by one call in Python; and the guide's executor, as examples/react has it.
   use ExUnit.Case, async: false
 
   import Pitcrew.Guide.Support
@@ -63,5 +64,15 @@ defmodule Pitcrew.Guide.ConcurrentTest do
     end
 
     assert Pitcrew.await(call) == {:ok, ["a: who", "b: who", "c: who"]}
+  end
+
+  @tag :dspy
+  test "an agent's tools are registered at once, run at once, and all its questions are worked on at once" do
+    start_supervised!(Trip.pool(System.get_env("PITCREW_PYTHON") || "python3"))
+
+    for {what, check} <- Trip.checks() do
+      {seen, holds} = check.()
+      assert holds, "#{what}: #{seen}"
+    end
   end
 end
