@@ -56,6 +56,7 @@ fuzz:
 docs:
 	@tools/bootstrap build
 	@tools/with-venv rebar3 edoc
+	@tools/with-venv tools/events
 
 # The worker's C part for one more interpreter, beside those that are there: make python PYTHON=/path/to/python
 python:

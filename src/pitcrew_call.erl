@@ -251,7 +251,7 @@ job(Pool, {Aim, Tool, Id}, {Args, Kwargs}, Options, Started) ->
         id = Id,
         args = Args,
         kwargs = Kwargs,
-        codec = Codec,
+        codec = pitcrew_call_events:codec(Codec),
         meta = Meta,
         deadline = deadline(Started, Timeout),
         timeout = Timeout,
@@ -263,8 +263,9 @@ job(Pool, {Aim, Tool, Id}, {Args, Kwargs}, Options, Started) ->
 
 %% Before a slot is claimed, and once for all attempts.
 in_json(#job{tool = Tool, args = Args, kwargs = Kwargs, codec = #{nil := Null}} = Job) ->
+    Begun = pitcrew_call_events:clock(Job),
     case pitcrew_call_json:texts(Tool, Args, Kwargs, Null) of
-        {ok, Texts} -> {ok, Job#job{args = [], kwargs = nil, texts = Texts}};
+        {ok, Texts} -> {ok, pitcrew_call_events:encoded(Begun, Job#job{args = [], kwargs = nil, texts = Texts})};
         {error, _} = Error -> Error
     end.
 
@@ -356,9 +357,9 @@ handed_over({done, OsPid, _, QueueNs, {slot, Channel}}, #job{deadline = Deadline
         _ ->
             conclude(pitcrew_slot:exchange(Channel, Held), Held)
     end;
-handed_over({done, OsPid, BytesOut, QueueNs, Answer}, #job{queue = Queue, bytes_out = Bytes} = Job) ->
+handed_over({done, OsPid, Sent, QueueNs, Answer}, #job{queue = Queue} = Job) ->
     Queued = Queue + erlang:convert_time_unit(QueueNs, nanosecond, native),
-    answered(Answer, Job#job{queue = Queued, bytes_out = Bytes + BytesOut, worker = OsPid});
+    answered(Answer, pitcrew_call_events:sent(Sent, Job#job{queue = Queued, worker = OsPid}));
 handed_over(over, Job) ->
     {{error, pitcrew_error:new(pool_down, "the pool went down before the call")}, Job};
 handed_over(full, #job{pool = #pool{max_queue = Most}} = Job) ->
@@ -383,10 +384,11 @@ checkout_error(#job{aim = Aim, checkout_timeout = Timeout}) ->
         end,
     {error, pitcrew_error:new(checkout_timeout, Format, [Timeout])}.
 
-conclude({sent, BytesOut, {called, _, _} = Called}, Job) ->
-    pitcrew_functions:hosted(Job, [], fun(Hosted) -> called(Called, BytesOut, Hosted) end);
-conclude({sent, BytesOut, Answer}, Job) ->
-    answered(Answer, Job#job{bytes_out = Job#job.bytes_out + BytesOut});
+conclude({sent, Sent, {called, _, _} = Called}, Job) ->
+    {BytesOut, Timed} = pitcrew_call_events:bytes(Sent, Job),
+    pitcrew_functions:hosted(Timed, [], fun(Hosted) -> called(Called, BytesOut, Hosted) end);
+conclude({sent, Sent, Answer}, Job) ->
+    answered(Answer, pitcrew_call_events:sent(Sent, Job));
 conclude(poisoned, Job) ->
     %% The worker was condemned between the claim and the first byte: nothing happened, so another one may do it.
     case pitcrew_deadline:left(Job#job.deadline) of
@@ -400,8 +402,9 @@ conclude({error, #{ref := _, path := Path}}, #job{aim = Aim} = Job) ->
     {{error, (pitcrew_aim:elsewhere(Aim))#{path => Path}}, Job};
 conclude({error, #{struct := _} = Refused}, #job{args = Args, kwargs = Kwargs} = Job) ->
     %% A struct that the codec does not know: what the arguments become with Pitcrew.Encoder is tried once.
+    Begun = pitcrew_call_events:clock(Job),
     case pitcrew_structs:encoded([{[args], Args}, {[kwargs], Kwargs}], Refused) of
-        {ok, [NewArgs, NewKwargs]} -> attempt(Job#job{args = NewArgs, kwargs = NewKwargs});
+        {ok, [NewArgs, NewKwargs]} -> attempt(pitcrew_call_events:encoded(Begun, Job#job{args = NewArgs, kwargs = NewKwargs}));
         {error, StillRefused} -> {{error, pitcrew_error:from_codec(StillRefused)}, Job}
     end;
 conclude({error, #{function := true} = Refused}, Job) ->
@@ -428,10 +431,10 @@ pass_on(Host, Call, Waits, #job{deadline = Deadline} = Job) ->
         Outcome -> handed_over(Outcome, Job)
     end.
 
-answered({reply, PythonNs, BytesIn, Term}, Job) ->
-    {{ok, Term}, count(PythonNs, BytesIn, Job)};
-answered({fault, PythonNs, BytesIn, Fault}, Job) ->
-    {{error, pitcrew_error:from_fault(Fault)}, count(PythonNs, BytesIn, Job)};
+answered({reply, Times, BytesIn, Term}, Job) ->
+    {{ok, Term}, pitcrew_call_events:received(Times, BytesIn, Job)};
+answered({fault, Times, BytesIn, Fault}, Job) ->
+    {{error, pitcrew_error:from_fault(Fault)}, pitcrew_call_events:received(Times, BytesIn, Job)};
 answered({frame, Kind, PythonNs, BytesIn, Bytes, Lease}, Job) ->
     answered({frame, Kind, PythonNs, BytesIn, Bytes, Lease, none}, Job);
 answered({frame, Kind, PythonNs, BytesIn, Bytes, Lease, Parcel}, #job{codec = Codec} = Job) ->
@@ -442,12 +445,15 @@ answered({frame, Kind, PythonNs, BytesIn, Bytes, Lease, Parcel}, #job{codec = Co
 answered({frame, Kind, PythonNs, BytesIn, Bytes}, #job{codec = Codec} = Job) ->
     %% As much as a binary of a large answer may keep alive: see pitcrew_pool.
     Share = Codec#{share_least => max(64, byte_size(Bytes) div 16)},
+    Begun = pitcrew_call_events:clock(Job),
     case pitcrew_nif:decode(Bytes, Share) of
-        {ok, Term} -> answered({Kind, PythonNs, BytesIn, Term}, Job);
+        {ok, Term} -> answered({Kind, PythonNs, BytesIn, Term}, pitcrew_call_events:decoded(Begun, Job));
         {error, _} = Unreadable -> answered(Unreadable, Job)
     end;
 answered({json, Kind, PythonNs, BytesIn, Text}, #job{codec = #{nil := Null}} = Job) ->
-    {pitcrew_call_json:answer(Kind, Text, Null), count(PythonNs, BytesIn, Job)};
+    Begun = pitcrew_call_events:clock(Job),
+    Answer = pitcrew_call_json:answer(Kind, Text, Null),
+    {Answer, pitcrew_call_events:received(PythonNs, BytesIn, pitcrew_call_events:decoded(Begun, Job))};
 answered({error, Unreadable}, Job) ->
     {{error, pitcrew_error:from_codec(Unreadable)}, Job};
 answered(timeout, #job{id = Id, stream = Credit, timeout = Timeout} = Job) when Credit > 0 ->
@@ -469,12 +475,6 @@ may_retry(#job{tool = Tool, id = Id, pool = #pool{tools = Tools}, deadline = Dea
     maps:get(called(Tool, Id), Tools, false) andalso pitcrew_deadline:left(Deadline) > 0;
 may_retry(_) ->
     false.
-
-count(PythonNs, BytesIn, #job{python = Python, bytes_in = Bytes} = Job) ->
-    Job#job{
-        python = Python + erlang:convert_time_unit(PythonNs, nanosecond, native),
-        bytes_in = Bytes + BytesIn
-    }.
 
 timeout_error(#job{id = Id, timeout = Timeout}, What) ->
     pitcrew_error:new(timeout, "the call of ~ts took longer than ~b ms, ~ts", [Id, Timeout, What]).

@@ -23,7 +23,9 @@
     on_caller_exit :: cancel | finish,
     %% What telemetry is told. Times in native units, summed over the attempts.
     queue = 0 :: integer(),
+    encode = 0 :: integer(),
     python = 0 :: integer(),
+    decode = 0 :: integer(),
     bytes_in = 0 :: non_neg_integer(),
     bytes_out = 0 :: non_neg_integer(),
     %% How often it was tried again because a worker died.

@@ -18,7 +18,7 @@
 -on_load(load/0).
 
 -type left() :: queued | {out, OsPid :: pos_integer()} | out | none.
--export_type([way/0, listener/0, channel/0, slots/0, dispatch/0, tenant/0, ref/0, lease/0, account/0, parcel/0, codec_opts/0, codec_error/0]).
+-export_type([way/0, listener/0, channel/0, slots/0, dispatch/0, tenant/0, ref/0, lease/0, account/0, parcel/0, codec_opts/0, codec_error/0, times/0, sent/0]).
 
 -opaque listener() :: reference().
 -opaque channel() :: reference().
@@ -38,6 +38,7 @@
 %% work the codec does before it goes to a dirty scheduler; `share_least' is the smallest binary that shares the input's
 %% memory; `functions' are those that a worker may call, with their numbers, and the process that is told of it: in the arguments of a call any other
 %% is refused; `nested' is a call that such a function makes, which waits for no others to go out with; `lease' is what came with an answer that has references, `parcel' with one whose large payloads came in shared memory.
+%% With `timed' call/10, reply/3 and the answer to submit/10 tell how long the codec took: times() and sent().
 -type codec_opts() :: #{
     binaries => str | bin | bytes | auto,
     nil => nil | undefined | null,
@@ -55,8 +56,13 @@
     lease => lease(),
     parcel => parcel(),
     functions => {Host :: pid(), #{fun() => non_neg_integer()}},
-    nested => boolean()
+    nested => boolean(),
+    timed => boolean()
 }.
+%% Of an answer, how long the tool took, in nanoseconds, and, of a call that is `timed', the decoding.
+-type times() :: PythonNs :: integer() | {PythonNs :: integer(), DecodeNs :: integer()}.
+%% Of a call, how many bytes went out, and how long the encoding took if it is `timed'.
+-type sent() :: Bytes :: non_neg_integer() | {Bytes :: non_neg_integer(), EncodeNs :: integer()}.
 %% `path' is outermost first: list indices and map keys. `struct' names a struct that has no form of its own, `ref' is the handle of a
 %% reference to an object of another worker than the one that the call is for; `function' is there where a function is refused.
 -type codec_error() :: #{
@@ -190,7 +196,7 @@ claim(_Slots) -> erlang:nif_error(not_loaded).
 %% slot.
 -spec call(channel(), reference(), Tool :: binary(), Args :: list(), Kwargs :: map() | nil, Meta :: map() | nil,
            codec_opts(), MaxFrame :: pos_integer(), SpinNs :: non_neg_integer(), pitcrew_deadline:deadline()) ->
-    {ok | ready | pending, BytesOut :: non_neg_integer()} | {error, codec_error()} | poisoned.
+    {ok | ready | pending, sent()} | {error, codec_error()} | poisoned.
 call(_Channel, _Ref, _Tool, _Args, _Kwargs, _Meta, _Opts, _MaxFrame, _SpinNs, _Deadline) -> erlang:nif_error(not_loaded).
 %% The same with texts of pitcrew_json_nif: Tool a string, Args an array, Kwargs an object or null.
 -spec call_json(channel(), reference(), Tool :: binary(), Args :: binary(), Kwargs :: binary(),
@@ -202,8 +208,8 @@ call_json(_Channel, _Ref, _Tool, _Args, _Kwargs, _MaxFrame, _SpinNs, _Deadline) 
 %% `poisoned': the verdict was passed meanwhile; its message is in the mailbox or on its way, and its Owed counts the select message
 %% that reply/3 was called for. `called': the worker calls the VM; take_over/4 is next.
 -spec reply(channel(), reference(), codec_opts()) ->
-    {reply, PythonNs :: integer(), BytesIn :: integer(), term()}
-    | {fault, PythonNs :: integer(), BytesIn :: integer(), map()}
+    {reply, times(), BytesIn :: integer(), term()}
+    | {fault, times(), BytesIn :: integer(), map()}
     | {json, reply | fault, PythonNs :: integer(), BytesIn :: integer(), binary()}
     | {error, codec_error()}
     | again | called | lost | poisoned

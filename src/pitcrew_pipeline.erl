@@ -11,7 +11,7 @@
     {msgpack, Tool :: binary(), Args :: list(), Kwargs :: map() | nil, Meta :: map() | nil}
     | {json, Tool :: binary(), Args :: binary(), Kwargs :: binary()}.
 -type answer() ::
-    {reply | fault, PythonNs :: integer(), BytesIn :: integer(), term()}
+    {reply | fault, pitcrew_nif:times(), BytesIn :: integer(), term()}
     | {frame | json, reply | fault, PythonNs :: integer(), BytesIn :: integer(), binary()}
     | {frame, reply, PythonNs :: integer(), BytesIn :: integer(), binary(), pitcrew_nif:lease()}
     | {frame, reply, PythonNs :: integer(), BytesIn :: integer(), binary(), pitcrew_nif:lease() | none, pitcrew_nif:parcel() | none}
@@ -34,7 +34,7 @@
     | {chunk, Cost :: pos_integer(), Bytes :: pos_integer(), answer()}
     | {called, tuple()}.
 -type outcome() ::
-    {done, OsPid :: pos_integer() | nil, BytesOut :: non_neg_integer(), QueueNs :: non_neg_integer(), answer()}
+    {done, OsPid :: pos_integer() | nil, pitcrew_nif:sent(), QueueNs :: non_neg_integer(), answer()}
     | {error, pitcrew_nif:codec_error()}
     | over
     | full
@@ -49,14 +49,30 @@
 -spec exchange(pitcrew_nif:way(), {request(), pitcrew_nif:codec_opts(), pos_integer(), cancel | finish}, limits()) ->
     outcome() | {called, tuple(), waits()}.
 exchange(Way, Request, {Deadline, Timeout}) ->
+    Begun = clock(Request),
     Ref = make_ref(),
     Dispatch = dispatch(Way),
     case submit(Way, {Ref, Request, Deadline}) of
-        ok -> await(Dispatch, Ref, 0, Deadline, Deadline);
-        %% `infinity' is greater than every number.
-        queued -> await(Dispatch, Ref, 0, min(Deadline, pitcrew_deadline:in(Timeout)), Deadline);
-        Refused -> Refused
+        ok ->
+            Encode = since(Begun),
+            told(Encode, await(Dispatch, Ref, 0, Deadline, Deadline));
+        queued ->
+            Encode = since(Begun),
+            %% `infinity' is greater than every number.
+            told(Encode, await(Dispatch, Ref, 0, min(Deadline, pitcrew_deadline:in(Timeout)), Deadline));
+        Refused ->
+            Refused
     end.
+
+%% Of a call that is `timed', how long it takes to make its frame and to hand it over.
+clock({_, #{timed := true}, _, _}) -> erlang:monotonic_time();
+clock(_) -> untimed.
+
+since(untimed) -> untimed;
+since(Begun) -> erlang:convert_time_unit(erlang:monotonic_time() - Begun, native, nanosecond).
+
+told(Encode, {done, OsPid, Bytes, QueueNs, Answer}) when Encode =/= untimed -> {done, OsPid, {Bytes, Encode}, QueueNs, Answer};
+told(_, Outcome) -> Outcome.
 
 dispatch({Dispatch, _}) -> Dispatch;
 dispatch(Dispatch) -> Dispatch.

@@ -14,8 +14,8 @@
     %% Those that take a batch at once.
     at_once = [] :: [binary()],
     permits :: pitcrew_permits:permits(),
-    %% Prefix ++ [call, start | stop | exception], made once.
-    events :: {[atom(), ...], [atom(), ...], [atom(), ...]},
+    %% Names with the pool's prefix, made once.
+    events :: pitcrew_call_events:names(),
     cache :: none | #cache{},
     %% Tools of the VM that are registered for it: pitcrew_tools.
     registry :: ets:tid(),

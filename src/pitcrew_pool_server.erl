@@ -489,7 +489,7 @@ entry(#state{options = #{telemetry_prefix := Prefix} = Options} = State) ->
         tools = by_name(State#state.tools),
         at_once = at_once(State#state.tools),
         permits = pitcrew_permits:new(Options),
-        events = {Prefix ++ [call, start], Prefix ++ [call, stop], Prefix ++ [call, exception]},
+        events = pitcrew_call_events:names(Prefix),
         cache = pitcrew_pools:cache(State#state.sup),
         registry = pitcrew_pools:registry(State#state.sup),
         max_queue = maps:get(max_queue, Options),

@@ -10,7 +10,7 @@
 -include("pitcrew_job.hrl").
 
 -type outcome() ::
-    {sent, BytesOut :: non_neg_integer(), pitcrew_pipeline:answer() | called()}
+    {sent, pitcrew_nif:sent(), pitcrew_pipeline:answer() | called()}
     | {error, pitcrew_nif:codec_error()}
     | poisoned.
 

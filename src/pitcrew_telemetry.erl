@@ -8,7 +8,7 @@
 %% Handlers run in the process that emits the event. One that raises is detached, and a log line says so.
 -module(pitcrew_telemetry).
 
--export([attach/4, attach_many/4, detach/1, list_handlers/1, execute/3]).
+-export([attach/4, attach_many/4, detach/1, list_handlers/1, execute/3, attach_default_logger/1]).
 -export([choose/0, new_table/0, is_quiet/0]).
 -export_type([event/0, handler_id/0, handler/0]).
 
@@ -21,7 +21,7 @@
 -define(TABLE, pitcrew_handlers).
 %% Looked up with every event, so that atoms serve better than tuples.
 -define(CHOICE, pitcrew_telemetry_dispatcher).
-%% Whether the dispatcher is our own and nobody has ever attached a handler to it.
+%% Whether the dispatcher is our own and no handler is attached to it.
 -define(QUIET, pitcrew_telemetry_is_quiet).
 
 %% @private Once, when the application starts.
@@ -55,11 +55,11 @@ attach_many(Id, Events, Handler, Config) when is_list(Events), is_function(Handl
         telemetry ->
             apply(telemetry, attach_many, [Id, Events, Handler, Config]);
         own ->
-            ok = persistent_term:put(?QUIET, false),
             case ets:insert_new(?TABLE, {{id, Id}, Events}) of
                 true ->
                     true = ets:insert(?TABLE, [{Event, Id, Handler, Config} || Event <- Events]),
-                    ok;
+                    %% In this order: see hush/0.
+                    persistent_term:put(?QUIET, false);
                 false ->
                     {error, already_exists}
             end
@@ -76,10 +76,25 @@ detach(Id) ->
                 [{_, Events}] ->
                     %% A guard, because an id may hold atoms that mean something in a match pattern.
                     Match = fun(Event) -> [{{Event, '$1', '_', '_'}, [{'=:=', '$1', {const, Id}}], [true]}] end,
-                    lists:foreach(fun(Event) -> ets:select_delete(?TABLE, Match(Event)) end, Events);
+                    lists:foreach(fun(Event) -> ets:select_delete(?TABLE, Match(Event)) end, Events),
+                    hush();
                 [] ->
                     {error, not_found}
             end
+    end.
+
+%% When no handler is left, nobody makes events any more. One that is attached at the same time is found by the second look, or says so itself after
+%% that.
+hush() ->
+    case ets:info(?TABLE, size) of
+        0 ->
+            ok = persistent_term:put(?QUIET, true),
+            case ets:info(?TABLE, size) of
+                0 -> ok;
+                _ -> persistent_term:put(?QUIET, false)
+            end;
+        _ ->
+            ok
     end.
 
 %% @doc The handlers of every event that begins with the prefix.
@@ -94,6 +109,10 @@ list_handlers(Prefix) when is_list(Prefix) ->
              || {Event, Id, Handler, Config} <- ets:tab2list(?TABLE), lists:prefix(Prefix, Event)
             ]
     end.
+
+%% @doc Logs calls that are slow and calls that fail: what {@link pitcrew_telemetry_log} says.
+-spec attach_default_logger(pitcrew_telemetry_log:options()) -> ok | {error, already_exists | pitcrew_error:t()}.
+attach_default_logger(Options) -> pitcrew_telemetry_log:attach(Options).
 
 %% @private Whether there is nobody to emit an event to, so that it need not be made.
 -spec is_quiet() -> boolean().

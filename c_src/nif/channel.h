@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "wire/clock.h"
 #include "wire/io.h"
 #include "wire/machine.h"
 #include "wire/spin.h"
@@ -68,6 +69,7 @@ struct pc_channel {
     struct pc_parcel *parcel; /* of the frame at the head of the inbox, while its decoding goes on elsewhere; or NULL */
 
     struct pc_spin spin; /* of callers that would poll for the answer */
+    int64_t codec_ns;    /* of a call that is `timed`: how long the codec has been at its present frame, in all stays */
 
     /* What a pipelined worker publishes, for life; or NULL. Its stream begins behind so many bytes. */
     const struct pc_started *started;
@@ -144,6 +146,19 @@ void pc_channel_answered(ErlNifEnv *env, struct pc_channel *channel);
 /* How to leave the machine with an outstanding call that is whole, but for going on on a dirty scheduler. */
 static inline uint32_t pc_channel_waits(const struct pc_channel *channel, enum pc_phase phase) {
     return (uint32_t)phase | (channel->finish ? PC_FINISH : 0);
+}
+
+/* Around the codec's work on a frame, of which this is the first stay or another; what is begun is given to the end. */
+static inline int64_t pc_channel_codec_begin(struct pc_channel *channel, bool timed, bool is_first) {
+    if (timed && is_first) {
+        channel->codec_ns = 0;
+    }
+    return timed ? pc_clock_ns() : 0;
+}
+static inline void pc_channel_codec_end(struct pc_channel *channel, int64_t begin) {
+    if (begin != 0) {
+        channel->codec_ns += pc_clock_ns() - begin;
+    }
 }
 
 /* Keeps the reference that whatever is told to the owner of the call carries; no select is accounted for yet. */

@@ -76,6 +76,11 @@ bool pc_frame_answer(struct pc_frame *f) {
 
 ERL_NIF_TERM pc_frame_kind(const struct pc_frame *f) { return f->kind == PC_KIND_ERROR ? am_fault : am_reply; }
 
+ERL_NIF_TERM pc_frame_times(ErlNifEnv *env, const struct pc_frame *f, bool timed, int64_t codec_ns) {
+    ERL_NIF_TERM python_ns = enif_make_int64(env, f->python_ns);
+    return timed ? enif_make_tuple2(env, python_ns, enif_make_int64(env, codec_ns)) : python_ns;
+}
+
 ERL_NIF_TERM pc_frame_bytes(ErlNifEnv *env, const struct pc_frame *f) {
     return enif_make_uint64(env, f->n + f->apart + PC_FRAME_HEADER);
 }

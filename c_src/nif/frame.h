@@ -40,6 +40,9 @@ bool pc_frame_answer(struct pc_frame *f);
 /* `reply`, also of a chunk, or `fault`. */
 ERL_NIF_TERM pc_frame_kind(const struct pc_frame *f);
 
+/* Python's nanoseconds; or, where a call is `timed`, {PythonNs, CodecNs}, how long the decoding took. */
+ERL_NIF_TERM pc_frame_times(ErlNifEnv *env, const struct pc_frame *f, bool timed, int64_t codec_ns);
+
 /* With its length in front. */
 ERL_NIF_TERM pc_frame_bytes(ErlNifEnv *env, const struct pc_frame *f);
 

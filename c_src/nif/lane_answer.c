@@ -5,6 +5,7 @@
 #include "nif/nif.h"
 #include "nif/parcel.h"
 #include "nif/refs.h"
+#include "wire/clock.h"
 
 enum { HANDED_OUT = 16 * 1024 }; /* bytes of answers that their callers decode */
 
@@ -89,10 +90,12 @@ ERL_NIF_TERM pc_lane_answer(struct pc_job *job, struct pc_channel *c, struct pc_
                             bool *is_taken) {
     ErlNifEnv *env = job->env;
     ERL_NIF_TERM value;
+    bool timed = job->opts.timed;
+    int64_t begin = timed ? pc_clock_ns() : 0;
     switch (pc_lane_decode(job, f, budget, &value)) {
     case PC_OK:
-        return enif_make_tuple4(env, pc_frame_kind(f), enif_make_int64(env, f->python_ns), pc_frame_bytes(env, f),
-                                value);
+        return enif_make_tuple4(env, pc_frame_kind(f), pc_frame_times(env, f, timed, timed ? pc_clock_ns() - begin : 0),
+                                pc_frame_bytes(env, f), value);
     case PC_BUDGET:
         return pc_lane_hand_out(job, c, f, budget, is_taken);
     default:

@@ -66,8 +66,11 @@ static enum pc_status encode(ErlNifEnv *env, struct pc_sending *sending, struct 
 
 static bool read_args(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct packed *p) {
     *p = (struct packed){.sending = {.json = false, .write = encode}};
-    return pc_sending_read(env, argv[0], argv[1], argv[7], argv[8], &p->sending) &&
-           pc_call_terms_read(env, argv + 2, &p->terms) && pc_call_deadline_read(env, argv[9], &p->terms.deadline_ns);
+    bool good = pc_sending_read(env, argv[0], argv[1], argv[7], argv[8], &p->sending) &&
+                pc_call_terms_read(env, argv + 2, &p->terms) &&
+                pc_call_deadline_read(env, argv[9], &p->terms.deadline_ns);
+    p->sending.timed = good && p->terms.opts.timed;
+    return good;
 }
 
 static ERL_NIF_TERM call_dirty(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);

@@ -62,7 +62,9 @@ static enum frame_kind decode_packed(ErlNifEnv *env, const struct reply_args *a,
     ERL_NIF_TERM value;
     opts.lease = f->has_refs ? pc_lease_new(a->c, f->id) : NULL;
     opts.parcel = take_parcel(a, f);
+    int64_t begin = pc_channel_codec_begin(a->c, opts.timed, budget != NULL);
     enum pc_status status = pc_term_decode_within(env, &f->r, &opts, budget, NULL, &value, &err);
+    pc_channel_codec_end(a->c, begin);
     if (opts.lease != NULL) {
         if (status == PC_OK) {
             pc_lease_end(opts.lease);
@@ -79,8 +81,8 @@ static enum frame_kind decode_packed(ErlNifEnv *env, const struct reply_args *a,
         *result = enif_make_tuple2(env, am_error, pc_term_error_make(env, am_decode_error, &err));
         return FRAME_RESULT;
     }
-    *result =
-        enif_make_tuple4(env, pc_frame_kind(f), enif_make_int64(env, f->python_ns), pc_frame_bytes(env, f), value);
+    ERL_NIF_TERM times = pc_frame_times(env, f, opts.timed, a->c->codec_ns);
+    *result = enif_make_tuple4(env, pc_frame_kind(f), times, pc_frame_bytes(env, f), value);
     return FRAME_RESULT;
 }
 

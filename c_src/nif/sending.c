@@ -23,7 +23,9 @@ bool pc_sending_read(ErlNifEnv *env, ERL_NIF_TERM channel, ERL_NIF_TERM ref, ERL
 /* The frame into the outbox, or nothing of it. */
 static enum pc_status fill(ErlNifEnv *env, struct pc_sending *s, struct pc_budget *budget, struct pc_term_error *err) {
     size_t mark = pc_outbox_begin(&s->c->out, s->max_frame);
+    int64_t begin = pc_channel_codec_begin(s->c, s->timed, budget != NULL);
     enum pc_status status = s->write(env, s, budget, err);
+    pc_channel_codec_end(s->c, begin);
     if (status == PC_OK) {
         /* The writer has not failed, and so nor does this: PC_MAX_FRAME is below 4 GiB. */
         (void)pc_outbox_end(&s->c->out, mark);
@@ -62,6 +64,10 @@ static bool poll_answer(const struct pc_sending *s, struct pc_budget *budget) {
 static ERL_NIF_TERM flush(ErlNifEnv *env, const struct pc_sending *s, struct pc_budget *budget) {
     struct pc_channel *c = s->c;
     ERL_NIF_TERM bytes = enif_make_uint64(env, pc_outbox_pending(&c->out) + s->apart);
+    if (s->timed) {
+        bytes = enif_make_tuple2(env, bytes, enif_make_int64(env, c->codec_ns));
+        c->codec_ns = 0; /* the answer may be decoded on a dirty scheduler from the beginning */
+    }
     pc_channel_keep_ref(c, s->ref);
     c->call_id++;
     c->calls++;

@@ -14,6 +14,7 @@ struct pc_sending {
     ErlNifUInt64 max_frame;
     ErlNifSInt64 spin_ns; /* poll for the answer so long; on a normal scheduler, with nobody waiting for it */
     bool json;
+    bool timed;   /* how long `write` took is told, too */
     size_t apart; /* bytes in shared memory that the frame names: set by `write` */
     /*
      * Appends the payload to c->out.w; the call's id is c->call_id + 1. Statuses and *err as those of pc_term_encode, and the writer's own:

@@ -82,6 +82,7 @@ struct pc_term_opts {
     ERL_NIF_TERM functions;     /* encoding: a map from those to their numbers; or 0 */
     ERL_NIF_TERM host;          /* their host, a pid; or 0 */
     bool nested;                /* the call is one that such a function makes */
+    bool timed;                 /* of a call: how long the codec took for it is told, too */
     bool *kept_raw;             /* decoding: set when an extension was kept; or NULL */
 };
 

@@ -122,6 +122,9 @@ static bool set_option(ErlNifEnv *env, struct pc_term_opts *opts, ERL_NIF_TERM k
     if (key == am_nested) {
         return set_flag(&opts->nested, CHOICE(value, &am_false, &am_true));
     }
+    if (key == am_timed) {
+        return set_flag(&opts->timed, CHOICE(value, &am_false, &am_true));
+    }
     return key == am_raw && set_raw(env, value, opts);
 }
 

@@ -11,34 +11,17 @@ defmodule Pitcrew.Telemetry do
 
   A handler runs in the process that emits the event; one that raises is detached, and a log line says so.
 
-  ## Events
-
   The names begin with the pool's `:telemetry_prefix`, `[:pitcrew]` by default. Durations are in native time units,
   nanoseconds on Linux.
 
-  | event | measurements | metadata |
-  |---|---|---|
-  | `call, :start` | `system_time`, `monotonic_time` | `pool`, `tool_id`, `protocol` |
-  | `call, :stop` | `duration`, `queue`, `python`, `bytes_in`, `bytes_out`, `retries` | the same, and `worker` |
-  | `call, :exception` | as `:stop` | as `:stop`, and `kind`, `error`; for every call that returns an error |
-  | `worker, :start` | `duration` (from the fork until it was ready) | `pool`, `worker`, `id` |
-  | `worker, :trim` | `before`, `after` (bytes of its own): it had more than `max_rss` and has given back what it could | the same |
-  | `worker, :recycle` | `lifetime`, `calls` | the same, and `reason`: `:max_calls`, `:max_age`, or `{:max_rss, bytes}` when that is what it still had; its successor is started now |
-  | `worker, :stop` | `lifetime`, `calls` | `pool`, `worker`, `id`, `reason` |
-  | `pool, :health` | `ready`, `wanted` (workers) | `pool`, `status` and `before` (`:ok`, `:degraded`, `:down`), `failure` |
-  | `cache, :hit` | `duration` of the whole call | `pool`, `tool_id`, `source`: `:cache`, `:flight` (the result of an equal call that ran), `:backend` (Redis) |
-  | `cache, :miss` | `duration` until it was known | `pool`, `tool_id`; for every call that looked for a result and runs |
-  | `cache, :evict` | `entries`, `bytes` | `pool`, `reason`: `:full` or `:expired` |
+    * `[:pitcrew, :call, :start | :stop | :exception]` - each call; an error that is returned is an `:exception`. `measurements.duration`
+      is the sum of `:queue`, `:encode`, `:transport`, `:python` and `:decode`
+    * `[:pitcrew, :serialization, :stop]` - what of a call was encoding and decoding
+    * `[:pitcrew, :cache, :hit | :miss | :evict]`
+    * `[:pitcrew, :worker, :start | :trim | :recycle | :stop]`
+    * `[:pitcrew, :pool, :health | :on_hold]`
 
-  A call that finds its result in the cache has its `call` events as well, with no worker.
-
-  A stream is a call with `stream: true` in its metadata; its measurements have `chunks` besides, and `result` is `:halted` when its consumer took no more.
-
-  A chunk of a batch is one call, with the number of its calls as `batch` in its metadata.
-
-  `protocol` is `:msgpack` or `:json`, as the call travels; `worker` is an operating-system process id; `reason` is
-  `:normal`, `:recycled`, `:idle` (it was not needed), `:stop` (the pool stops), `:interrupted` (it ended after a call of its was cut, in an orderly way), `{:signal, :sigkill}`, 
-  `{:status, 1}` or alike; `:stopped` or `:silent` for one that was killed for that (option `:heartbeat`). A caller that dies in a call, as one does that is cancelled, tells nobody of its end.
+  `docs/telemetry.md` has the measurements and metadata of each; `events/1` has the names.
   """
 
   @type event :: [atom(), ...]
@@ -56,6 +39,40 @@ defmodule Pitcrew.Telemetry do
   @doc "Detaches a handler from all its events."
   @spec detach(handler_id()) :: :ok | {:error, :not_found}
   defdelegate detach(id), to: :pitcrew_telemetry
+
+  @doc """
+  Logs calls that are slow, and calls that end with an error.
+
+    * `:slow` - calls that take so many milliseconds or more, or `:infinity` for none (default 1 000)
+    * `:errors` - whether calls that end with an error have a line (default `true`)
+    * `:level` - of the lines (default `:warning`)
+    * `:prefix` - which pools, by their `:telemetry_prefix` (default `[:pitcrew]`)
+
+        iex> Pitcrew.Telemetry.attach_default_logger(slow: 250, prefix: [:quick])
+        :ok
+        iex> Pitcrew.Telemetry.detach_default_logger([:quick])
+        :ok
+  """
+  @spec attach_default_logger(keyword() | map()) :: :ok | {:error, :already_exists | Pitcrew.Error.t()}
+  def attach_default_logger(opts \\ []) do
+    case :pitcrew_telemetry.attach_default_logger(opts) do
+      {:error, %{} = error} -> {:error, Pitcrew.Error.from(error)}
+      result -> result
+    end
+  end
+
+  @doc "Ends what `attach_default_logger/1` has begun, for pools with that prefix."
+  @spec detach_default_logger(event()) :: :ok | {:error, :not_found}
+  defdelegate detach_default_logger(prefix \\ [:pitcrew]), to: :pitcrew_telemetry_log, as: :detach
+
+  @doc """
+  The names of all events, behind a prefix: those to attach a handler to that wants everything.
+
+      iex> [:pitcrew, :cache, :hit] in Pitcrew.Telemetry.events()
+      true
+  """
+  @spec events(event()) :: [event()]
+  defdelegate events(prefix \\ [:pitcrew]), to: :pitcrew_events, as: :names
 
   @doc "The handlers of all events that begin with the given names."
   @spec list_handlers([atom()]) :: [map()]

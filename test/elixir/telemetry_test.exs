@@ -1,5 +1,6 @@
 defmodule Pitcrew.TelemetryTest do
   use ExUnit.Case, async: true
+  doctest Pitcrew.Telemetry
 
   alias Pitcrew.Telemetry
 
@@ -51,6 +52,10 @@ defmodule Pitcrew.TelemetryTest do
     {:error, %{kind: :worker_exit}} = Pitcrew.call(pool, "die")
     assert_receive {^stop, %{lifetime: _, calls: _}, %{worker: ^worker, reason: {:signal, :sigkill}}}, 5_000
     assert_receive {^start, _, %{worker: next}} when next != worker, 5_000
+  end
+
+  test "what is wrong with the options of the default logger is an error" do
+    assert {:error, %Pitcrew.Error{kind: :invalid_option}} = Telemetry.attach_default_logger(slow: "1s")
   end
 
   test "an id is taken once, listed, and detached", %{id: id, prefix: prefix} do

@@ -1,7 +1,7 @@
 %% Our own dispatcher has the interface and the rules of the library, which is not there in this build.
 -module(pitcrew_telemetry_tests).
 -include_lib("eunit/include/eunit.hrl").
--export([tell/4]).
+-export([tell/4, log/2]).
 
 -define(EVENT, [pitcrew_test, thing, stop]).
 
@@ -15,7 +15,10 @@ own_test_() ->
             fun several_events_and_their_list/0,
             fun a_handler_that_raises_is_detached/0,
             fun ids_may_be_any_term/0,
-            fun an_event_is_a_list_of_atoms/0
+            fun an_event_is_a_list_of_atoms/0,
+            fun nobody_makes_events_that_nobody_wants/0,
+            fun options_of_the_default_logger/0,
+            fun slow_calls_and_such_as_fail_are_logged/0
         ]}.
 
 received() ->
@@ -74,3 +77,50 @@ an_event_is_a_list_of_atoms() ->
     ?assertError(badarg, pitcrew_telemetry:attach(x, [<<"a">>], fun ?MODULE:tell/4, self())),
     ?assertError(badarg, pitcrew_telemetry:attach(x, [], fun ?MODULE:tell/4, self())),
     ?assertEqual({error, not_found}, pitcrew_telemetry:detach(x)).
+
+nobody_makes_events_that_nobody_wants() ->
+    ?assert(pitcrew_telemetry:is_quiet()),
+    [ok = pitcrew_telemetry:attach(Id, ?EVENT, fun ?MODULE:tell/4, self()) || Id <- [one, other]],
+    ?assertNot(pitcrew_telemetry:is_quiet()),
+    ok = pitcrew_telemetry:detach(one),
+    ?assertNot(pitcrew_telemetry:is_quiet()),
+    ok = pitcrew_telemetry:detach(other),
+    ?assert(pitcrew_telemetry:is_quiet()).
+
+options_of_the_default_logger() ->
+    ?assertMatch({error, #{kind := invalid_option}}, pitcrew_telemetry:attach_default_logger(#{slow => -1})),
+    ok = pitcrew_telemetry:attach_default_logger([]),
+    ?assertEqual({error, already_exists}, pitcrew_telemetry:attach_default_logger(#{slow => 1})),
+    ok = pitcrew_telemetry:attach_default_logger(#{prefix => [other]}),
+    [ok = pitcrew_telemetry_log:detach(Prefix) || Prefix <- [[pitcrew], [other]]],
+    ?assertEqual({error, not_found}, pitcrew_telemetry_log:detach([other])).
+
+slow_calls_and_such_as_fail_are_logged() ->
+    ok = logger:add_handler(?MODULE, ?MODULE, #{config => self()}),
+    ok = logger:set_handler_config(default, level, none),
+    try
+        ?assertMatch([], lines([], stop, 999)),
+        ?assertMatch([{warning, "slow call of add in pool py: 1000.0 ms (queue 1.0, encode 2.0, transport 994.0, python 3.0, decode 0.5)"}], lines([], stop, 1000)),
+        ?assertMatch([{warning, _}], lines([{slow, 999}], stop, 999)),
+        ?assertMatch([], lines([{slow, infinity}], stop, 100_000)),
+        ?assertMatch([{error, "call of add in pool py failed after 5.0 ms: " ++ _}], lines([{level, error}], exception, 5)),
+        ?assertMatch([], lines([{errors, false}], exception, 5)),
+        ?assertMatch([{warning, "slow call of " ++ _}], lines([{errors, false}], exception, 1000))
+    after
+        ok = logger:set_handler_config(default, level, all),
+        ok = logger:remove_handler(?MODULE)
+    end.
+
+log(#{level := Level, msg := {Format, Args}}, #{config := Pid}) -> Pid ! {line, Level, lists:flatten(io_lib:format(Format, Args))};
+log(_, _) -> ok.
+
+%% What is logged when a call has taken so many milliseconds.
+lines(Options, What, Ms) ->
+    ok = pitcrew_telemetry:attach_default_logger(Options),
+    Parts = [{duration, Ms}, {queue, 1}, {encode, 2}, {transport, 994}, {python, 3}, {decode, 0.5}],
+    Measured = maps:from_list([{Part, erlang:convert_time_unit(round(1000 * Of), microsecond, native)} || {Part, Of} <- Parts]),
+    Error = pitcrew_error:new(timeout, "it took too long"),
+    ok = pitcrew_telemetry:execute([pitcrew, call, What], Measured, #{tool_id => <<"add">>, pool => py, error => Error}),
+    ok = pitcrew_telemetry_log:detach([pitcrew]),
+    {messages, Messages} = process_info(self(), messages),
+    [receive {line, Level, Text} -> {Level, Text} end || {line, _, _} <- Messages].
