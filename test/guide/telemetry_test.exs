@@ -8,7 +8,7 @@ defmodule Pitcrew.Guide.TelemetryTest do
 
   @slow_ms 100
   @prefix [:dspex, :tool_bridge]
-  @events [[:call, :start], [:call, :stop], [:cache, :hit], [:cache, :miss]]
+  @events [[:call, :start], [:call, :stop], [:serialization, :stop], [:cache, :hit], [:cache, :miss]]
 
   defp setup_metrics(test) do
     :ok =
@@ -38,6 +38,7 @@ defmodule Pitcrew.Guide.TelemetryTest do
     {:ok, _} = Pitcrew.call(pool, "look_up", ["a"])
     assert_receive {[:call, :start], "look_up"}
     assert_receive {[:cache, :miss], "look_up"}
+    assert_receive {[:serialization, :stop], "look_up"}
     assert_receive {:histogram, "tool_bridge.call.duration", ms, %{protocol: :msgpack, tool_id: "look_up"}} when ms > 0
 
     {:ok, _} = Pitcrew.call(pool, "look_up", ["a"])
