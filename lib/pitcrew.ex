@@ -611,6 +611,31 @@ defmodule Pitcrew do
   end
 
   @doc """
+  What a pool has done, in numbers, since it has started.
+
+      iex> Pitcrew.call!(MyApp.Py, "add", [1, 2])
+      3
+      iex> %{calls: calls, latency: %{p99: p99}, tools: %{"add" => add}} = Pitcrew.stats(MyApp.Py)
+      iex> {calls >= add.calls, p99 > 0.0, add.error_rate}
+      {true, true, 0.0}
+
+    * `:calls`, `:rate` - calls, and calls a second in the last ten seconds
+    * `:errors`, `:error_rate` - how many by the kind of the error, and which share of all calls
+    * `:latency`, `:queue` - maps with `:avg`, `:p50`, `:p90`, `:p99`, `:p999` and `:max`, in milliseconds, of whole calls, and of how long those had to wait that had to;
+      `:python` has the `:avg` of the tools themselves
+    * `:protocols` - how many calls travelled as `:msgpack`, and how many as `:json`
+    * `:cache` - `:hits`, `:misses` and `:hit_rate`, or `nil` without a cache
+    * `:utilization` - which share of the pool was in use in the last ten seconds
+    * `:restarts`, `:started`, `:ended` - workers that had to be replaced, that were ready, and that have ended, by the reason
+    * `:workers` - of each its `:os_pid`, `:state`, `:calls` and `:rss`, bytes of memory
+    * `:tools` - the same figures of each tool, as far as they are the tool's
+
+  `docs/metrics.md` has all of it. Raises `Pitcrew.Error` if there is no such pool, or it counts nothing (its option `:metrics`).
+  """
+  @spec stats(pool()) :: map()
+  def stats(pool), do: Error.raising(fn -> :pitcrew.stats(pool) end)
+
+  @doc """
   Starts a pool that stays until `stop_pool/2`, whatever becomes of the calling process. The options are those of `Pitcrew.Pool`,
   which is also what a supervision tree of yours starts.
 

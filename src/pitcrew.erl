@@ -6,7 +6,7 @@
 %% '''
 -module(pitcrew).
 
--export([call/2, call/3, call/4, eval/2, eval/3, eval/4, bytes/1, tools/1, info/1, health/1]).
+-export([call/2, call/3, call/4, eval/2, eval/3, eval/4, bytes/1, tools/1, info/1, health/1, stats/1]).
 -export([start_pool/1, stop_pool/1, stop_pool/2, reload/1, reload/2]).
 -export([batch/2, batch/3, execute_batch/2]).
 -export([register_tool/3, register_tool/4, unregister_tool/2, registered_tools/1]).
@@ -398,6 +398,19 @@ tools(Pool) -> ask(Pool, tools).
 %% Raises the {@link pitcrew_error:t()} when there is no such pool.
 -spec info(pool()) -> map().
 info(Pool) -> ask(Pool, info).
+
+%% @doc What a pool has done, in numbers: `calls' and how many of them fail (`error_rate', and `errors' by their kind), `rate', calls a second in the last ten
+%% seconds, `latency' and `queue' with `avg', `p50', `p90', `p99', `p999' and `max' in milliseconds, `python', how long tools ran, `protocols', `cache' with its
+%% `hit_rate'; `utilization', how much of the pool was in use in the last ten seconds, `restarts', and `workers' with their `rss' in bytes; and of each of `tools' the same
+%% as far as it is the tool's.
+%%
+%% ```
+%% #{rate := Rate, latency := #{p99 := Ms}, tools := #{<<"add">> := #{calls := Calls}}} = pitcrew:stats(py).
+%% '''
+%%
+%% Since the pool has started. docs/metrics.md has all of it. Raises the {@link pitcrew_error:t()} when there is no such pool, or it counts nothing (its option `metrics').
+-spec stats(pool()) -> map().
+stats(Pool) -> pitcrew_metrics:stats(Pool).
 
 %% @equiv pitcrew_pool:health(Pool)
 -spec health(pool()) -> map().

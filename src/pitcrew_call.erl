@@ -150,8 +150,11 @@ look(#pool{cache = Cache} = Pool, {Aim, Tool, Id} = What, Args, Options, Started
             Facts = #{tool_id => Id, started => Started, deadline => deadline(Started, Timeout), timeout => Timeout},
             %% What is kept must not keep alive the message that brought it, nor memory that belongs to a worker.
             Apart = {ok, Given#{codec := Codec#{copy_binaries => true}}},
-            pitcrew_cache_call:run(Cache, Key, Facts, fun() -> execute(Pool, What, Args, Apart, Started) end)
+            pitcrew_cache_call:run(Cache, Key, Facts, fun() -> missed(execute(Pool, What, Args, Apart, Started)) end)
     end.
+
+missed({Result, #job{} = Job}) -> {Result, Job#job{missed = true}};
+missed(Refused) -> Refused.
 
 execute(Pool, What, Args, Options, Started) ->
     case permitted(Pool, What, Args, Options, Started) of

@@ -72,25 +72,36 @@ started(#pool{events = {Start, _, _, _}}, Started, Told) ->
 %% @doc It has ended. An error says what it was the error of.
 -spec finished(#pool{}, integer(), told(), pitcrew_call:result(), #job{} | nil) -> pitcrew_call:result().
 finished(#pool{events = {_, Stop, _, _}} = Pool, Started, Told, {ok, _} = Result, Job) ->
-    case pitcrew_telemetry:is_quiet() of
-        true -> ok;
-        false -> tell(Stop, Pool, Started, maps:merge(#{result => ok}, Told), Job)
-    end,
+    ok = ended(Stop, Pool, Started, Told, Job, {outcome(Told), #{}}),
     Result;
 finished(#pool{events = {_, _, Exception, _}} = Pool, Started, #{pool := Name, tool_id := Tool} = Told, {error, Plain}, Job) ->
     #{kind := Kind} = Error = pitcrew_error:add(Plain, #{tool => Tool, pool => Name, worker => worker(Job)}),
-    case pitcrew_telemetry:is_quiet() of
-        true -> ok;
-        false -> tell(Exception, Pool, Started, Told#{result => Kind, error => Error}, Job)
-    end,
+    ok = ended(Exception, Pool, Started, Told, Job, {Kind, #{error => Error}}),
     {error, Error}.
 
-tell(Event, Pool, Started, #{result := Result} = Told, Job) ->
-    Duration = erlang:monotonic_time() - Started,
+outcome(#{result := halted}) -> halted;
+outcome(#{}) -> ok.
+
+ended(Event, #pool{metrics = Metrics} = Pool, Started, Told, Job, {Outcome, _} = How) ->
+    case {Metrics, pitcrew_telemetry:is_quiet()} of
+        {none, true} ->
+            ok;
+        {none, false} ->
+            tell(Event, Pool, erlang:monotonic_time() - Started, Told, Job, How);
+        {_, Quiet} ->
+            Duration = erlang:monotonic_time() - Started,
+            ok = pitcrew_metrics:call(Metrics, Told, Outcome, Duration, Job),
+            case Quiet of
+                true -> ok;
+                false -> tell(Event, Pool, Duration, Told, Job, How)
+            end
+    end.
+
+tell(Event, Pool, Duration, Told, Job, {Outcome, More}) ->
     ok = tell_of_codec(Pool, Told, Job),
     %% A result that no worker was asked for is the cache's.
-    Metadata = Told#{worker => worker(Job), cached => Job =:= nil andalso Result =:= ok},
-    pitcrew_telemetry:execute(Event, measured(Duration, Job), Metadata).
+    Metadata = Told#{result => Outcome, worker => worker(Job), cached => Job =:= nil andalso Outcome =:= ok},
+    pitcrew_telemetry:execute(Event, measured(Duration, Job), maps:merge(Metadata, More)).
 
 %% Of a stream, whose chunks are decoded by and by, it is not known.
 tell_of_codec(#pool{events = {_, _, _, Event}}, Told, #job{stream = 0, encode = Encode, decode = Decode} = Job) when Encode + Decode > 0 ->

@@ -31,6 +31,8 @@
     %% How often it was tried again because a worker died.
     retried = 0 :: non_neg_integer(),
     worker = nil :: pos_integer() | nil,
+    %% Whether its result was looked for in the cache.
+    missed = false :: boolean(),
     %% Of a stream: its first credit, and how many chunks have come. 0: it is none.
     stream = 0 :: non_neg_integer(),
     chunks = 0 :: non_neg_integer(),

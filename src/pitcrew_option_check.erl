@@ -110,6 +110,13 @@ check(start_call, None) when None =:= nil; None =:= undefined -> {ok, nil};
 check(start_call, {Tool, _} = Call) when is_binary(Tool); is_atom(Tool) -> {ok, Call};
 check(owner, None) when None =:= nil; None =:= undefined -> {ok, nil};
 check(owner, Owner) when is_pid(Owner) -> {ok, Owner};
+check(address, Address) ->
+    case inet:ntoa(Address) of
+        {error, _} -> error;
+        _ -> {ok, Address}
+    end;
+check(pools, all) -> {ok, all};
+check(pools, [_ | _] = Names) -> all(Names, fun is_atom/1);
 check(text, Text) -> text(Text);
 check(optional_text, Text) when Text =:= nil; Text =:= undefined -> {ok, nil};
 check(optional_text, Text) -> text(Text);
@@ -226,6 +233,8 @@ allowed(packages) -> "a list of names of Python modules or packages, such as num
 allowed(env) -> "a map or a list of pairs from names to texts, or to nil, which removes the variable";
 allowed(start_call) -> "a tool and its arguments, {Tool, Args}, or nil";
 allowed(owner) -> "a pid, or nil for nobody";
+allowed(address) -> "an IP address, such as {127, 0, 0, 1}";
+allowed(pools) -> "all, or a list of names of pools";
 allowed(text) -> "a text (binary or string) that is not empty";
 allowed(optional_text) -> "a text (binary or string) that is not empty, or nil".
 

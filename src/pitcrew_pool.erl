@@ -75,6 +75,7 @@
 %%   `[pitcrew, pool, on_hold]', names it; `infinity'</li>
 %% <li>`cache' (`false'): `true', or a map with some of `max_entries' (10,000), `max_bytes' (64 MiB), `ttl' (300,000 milliseconds) and `backend' (`ets', or `{redis, Options}' to share them with other nodes):
 %%   results of tools that are declared idempotent are kept for equal calls; docs/cache.md</li>
+%% <li>`metrics' (true): whether calls are counted for {@link pitcrew:stats/1} and {@link pitcrew_metrics}</li>
 %% <li>`max_frame' (1 GiB): bytes of the largest call or result, payloads in shared memory included</li>
 %% <li>`spin_us' (50): microseconds, at most 200, that a caller and its worker poll for the other's frame before they sleep until it is
 %%   there, as long as polling pays: see docs/performance.md. 0: never</li>

@@ -1,4 +1,5 @@
 -include("pitcrew_cache.hrl").
+-include("pitcrew_metrics.hrl").
 
 %% What a caller needs to know of a pool. Read on every call, without a copy.
 -record(pool, {
@@ -19,6 +20,7 @@
     cache :: none | #cache{},
     %% Tools of the VM that are registered for it: pitcrew_tools.
     registry :: ets:tid(),
+    metrics :: none | #metrics{},
     max_queue :: non_neg_integer() | infinity,
     max_frame :: pos_integer(),
     spin_us :: non_neg_integer(),

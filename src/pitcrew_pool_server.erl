@@ -20,6 +20,7 @@
     dispatch :: pitcrew_nif:dispatch(),
     %% Of shared memory that terms hold.
     account :: pitcrew_nif:account() | none,
+    metrics :: #metrics{} | none,
     %% How many calls wait for one that a function of theirs has made.
     nested :: atomics:atomics_ref(),
     crew :: pitcrew_crew:crew(),
@@ -104,6 +105,7 @@ init({Sup, #{start_timeout := Timeout, strategy := Order} = Options}) ->
         slots = Slots,
         dispatch = dispatcher(Options, Slots),
         account = account(Options),
+        metrics = pitcrew_pools:metrics(Sup),
         nested = atomics:new(1, []),
         crew = pitcrew_crew:new(pitcrew_growth:least(Options), pitcrew_growth:most(Options)),
         start_by = pitcrew_deadline:in(Timeout)
@@ -388,6 +390,7 @@ start_by(#state{options = #{start_timeout := Timeout}}) -> pitcrew_deadline:in(T
 
 worker({ready, OsPid, Channel, Tools}, Pid, #state{crew = Crew, channels = Channels, pids = Pids} = State) ->
     #{Pid := {_, Index}} = Pids,
+    ok = pitcrew_metrics:worker_started(State#state.metrics),
     {Old, Served} = pitcrew_crew:ready(Index, OsPid, erlang:monotonic_time(millisecond), Crew),
     Ready = limit(State#state{crew = Served, channels = Channels#{Index => Channel}, failure = none}),
     _ = [later(pitcrew_backoff:healthy(), {settled, Index, Pid}) || pitcrew_crew:failures(Served) > 0],
@@ -401,6 +404,7 @@ worker({vitals, Vitals}, Pid, #state{pids = Pids, vitals = Before} = State) ->
 worker({stopped, Reason, Calls}, Pid, State) ->
     {{Monitor, Index}, Pids} = maps:take(Pid, State#state.pids),
     demonitor(Monitor, [flush]),
+    ok = pitcrew_metrics:worker_ended(Reason, State#state.metrics),
     ok = pitcrew_nif:slots_remove(State#state.slots, Index),
     {Next, Crew} = pitcrew_crew:stopped(Index, {Calls, erlang:monotonic_time(millisecond)}, State#state.crew),
     Emptied = State#state{
@@ -492,6 +496,7 @@ entry(#state{options = #{telemetry_prefix := Prefix} = Options} = State) ->
         events = pitcrew_call_events:names(Prefix),
         cache = pitcrew_pools:cache(State#state.sup),
         registry = pitcrew_pools:registry(State#state.sup),
+        metrics = pitcrew_metrics:known(State#state.metrics, names(State#state.tools)),
         max_queue = maps:get(max_queue, Options),
         max_frame = maps:get(max_frame, Options),
         spin_us = maps:get(spin_us, Options),
@@ -505,6 +510,9 @@ entry(#state{options = #{telemetry_prefix := Prefix} = Options} = State) ->
 %% Where one call runs at a time, those that wait inside a worker help nobody.
 room(#{concurrency := 1} = Options) -> pitcrew_growth:most(Options);
 room(#{pipeline := Depth} = Options) -> Depth * pitcrew_growth:most(Options).
+
+names(unknown) -> [];
+names(Tools) -> [Name || #{name := Name} <- Tools].
 
 by_name(unknown) -> unknown;
 by_name(Tools) -> pitcrew_manifest:by_name(Tools).

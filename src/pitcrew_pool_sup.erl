@@ -25,6 +25,7 @@ init(#{grace := Grace} = Options) ->
     Cache = pitcrew_cache_keeper:new(self(), Options),
     ok = pitcrew_pools:put_cache(self(), Cache),
     ok = pitcrew_pools:put_registry(self(), pitcrew_tools:new_table()),
+    ok = pitcrew_pools:put_metrics(self(), pitcrew_metrics:new(Options)),
     Children = [
         #{id => keeper, start => {pitcrew_keeper, start_link, Args}, shutdown => Grace + 10_000},
         #{id => sessions, start => {pitcrew_sessions, start_link, Args}},

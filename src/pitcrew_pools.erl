@@ -5,7 +5,7 @@
 -module(pitcrew_pools).
 
 -export([new_table/0, put/1, withdraw/2, find/1]).
--export([join/2, join/3, member/2, forget/2, put_sessions/2, sessions/1, put_cache/2, cache/1, put_registry/2, registry/1]).
+-export([join/2, join/3, member/2, forget/2, put_sessions/2, sessions/1, put_cache/2, cache/1, put_registry/2, registry/1, put_metrics/2, metrics/1, all/0]).
 -export_type([entry/0, role/0]).
 
 -include("pitcrew_pool.hrl").
@@ -83,12 +83,25 @@ put_registry(Sup, Table) ->
 -spec registry(pid()) -> ets:tid().
 registry(Sup) -> ets:lookup_element(?TABLE, {Sup, table_of_tools}, 2).
 
+%% @doc What a pool counts.
+-spec put_metrics(pid(), #metrics{} | none) -> ok.
+put_metrics(Sup, Metrics) ->
+    true = ets:insert(?TABLE, {{Sup, metrics}, Metrics}),
+    ok.
+
+-spec metrics(pid()) -> #metrics{} | none.
+metrics(Sup) -> ets:lookup_element(?TABLE, {Sup, metrics}, 2).
+
+%% @doc The pools that callers find now.
+-spec all() -> [entry()].
+all() -> [Pool || {Name, Sup} <- lists:sort(ets:tab2list(?TABLE)), is_atom(Name), {ok, Pool} <- [find(Sup)]].
+
 %% @doc Takes out the pool and whoever joined.
 -spec forget(atom(), pid()) -> ok.
 forget(Name, Sup) ->
     ok = withdraw(Name, Sup),
     lists:foreach(fun(Role) -> ets:delete(?TABLE, {Sup, Role}) end, [
-        keeper, sessions, table_of_sessions, workers, server, cache, redis, tables_of_cache, table_of_tools
+        keeper, sessions, table_of_sessions, workers, server, cache, redis, tables_of_cache, table_of_tools, metrics
     ]).
 
 -spec find(atom() | pid()) -> {ok, entry()} | absent.

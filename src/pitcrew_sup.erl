@@ -32,7 +32,8 @@ init(application) ->
         shutdown => infinity
     },
     Functions = #{id => functions, start => {pitcrew_functions, start_supervisor, []}, type => supervisor, shutdown => infinity},
-    {ok, {#{strategy => one_for_one}, [Functions, Pools]}};
+    Sampler = #{id => sampler, start => {pitcrew_metrics_sampler, start_link, []}},
+    {ok, {#{strategy => one_for_one}, [Functions, Pools, Sampler]}};
 init(pools) ->
     Pool = #{
         id => pool,

@@ -537,7 +537,10 @@ ended(State, How, LastWords, #worker{call = Channel, ready_at = ReadyAt} = Worke
     tell_sessions({stopped, How}, Worker),
     case ReadyAt of
         undefined -> report({start_failed, start_failure(How, LastWords, Worker)}, Worker);
-        _ -> announce(stop, lifetime(Worker), #{reason => reason(State, How, Worker)}, Worker), report(How, Worker)
+        _ ->
+            Reason = reason(State, How, Worker),
+            announce(stop, lifetime(Worker), #{reason => Reason}, Worker),
+            report(Reason, Worker)
     end,
     _ = last_records(Worker),
     close(Channel),

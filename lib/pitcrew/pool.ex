@@ -82,6 +82,7 @@ defmodule Pitcrew.Pool do
     * `:cache` - `true`, or a keyword list or map with some of `:max_entries` (default 10 000), `:max_bytes` (64 MiB), `:ttl` (300 000 milliseconds, or
       `:infinity`) and `:backend` (`:ets`, or `{:redis, options}` to share them with other nodes): results of tools declared `@tool(idempotent=True)` are kept for equal calls; see `Pitcrew.Cache` and
       `docs/cache.md` (default `false`)
+    * `:metrics` - `false`: nothing is counted for `Pitcrew.stats/1` and `Pitcrew.Metrics` (default `true`)
     * `:max_frame` - the largest message in bytes, payloads in shared memory included (default 1 GiB)
     * `:spin_us` - microseconds, at most 200, that a caller and its worker poll for the other's frame before they sleep until
       it is there, as long as polling pays: see `docs/performance.md` (default 50; 0: never)

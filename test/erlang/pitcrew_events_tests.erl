@@ -78,7 +78,7 @@ who_emits_test() ->
             {pitcrew_cache_call, missed, 2},
             {pitcrew_cache_keeper, evicted, 4},
             {pitcrew_call_events, started, 3},
-            {pitcrew_call_events, tell, 5},
+            {pitcrew_call_events, tell, 6},
             {pitcrew_call_events, tell_of_codec, 3},
             {pitcrew_pool_info, announce, 3},
             {pitcrew_pool_info, announce_holders, 2},

@@ -88,5 +88,11 @@ defmodule Pitcrew.Guide.TelemetryTest do
     let_go(inside)
     {:ok, _} = Pitcrew.await(call)
     assert Pitcrew.health(pool).status == :ok
+
+    # Without a handler: what the pool itself has counted.
+    stats = Pitcrew.stats(pool)
+    assert {stats.protocols, stats.cache.hit_rate} == {%{msgpack: 9, json: 2}, 0.75}
+    assert stats.rate > 0 and stats.latency.avg > 0 and stats.latency.p99 <= stats.latency.max
+    assert stats.utilization >= 0.0
   end
 end
