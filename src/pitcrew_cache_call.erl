@@ -89,10 +89,10 @@ use(Table, Key, _) ->
 
 hit(#cache{counts = Counts, pool = Pool, events = {Event, _, _}}, Count, Source, Value, #{tool_id := Tool, started := Started}) ->
     ok = counters:add(Counts, Count, 1),
-    case pitcrew_telemetry:is_quiet() of
-        true ->
-            ok;
+    case pitcrew_telemetry:is_wanted(Event) of
         false ->
+            ok;
+        true ->
             Measured = #{duration => erlang:monotonic_time() - Started},
             pitcrew_telemetry:execute(Event, Measured, #{pool => Pool, tool_id => Tool, source => Source})
     end,
@@ -100,9 +100,9 @@ hit(#cache{counts = Counts, pool = Pool, events = {Event, _, _}}, Count, Source,
 
 missed(#cache{counts = Counts, pool = Pool, events = {_, Event, _}}, #{tool_id := Tool, started := Started}) ->
     ok = counters:add(Counts, ?MISSES, 1),
-    case pitcrew_telemetry:is_quiet() of
-        true -> ok;
-        false -> pitcrew_telemetry:execute(Event, #{duration => erlang:monotonic_time() - Started}, #{pool => Pool, tool_id => Tool})
+    case pitcrew_telemetry:is_wanted(Event) of
+        false -> ok;
+        true -> pitcrew_telemetry:execute(Event, #{duration => erlang:monotonic_time() - Started}, #{pool => Pool, tool_id => Tool})
     end.
 
 %% ---- Who runs the call

@@ -235,9 +235,9 @@ evicted(#cache{counts = Counts, pool = Pool, events = {_, _, Event}}, Count, Rea
             ok;
         Gone ->
             ok = counters:add(Counts, Count, length(Gone)),
-            case pitcrew_telemetry:is_quiet() of
-                true -> ok;
-                false -> pitcrew_telemetry:execute(Event, #{entries => length(Gone), bytes => lists:sum(Gone)}, #{pool => Pool, reason => Reason})
+            case pitcrew_telemetry:is_wanted(Event) of
+                false -> ok;
+                true -> pitcrew_telemetry:execute(Event, #{entries => length(Gone), bytes => lists:sum(Gone)}, #{pool => Pool, reason => Reason})
             end
     end.
 

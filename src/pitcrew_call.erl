@@ -254,7 +254,7 @@ job(Pool, {Aim, Tool, Id}, {Args, Kwargs}, Options, Started) ->
         id = Id,
         args = Args,
         kwargs = Kwargs,
-        codec = pitcrew_call_events:codec(Codec),
+        codec = pitcrew_call_events:codec(Pool, Codec),
         meta = Meta,
         deadline = deadline(Started, Timeout),
         timeout = Timeout,

@@ -2,7 +2,7 @@
 -module(pitcrew_call_events).
 
 -export([names/1, started/3, finished/5, worker/1]).
--export([codec/1, clock/1, encoded/2, decoded/2, sent/2, bytes/2, received/3]).
+-export([codec/2, clock/1, encoded/2, decoded/2, sent/2, bytes/2, received/3]).
 -export_type([names/0, told/0, clock/0]).
 
 -include("pitcrew_pool.hrl").
@@ -20,11 +20,11 @@ names(Prefix) -> {Prefix ++ [call, start], Prefix ++ [call, stop], Prefix ++ [ca
 
 %% ---- How long what takes. Native code takes no clock for a call unless it is told to.
 
--spec codec(pitcrew_nif:codec_opts()) -> pitcrew_nif:codec_opts().
-codec(Codec) ->
-    case pitcrew_telemetry:is_quiet() of
-        true -> Codec;
-        false -> Codec#{timed => true}
+-spec codec(#pool{}, pitcrew_nif:codec_opts()) -> pitcrew_nif:codec_opts().
+codec(#pool{events = {_, Stop, _, Serialization}}, Codec) ->
+    case pitcrew_telemetry:is_wanted(Stop) orelse pitcrew_telemetry:is_wanted(Serialization) of
+        true -> Codec#{timed => true};
+        false -> Codec
     end.
 
 -spec clock(#job{}) -> clock().
@@ -61,10 +61,10 @@ native(Nanoseconds) -> erlang:convert_time_unit(Nanoseconds, nanosecond, native)
 %% @doc A call begins.
 -spec started(#pool{}, integer(), told()) -> ok.
 started(#pool{events = {Start, _, _, _}}, Started, Told) ->
-    case pitcrew_telemetry:is_quiet() of
-        true ->
-            ok;
+    case pitcrew_telemetry:is_wanted(Start) of
         false ->
+            ok;
+        true ->
             Times = #{system_time => erlang:system_time(), monotonic_time => Started},
             pitcrew_telemetry:execute(Start, Times, Told)
     end.
@@ -82,26 +82,22 @@ finished(#pool{events = {_, _, Exception, _}} = Pool, Started, #{pool := Name, t
 outcome(#{result := halted}) -> halted;
 outcome(#{}) -> ok.
 
-ended(Event, #pool{metrics = Metrics} = Pool, Started, Told, Job, {Outcome, _} = How) ->
-    case {Metrics, pitcrew_telemetry:is_quiet()} of
-        {none, true} ->
-            ok;
+ended(Event, #pool{metrics = Metrics} = Pool, Started, Told, Job, {Outcome, More}) ->
+    case {Metrics, pitcrew_telemetry:is_wanted(Event)} of
         {none, false} ->
-            tell(Event, Pool, erlang:monotonic_time() - Started, Told, Job, How);
-        {_, Quiet} ->
+            tell_of_codec(Pool, Told, Job);
+        {_, IsWanted} ->
             Duration = erlang:monotonic_time() - Started,
             ok = pitcrew_metrics:call(Metrics, Told, Outcome, Duration, Job),
-            case Quiet of
-                true -> ok;
-                false -> tell(Event, Pool, Duration, Told, Job, How)
+            ok = tell_of_codec(Pool, Told, Job),
+            case IsWanted of
+                true -> pitcrew_telemetry:execute(Event, measured(Duration, Job), maps:merge(metadata(Told, Outcome, Job), More));
+                false -> ok
             end
     end.
 
-tell(Event, Pool, Duration, Told, Job, {Outcome, More}) ->
-    ok = tell_of_codec(Pool, Told, Job),
-    %% A result that no worker was asked for is the cache's.
-    Metadata = Told#{result => Outcome, worker => worker(Job), cached => Job =:= nil andalso Outcome =:= ok},
-    pitcrew_telemetry:execute(Event, measured(Duration, Job), maps:merge(Metadata, More)).
+%% A result that no worker was asked for is the cache's.
+metadata(Told, Outcome, Job) -> Told#{result => Outcome, worker => worker(Job), cached => Job =:= nil andalso Outcome =:= ok}.
 
 %% Of a stream, whose chunks are decoded by and by, it is not known.
 tell_of_codec(#pool{events = {_, _, _, Event}}, Told, #job{stream = 0, encode = Encode, decode = Decode} = Job) when Encode + Decode > 0 ->

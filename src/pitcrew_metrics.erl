@@ -106,7 +106,9 @@ rows(#metrics{table = Table, others = Others}) ->
 %% ---- Calls
 
 %% @private A call has ended, in the process that made it.
--spec call(#metrics{}, pitcrew_call_events:told(), ok | halted | pitcrew_error:kind(), Duration :: integer(), #job{} | nil) -> ok.
+-spec call(#metrics{} | none, pitcrew_call_events:told(), ok | halted | pitcrew_error:kind(), Duration :: integer(), #job{} | nil) -> ok.
+call(none, _, _, _, _) ->
+    ok;
 call(Metrics, #{tool_id := Tool} = Told, Outcome, Duration, Job) ->
     {Counts, Durations, Queues} = row(Tool, Outcome, Metrics),
     ok = counters:add(Counts, ?CALLS, 1),

@@ -9,7 +9,7 @@
 -module(pitcrew_telemetry).
 
 -export([attach/4, attach_many/4, detach/1, list_handlers/1, execute/3, attach_default_logger/1]).
--export([choose/0, new_table/0, is_quiet/0]).
+-export([choose/0, new_table/0, is_wanted/1]).
 -export_type([event/0, handler_id/0, handler/0]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -21,8 +21,8 @@
 -define(TABLE, pitcrew_handlers).
 %% Looked up with every event, so that atoms serve better than tuples.
 -define(CHOICE, pitcrew_telemetry_dispatcher).
-%% Whether the dispatcher is our own and no handler is attached to it.
--define(QUIET, pitcrew_telemetry_is_quiet).
+%% Where to look for handlers before an event is made. `nobody': the dispatcher is our own, and there are none. `anybody': that cannot be seen.
+-define(LOOK, pitcrew_telemetry_look).
 
 %% @private Once, when the application starts.
 -spec choose() -> telemetry | own.
@@ -33,8 +33,18 @@ choose() ->
             {error, _} -> own
         end,
     persistent_term:put(?CHOICE, Choice),
-    persistent_term:put(?QUIET, Choice =:= own),
+    persistent_term:put(?LOOK, look(Choice)),
     Choice.
+
+%% The library has no function for that, but one that it asks itself first.
+look(own) ->
+    nobody;
+look(telemetry) ->
+    _ = code:ensure_loaded(telemetry_handler_table),
+    case erlang:function_exported(telemetry_handler_table, list_for_event, 1) of
+        true -> library;
+        false -> anybody
+    end.
 
 %% @private The table of our own handlers belongs to whoever calls this. Two sorts of rows: {{id, Id}, Events}, whose
 %% insertion decides who attached first, and {Event, Id, Handler, Config}, in the order of attaching.
@@ -59,7 +69,7 @@ attach_many(Id, Events, Handler, Config) when is_list(Events), is_function(Handl
                 true ->
                     true = ets:insert(?TABLE, [{Event, Id, Handler, Config} || Event <- Events]),
                     %% In this order: see hush/0.
-                    persistent_term:put(?QUIET, false);
+                    persistent_term:put(?LOOK, own);
                 false ->
                     {error, already_exists}
             end
@@ -88,10 +98,10 @@ detach(Id) ->
 hush() ->
     case ets:info(?TABLE, size) of
         0 ->
-            ok = persistent_term:put(?QUIET, true),
+            ok = persistent_term:put(?LOOK, nobody),
             case ets:info(?TABLE, size) of
                 0 -> ok;
-                _ -> persistent_term:put(?QUIET, false)
+                _ -> persistent_term:put(?LOOK, own)
             end;
         _ ->
             ok
@@ -114,9 +124,15 @@ list_handlers(Prefix) when is_list(Prefix) ->
 -spec attach_default_logger(pitcrew_telemetry_log:options()) -> ok | {error, already_exists | pitcrew_error:t()}.
 attach_default_logger(Options) -> pitcrew_telemetry_log:attach(Options).
 
-%% @private Whether there is nobody to emit an event to, so that it need not be made.
--spec is_quiet() -> boolean().
-is_quiet() -> persistent_term:get(?QUIET, false).
+%% @private Whether there is anybody to emit an event to. Otherwise it need not be made.
+-spec is_wanted(event()) -> boolean().
+is_wanted(Event) ->
+    case persistent_term:get(?LOOK, nobody) of
+        nobody -> false;
+        own -> ets:member(?TABLE, Event);
+        library -> apply(telemetry_handler_table, list_for_event, [Event]) =/= [];
+        anybody -> true
+    end.
 
 %% @doc Emits an event. Never raises, whatever a handler does.
 -spec execute(event(), map(), map()) -> ok.

@@ -19,7 +19,7 @@ every_event_is_emitted_as_listed_test_() ->
             health(),
             a_bad_handler()
         end),
-        Listed = [{name(Event), Event} || Event <- pitcrew_events:all()],
+        Listed = [{name(Event), Event} || Event <- pitcrew_events:all(), is_ours(Event)],
         ?assertEqual([], lists:usort([Name || {Name, _, _} <- Emitted, not lists:keymember(Name, 1, Listed)])),
         [
             begin
@@ -33,6 +33,9 @@ every_event_is_emitted_as_listed_test_() ->
         ],
         sums(Emitted)
     end}).
+
+%% The library telemetry emits that by itself, where it is.
+is_ours(#{prefix := IsOurs}) -> IsOurs orelse whereis(telemetry_handler_table) =:= undefined.
 
 name(#{name := Name, prefix := true}) -> [pitcrew_test | Name];
 name(#{name := Name}) -> Name.
@@ -77,8 +80,8 @@ who_emits_test() ->
             {pitcrew_cache_call, hit, 5},
             {pitcrew_cache_call, missed, 2},
             {pitcrew_cache_keeper, evicted, 4},
+            {pitcrew_call_events, ended, 6},
             {pitcrew_call_events, started, 3},
-            {pitcrew_call_events, tell, 6},
             {pitcrew_call_events, tell_of_codec, 3},
             {pitcrew_pool_info, announce, 3},
             {pitcrew_pool_info, announce_holders, 2},
