@@ -96,14 +96,15 @@ restarts_test_() ->
         end)
     end).
 
-%% What was counted belongs to the pool, not to the process that keeps its workers.
-the_pools_server_starts_anew_test_() ->
-    test(fun() ->
+%% What was counted belongs to the pool, not to the processes that keep its workers.
+what_was_counted_stays_test_() ->
+    [{atom_to_list(Role), test(fun() ->
         quietly(fun() ->
             with_pool(#{size => 1}, fun(Pool) ->
                 {ok, 3} = pitcrew:call(Pool, add, [1, 2]),
                 {ok, #pool{server = Server}} = pitcrew_pools:find(Pool),
-                exit(Server, kill),
+                {Role, Pid, _, _} = lists:keyfind(Role, 1, supervisor:which_children(Pool)),
+                sys:terminate(Pid, crashed),
                 ok = until(fun() ->
                     case pitcrew_pools:find(Pool) of
                         {ok, #pool{server = Other}} when Other =/= Server -> ok;
@@ -114,7 +115,7 @@ the_pools_server_starts_anew_test_() ->
                 ?assertMatch(#{calls := 2}, tool(<<"add">>, Pool))
             end)
         end)
-    end).
+    end)} || Role <- [server, keeper]].
 
 %% ---- Limits
 

@@ -76,7 +76,7 @@ marks_test() ->
     ?assertEqual([await], with(recv_marker_use, pitcrew_slot, [await])),
     ?assertEqual([], with(recv_marker_clear, pitcrew_slot, [send, write, read, await])),
     ?assertEqual([exchange, open], with(recv_marker_reserve, pitcrew_pipeline, [exchange, open])),
-    ?assertEqual([await, await_worker, ended, drop_chunks], with(recv_marker_use, pitcrew_pipeline, [await, await_worker, ended, drop_chunks])).
+    ?assertEqual([await, await_last, refuse_calls, ended, drop_news], with(recv_marker_use, pitcrew_pipeline, [await, await_last, refuse_calls, ended, drop_news])).
 
 %% Those of the functions that have an instruction.
 with(Op, Module, Functions) ->
