@@ -6,6 +6,7 @@
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 -export_type([load/0]).
 
+-include_lib("kernel/include/logger.hrl").
 -include("pitcrew_pool.hrl").
 
 -define(EVERY_MS, 1_000).
@@ -49,15 +50,22 @@ handle_cast(_, State) -> {noreply, State}.
 handle_info({timeout, _, look}, #state{samples = Before, is_first = IsFirst}) ->
     Pools = [Pool || #pool{metrics = #metrics{}} = Pool <- pitcrew_pools:all()],
     First = [{erlang:monotonic_time() - erlang:convert_time_unit(?EVERY_MS, millisecond, native), #{}, {0, 0}} || not IsFirst],
-    Samples = maps:from_list([{Sup, lists:sublist([sample(Pool) | maps:get(Sup, Before, First)], ?KEPT)} || #pool{sup = Sup} = Pool <- Pools]),
+    Samples = maps:from_list([{Sup, lists:sublist(sample(Pool) ++ maps:get(Sup, Before, First), ?KEPT)} || #pool{sup = Sup} = Pool <- Pools]),
     tick(),
     {noreply, #state{samples = Samples, is_first = false}};
 handle_info(_, State) ->
     {noreply, State}.
 
-sample(#pool{metrics = Metrics} = Pool) ->
-    Calls = maps:from_list([{Name, counters:get(Counts, ?CALLS)} || {Name, {Counts, _, _}} <- pitcrew_metrics:rows(Metrics)]),
-    {erlang:monotonic_time(), Calls, load(Pool)}.
+%% None, rather than that what only looks on takes part in the restarts of the application's supervisor.
+sample(#pool{name = Name, metrics = Metrics} = Pool) ->
+    try
+        Calls = maps:from_list([{Tool, counters:get(Counts, ?CALLS)} || {Tool, {Counts, _, _}} <- pitcrew_metrics:rows(Metrics)]),
+        [{erlang:monotonic_time(), Calls, load(Pool)}]
+    catch
+        Class:Reason:Stack ->
+            ?LOG_ERROR("pool ~tp cannot be looked at: ~tp:~tp~n~tp", [Name, Class, Reason, Stack]),
+            []
+    end.
 
 %% @doc The load of a pool at this moment.
 -spec load(#pool{}) -> load().
