@@ -80,10 +80,13 @@ rows() ->
             {pitcrew_keeper_tests, many_lines_arrive_in_order_test_},
             {pitcrew_flood_tests, floods_hold_nobody_up_test_}
         ]},
-        {<<"a function that a tool calls raises, is killed, or takes longer than `function_timeout`">>, [
+        {<<"a function or a tool of the VM that a tool calls raises, is killed, or takes longer than `function_timeout`">>, [
             {pitcrew_function_tests, what_a_function_raises_test_},
             {pitcrew_function_tests, a_function_that_takes_too_long_test_},
-            {pitcrew_function_tests, the_deadline_of_the_call_ends_its_functions_test_}
+            {pitcrew_function_tests, the_deadline_of_the_call_ends_its_functions_test_},
+            {pitcrew_tools_tests, what_a_tool_raises_test_},
+            {pitcrew_tools_tests, how_long_a_tool_may_take_test_},
+            {pitcrew_tools_lives_tests, the_deadline_of_the_call_ends_its_tools_test_}
         ]},
         {<<"the consumer of a stream takes no more">>, [
             {pitcrew_stream_tests, an_early_stop_closes_the_generator_and_the_worker_goes_on_test_},
