@@ -5,7 +5,7 @@
 PYTHON ?=
 export PYTHON
 
-.PHONY: all test demo bench soak check format asan valgrind fuzz docs python clean
+.PHONY: all test test-optional demo bench soak check format asan valgrind fuzz docs python clean
 
 all:
 	@tools/bootstrap build
@@ -14,6 +14,11 @@ all:
 test:
 	@tools/bootstrap build test
 	@tools/with-venv python tools/test.py
+
+# The suites of Elixir and Erlang with optional libraries (telemetry, Nx, Decimal and so on) whose sources lie in a folder: make test-optional DEPS=folder
+test-optional:
+	@tools/bootstrap build test
+	@tools/test-optional "$(DEPS)"
 
 demo:
 	@tools/bootstrap build demo
