@@ -1,7 +1,7 @@
 %% The telemetry of calls and streams, in the caller's process: how long each part of a call takes, if anybody listens, and its events.
 -module(pitcrew_call_events).
 
--export([names/1, started/3, finished/5, worker/1]).
+-export([names/1, ends/1, started/3, finished/5, worker/1]).
 -export([codec/2, clock/1, encoded/2, decoded/2, sent/2, bytes/2, received/3]).
 -export_type([names/0, told/0, clock/0]).
 
@@ -17,6 +17,10 @@
 
 -spec names([atom()]) -> names().
 names(Prefix) -> {Prefix ++ [call, start], Prefix ++ [call, stop], Prefix ++ [call, exception], Prefix ++ [serialization, stop]}.
+
+%% @doc Those that tell of the end of a call: with a result, and with an error.
+-spec ends(names()) -> [event(), ...].
+ends({_, Stop, Exception, _}) -> [Stop, Exception].
 
 %% ---- How long what takes. Native code takes no clock for a call unless it is told to.
 

@@ -7,7 +7,7 @@
 -module(pitcrew_keeper).
 -behaviour(gen_server).
 
--export([start_link/2, subscribe/1, fork/1, kill/2, renew/1, retire/1]).
+-export([start_link/2, subscribe/1, fork/1, kill/2, kill/3, renew/1, retire/1]).
 -export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -61,7 +61,11 @@ fork(Keeper) -> gen_server:cast(Keeper, {fork, self()}).
 
 %% @doc Signals the worker of the calling process.
 -spec kill(pid(), atom()) -> ok.
-kill(Keeper, Signal) -> gen_server:cast(Keeper, {kill, self(), Signal}).
+kill(Keeper, Signal) -> kill(Keeper, self(), Signal).
+
+%% @doc The same with the worker of another process.
+-spec kill(pid(), pid(), atom()) -> ok.
+kill(Keeper, Process, Signal) -> gen_server:cast(Keeper, {kill, Process, Signal}).
 
 %% @doc Imports the modules anew, in a zygote that the next workers are forked from. The server is told `renewed' or `not_renewed'.
 -spec renew(pid()) -> ok.

@@ -120,6 +120,12 @@ check(pools, [_ | _] = Names) -> all(Names, fun is_atom/1);
 check(text, Text) -> text(Text);
 check(optional_text, Text) when Text =:= nil; Text =:= undefined -> {ok, nil};
 check(optional_text, Text) -> text(Text);
+%% Whatever a test of the table's own takes.
+check({fits, Test, _}, Value) ->
+    case Test(Value) of
+        true -> {ok, Value};
+        false -> error
+    end;
 check(_, _) -> error.
 
 member(Value, Values) ->
@@ -235,6 +241,7 @@ allowed(start_call) -> "a tool and its arguments, {Tool, Args}, or nil";
 allowed(owner) -> "a pid, or nil for nobody";
 allowed(address) -> "an IP address, such as {127, 0, 0, 1}";
 allowed(pools) -> "all, or a list of names of pools";
+allowed({fits, _, Text}) -> Text;
 allowed(text) -> "a text (binary or string) that is not empty";
 allowed(optional_text) -> "a text (binary or string) that is not empty, or nil".
 
