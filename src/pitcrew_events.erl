@@ -97,7 +97,18 @@ cache() ->
 workers() ->
     [
         event([worker, start], "a worker is ready", [{duration, "from the request for it"}], worker([])),
-        event([worker, trim], "a worker had more than `max_rss`, and has given back what it could", [{before, "bytes of its own"}, {'after', "bytes of its own"}],
+        event([worker, memory], "a worker has done something about its memory, between two calls",
+            [
+                {before, "bytes of its own"},
+                {'after', "bytes of its own"},
+                {duration, "of this step"},
+                {objects, optional, "that a collection has found"}
+            ],
+            worker([
+                {step, "`hooks` (`@pitcrew.on_memory_pressure`), `collect` or `trim` (free memory was given back to the system)"},
+                {reason, "`max_rss`, of which it has more, or `gc_interval`"}
+            ])),
+        event([worker, trim], "a worker had more than `max_rss`, and has given back what it could by these steps", [{before, "bytes of its own"}, {'after', "bytes of its own"}],
             worker([])),
         event([worker, recycle], "a worker is to be replaced, and its successor is started", lifetime(),
             worker([{reason, "`max_calls`, `max_age`, `stuck`, or `{max_rss, Bytes}`"}])),

@@ -1,4 +1,4 @@
-%% Whether a worker is alive, and how much memory it has. Data only: pitcrew_worker asks, looks, kills and tells.
+%% Whether a worker is alive, how much memory it has, and when it should look after that. Data only: pitcrew_worker asks, looks, kills and tells.
 %%
 %% The worker is sent a ping with every beat, and has until the next one to answer; a thread does that which needs neither Python nor the
 %% GIL. One that has not is looked at in the kernel's books. If it is stopped there (SIGSTOP, a debugger), twice in a short while,
@@ -31,7 +31,12 @@
     trims = 0 :: non_neg_integer(),
     %% What it had when it was asked to trim.
     trimming = no :: no | {from, non_neg_integer()},
-    recycled = false :: boolean()
+    recycled = false :: boolean(),
+    gc_interval :: pos_integer() | infinity,
+    %% When it has collected garbage last; how often it has; and whether it was asked to.
+    collected_at :: integer() | undefined,
+    collects = 0 :: non_neg_integer(),
+    collecting = false :: boolean()
 }).
 
 %% As the kernel says: stopped, running in whatever way, or not to be found out.
@@ -44,13 +49,20 @@
 }.
 %% What a pong leads to.
 -type news() ::
-    beat_now | {trimmed, Before :: non_neg_integer(), After :: non_neg_integer()} | {recycle, Rss :: non_neg_integer()} | cannot_measure.
+    beat_now
+    | {step, Reason :: max_rss | gc_interval, Step :: hooks | collect | trim, #{
+        before := non_neg_integer(), 'after' := non_neg_integer(), duration := integer(), objects => non_neg_integer()
+    }}
+    | {trimmed, Before :: non_neg_integer(), After :: non_neg_integer()} | {recycle, Rss :: non_neg_integer()} | cannot_measure.
+%% A sum, and, with what needs it, how much memory there may be.
+-type asks() :: [non_neg_integer(), ...].
 -opaque heart() :: #heart{}.
 
 %% What a ping asks for (docs/protocol.md).
 -define(IN_C, 1).
 -define(MEMORY, 2).
 -define(TRIM, 4).
+-define(COLLECT, 8).
 
 %% How rarely memory is measured at most. It costs the worker 10 ms for each GiB, so with a millisecond in between for each MiB, a hundredth
 %% of its time.
@@ -61,13 +73,15 @@
 -define(PATIENCE_BEATS, 20).
 
 -spec new(pitcrew_options:pool()) -> heart().
-new(#{heartbeat := Heartbeat, max_rss := Max}) ->
-    Every =
+new(#{heartbeat := Heartbeat, max_rss := Max, gc_interval := Interval}) ->
+    Measure =
         case Max of
-            infinity -> Heartbeat;
-            _ -> min(Heartbeat, ?MEASURE_MS)
+            infinity -> infinity;
+            _ -> ?MEASURE_MS
         end,
-    #heart{every = Every, judges = Heartbeat =/= infinity, max_rss = Max}.
+    %% A number is less than an atom.
+    Every = lists:min([Heartbeat, Measure, Interval]),
+    #heart{every = Every, judges = Heartbeat =/= infinity, max_rss = Max, gc_interval = Interval}.
 
 %% @doc Milliseconds until the first beat.
 -spec every(heart()) -> pos_integer() | infinity.
@@ -75,10 +89,11 @@ every(#heart{every = Every}) -> Every.
 
 %% @doc What is to be done now, and milliseconds until the next beat. The fun looks the worker up.
 -spec beat(integer(), fun(() -> os_state()), heart()) ->
-    {{ping, Id :: pos_integer(), Asks :: non_neg_integer()} | wait | {kill, stopped | silent}, pos_integer(), heart()}.
+    {{ping, Id :: pos_integer(), asks()} | wait | {kill, stopped | silent}, pos_integer(), heart()}.
 beat(Now, _, #heart{asked_at = undefined, id = Last, every = Every} = Heart) ->
     {Memory, Measured} = memory(Now, Heart),
-    {{ping, Last + 1, ?IN_C + Memory}, Every, Measured#heart{id = Last + 1, asked_at = Now, looked_at = Now}};
+    {Collect, Due} = collect(Now, Measured),
+    {{ping, Last + 1, asks(?IN_C + Memory + Collect, Due)}, Every, Due#heart{id = Last + 1, asked_at = Now, looked_at = Now}};
 beat(_, _, #heart{judges = false, every = Every} = Heart) ->
     {wait, Every, Heart};
 beat(Now, Look, #heart{was_stopped = Before} = Heart) ->
@@ -94,6 +109,16 @@ memory(Now, #heart{measured_at = At, rss = Rss} = Heart) when is_integer(At), is
 memory(Now, Heart) ->
     {?MEMORY, Heart#heart{measured_at = Now}}.
 
+asks(Sum, #heart{max_rss = Max}) when Sum band ?TRIM =/= 0 -> [Sum, Max];
+asks(Sum, _) -> [Sum].
+
+%% Until it has, like a trim.
+collect(_, #heart{gc_interval = infinity} = Heart) -> {0, Heart};
+collect(_, #heart{collecting = true} = Heart) -> {?COLLECT, Heart};
+collect(Now, #heart{collected_at = undefined} = Heart) -> {0, Heart#heart{collected_at = Now}};
+collect(Now, #heart{collected_at = At, gc_interval = Interval} = Heart) when Now - At < Interval -> {0, Heart};
+collect(_, Heart) -> {?COLLECT, Heart#heart{collecting = true}}.
+
 watch(Now, #heart{looked_at = Last, silence = Silence, every = Every} = Heart) ->
     Heart#heart{looked_at = Now, silence = Silence + min(Now - Last, 2 * Every)}.
 
@@ -108,7 +133,9 @@ looked(_, _, #heart{every = Every} = Heart) ->
 -spec pong(integer(), {Id :: non_neg_integer(), Fields :: map()}, heart()) -> {[news()], heart()}.
 pong(Now, {Id, #{<<"started">> := Started} = Fields}, #heart{id = Id} = Heart) ->
     Answered = Heart#heart{asked_at = undefined, silence = 0, was_stopped = false},
-    measured(Fields, runs(Now, Started, Answered#heart{in_c = maps:get(<<"in_c_ms">>, Fields, 0)}));
+    {Memory, Measured} = measured(Fields, runs(Now, Started, Answered#heart{in_c = maps:get(<<"in_c_ms">>, Fields, 0)})),
+    {Garbage, Heard} = collected(Now, Fields, Measured),
+    {Garbage ++ Memory, Heard};
 pong(_, _, Heart) ->
     {[], Heart}.
 
@@ -117,13 +144,31 @@ runs(Now, Started, Heart) -> Heart#heart{running = Started, running_since = Now}
 
 measured(#{<<"private">> := Rss}, Heart) ->
     weigh(Rss, Heart#heart{rss = Rss});
-measured(#{<<"trims">> := Trims, <<"trimmed">> := After}, #heart{trimming = {from, Before}, trims = Known} = Heart) when Trims > Known ->
-    trimmed(After, {trimmed, Before, After}, Heart#heart{trims = Trims, trimming = no});
+measured(#{<<"trims">> := Trims, <<"trimmed">> := After} = Fields, #heart{trimming = {from, Before}, trims = Known} = Heart) when Trims > Known ->
+    Steps = [step(max_rss, Step) || Step <- maps:get(<<"steps">>, Fields, [])],
+    {News, Judged} = trimmed(After, {trimmed, Before, After}, Heart#heart{trims = Trims, trimming = no}),
+    {Steps ++ News, Judged};
 measured(#{<<"trims">> := _}, #heart{trimming = no} = Heart) ->
     %% It was asked, and says nothing of bytes.
     {[cannot_measure], Heart#heart{max_rss = infinity}};
 measured(_, Heart) ->
     {[], Heart}.
+
+collected(Now, #{<<"collects">> := Times, <<"collected">> := Step}, #heart{collects = Known} = Heart) when Times > Known ->
+    {[step(gc_interval, Step)], Heart#heart{collects = Times, collecting = false, collected_at = Now}};
+collected(_, _, Heart) ->
+    {[], Heart}.
+
+step(Reason, [Name, Before, After, Ns, Objects]) ->
+    Measured = #{before => Before, 'after' => After, duration => erlang:convert_time_unit(Ns, nanosecond, native)},
+    {step, Reason, what(Name), with_objects(Objects, Measured)}.
+
+what(<<"hooks">>) -> hooks;
+what(<<"collect">>) -> collect;
+what(<<"trim">>) -> trim.
+
+with_objects(nil, Measured) -> Measured;
+with_objects(Objects, Measured) -> Measured#{objects => Objects}.
 
 weigh(Rss, #heart{max_rss = Max, recycled = false} = Heart) when Rss > Max -> {[beat_now], Heart#heart{trimming = {from, Rss}}};
 weigh(_, Heart) -> {[], Heart}.

@@ -9,7 +9,7 @@
 -spec fields(pitcrew_options:pool(), pitcrew_nif:account() | none) -> #{binary() => term()}.
 fields(#{max_frame := Max, spin_us := Spin} = Options, Account) ->
     Fields = #{<<"protocol">> => ?PROTOCOL, <<"max_frame">> => Max, <<"max_depth">> => ?MAX_DEPTH, <<"spin_us">> => Spin},
-    log(Options, limits(Options, buffers(Account, Options, started(Options, concurrency(Options, Fields))))).
+    freeze(Options, log(Options, limits(Options, buffers(Account, Options, started(Options, concurrency(Options, Fields)))))).
 
 %% Which descriptors come with it.
 started(#{pipeline := 1}, Fields) -> Fields;
@@ -28,6 +28,9 @@ limits(#{rlimits := Limits, nice := Nice}, Fields) ->
         {_, 0} -> Fields#{<<"limits">> => Given};
         {_, _} -> Fields#{<<"limits">> => Given#{<<"nice">> => Nice}}
     end.
+
+freeze(#{gc_freeze := false}, Fields) -> Fields;
+freeze(#{gc_freeze := true}, Fields) -> Fields#{<<"gc_freeze">> => true}.
 
 log(#{log_level := none}, Fields) -> Fields;
 log(#{log_level := Level}, Fields) -> Fields#{<<"log">> => pitcrew_records:hello(Level)}.

@@ -56,8 +56,10 @@
 %% <li>`nice' (0): how much, at most 19, workers stand back behind other processes</li>
 %% <li>`heartbeat' (1000): milliseconds between two questions whether a worker is alive, or `infinity'. One that is stopped (SIGSTOP) is
 %%   killed and replaced; one that computes, or holds the GIL, is not. See docs/limits.md</li>
-%% <li>`max_rss' (`infinity'): bytes of memory that a worker may have for itself, shared pages not counted. One that has more collects
-%%   garbage between two calls, and is replaced if that does not help</li>
+%% <li>`max_rss' (`infinity'): bytes of memory that a worker may have for itself, shared pages not counted. One that has more clears
+%%   its caches (`@pitcrew.on_memory_pressure') and collects garbage between two calls, and is replaced if that does not help</li>
+%% <li>`gc_interval' (`infinity'): milliseconds between two full collections of garbage in each worker, between calls</li>
+%% <li>`gc_freeze' (`false'): with `true' no collection looks again at what is there when a worker's start hooks have run</li>
 %% <li>`log_level' (`info'): records of Python's `logging' from this level on arrive in the VM's logger: `debug', `info', `notice', `warning',
 %%   `error', `critical', or `none', which leaves Python's logging as it is. See docs/logs.md</li>
 %% <li>`runtime_dir': where the pool's private directory with its socket is made</li>

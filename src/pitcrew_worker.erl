@@ -344,7 +344,7 @@ ending_soon(#worker{start = #{options := #{grace := Grace}}} = Worker) ->
 beat_in(Milliseconds) -> [{{timeout, beat}, Milliseconds, due}].
 
 beat({ping, Id, Asks}, Next, #worker{side = Side} = Worker) ->
-    _ = pitcrew_nif:channel_send(Side, [?PING, Id, Asks]),
+    _ = pitcrew_nif:channel_send(Side, [?PING, Id | Asks]),
     {keep_state, Worker, beat_in(Next)};
 beat(wait, Next, Worker) ->
     {keep_state, Worker, beat_in(Next)};
@@ -362,6 +362,9 @@ tell_vitals(#worker{heart = Heart, vitals = Told, start = #{server := Server}} =
     end.
 
 heard_of_memory(beat_now, Worker) ->
+    Worker;
+heard_of_memory({step, Reason, Step, Measured}, Worker) ->
+    announce(memory, Measured, #{reason => Reason, step => Step}, Worker),
     Worker;
 heard_of_memory({trimmed, Before, After}, Worker) ->
     announce(trim, #{before => Before, 'after' => After}, #{}, Worker),

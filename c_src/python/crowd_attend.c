@@ -36,7 +36,7 @@ bool pc_crowd_poke(void) {
 void pc_crowd_attend(void *crowd) {
     struct pc_crowd *c = crowd;
     pc_vitals_back();
-    if (pc_vitals_trim_due()) {
+    if (pc_vitals_due() != 0) {
         pc_crowd_ring(c);
     }
     uint64_t ids[PC_TURN_MOST];

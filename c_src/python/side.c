@@ -33,12 +33,12 @@ static sem_t up;
 static struct pc_inbox inbox;
 static struct pc_outbox outbox;
 
-static void write_pong(struct pc_outbox *out, uint64_t id, uint64_t asks) {
+static void write_pong(struct pc_outbox *out, uint64_t id, uint64_t asks, uint64_t limit) {
     size_t mark = pc_outbox_begin(out, MAX_FRAME);
     pc_write_array(&out->w, 3);
     pc_write_int(&out->w, PC_KIND_PONG);
     pc_write_uint(&out->w, id);
-    bool wake = pc_vitals_answer(&out->w, asks, pc_turn_running());
+    bool wake = pc_vitals_answer(&out->w, asks, limit, pc_turn_running());
     (void)pc_outbox_end(out, mark);
     if (wake) {
         pc_turn_nudge();
@@ -83,10 +83,10 @@ static bool interrupts(struct pc_reader *r, uint32_t count) {
     return !(count > 2 && pc_reader_next(r, &t) == PC_OK && t.type == PC_BOOL && !t.b);
 }
 
-/* The third field of a ping or of credit, or what it is when there is none. */
-static uint64_t third(struct pc_reader *r, uint32_t count) {
+/* The next field of a ping or of credit, or what it is when there is none. */
+static uint64_t number(struct pc_reader *r, bool is_there) {
     uint64_t n;
-    return count > 2 && pc_read_uint(r, &n) == PC_OK ? n : 0;
+    return is_there && pc_read_uint(r, &n) == PC_OK ? n : 0;
 }
 
 /* False if the frame cannot be delimited. */
@@ -101,12 +101,13 @@ static bool answer(struct pc_outbox *out, const uint8_t *payload, size_t n) {
         return false;
     }
     if (kind == PC_KIND_PING) {
-        write_pong(out, id, third(&r, count));
+        uint64_t asks = number(&r, count > 2);
+        write_pong(out, id, asks, number(&r, count > 3));
         pc_buffers_tend();
     } else if (kind == PC_KIND_CANCEL) {
         write_cancelled(out, id, pc_turn_cancel(id, interrupts(&r, count)));
     } else if (kind == PC_KIND_CREDIT) {
-        pc_records_credit(third(&r, count));
+        pc_records_credit(number(&r, count > 2));
     } else if (kind != PC_KIND_ERROR) { /* an error is never answered with an error */
         write_unknown_kind(out, id);
     }

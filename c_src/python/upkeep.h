@@ -10,7 +10,10 @@
 /* For pc_vitals_open. */
 bool pc_upkeep_poke(void);
 
-/* If it is due: collects garbage and gives free memory back to the system. May take long; runs finalizers; sets no exception. Between two calls. */
+/*
+ * What is due: has the tools' hooks clear caches, collects garbage and gives free memory back to the system; or collects only. May take long; runs hooks
+ * and finalizers; sets no exception. Between two calls.
+ */
 void pc_upkeep_trim(void);
 
 /* Gives free memory back to the system. May take long. */

@@ -1,42 +1,71 @@
-/* See vitals.h. Atomics only: neither side waits for the other. */
+/*
+ * See vitals.h. Atomics only: neither side waits for the other. What has been done is written before it is counted, and not written again
+ * before the side thread, which has told of it then, asks once more; so it needs no lock.
+ */
 
 #include "vitals.h"
 
 #include <stdatomic.h>
+#include <string.h>
 
 #include "os/os.h"
 #include "wire/clock.h"
 
 static pc_vitals_poke poke;
-static atomic_bool poked;               /* the main thread was asked to come by, and has not */
-static int64_t asked_ns;                /* since when the call `asked_for` has not come back; the side thread's */
-static uint64_t asked_for;              /* its too */
-static atomic_bool trim_due;            /* set by the side thread, cleared by the main one */
-static atomic_uint_fast64_t trims;      /* how many there have been */
-static uint64_t told;                   /* how many the VM knows of; the side thread's */
-static atomic_uint_fast64_t after_trim; /* bytes; written before `trims` */
+static atomic_bool poked;          /* the main thread was asked to come by, and has not */
+static int64_t asked_ns;           /* since when the call `asked_for` has not come back; the side thread's */
+static uint64_t asked_for;         /* its too */
+static atomic_uint due;            /* set by the side thread, cleared by the main one */
+static atomic_uint_fast64_t limit; /* bytes; written before `due` */
+
+/* What was done of one kind. */
+struct work {
+    atomic_uint_fast64_t count;            /* how often */
+    uint64_t told;                         /* how often as far as the VM knows; the side thread's */
+    struct pc_vitals_step steps[PC_STEPS]; /* the last time; written before `count`, and read when that has grown */
+};
+
+static struct work trims, collects;
+static atomic_uint_fast64_t after_trim; /* bytes; written before the trims are counted */
+
+static void reset(struct work *w) {
+    atomic_store(&w->count, 0);
+    w->told = 0;
+}
 
 void pc_vitals_open(pc_vitals_poke function) {
     poke = function;
-    asked_for = told = 0;
+    asked_for = 0;
     atomic_store(&poked, false);
-    atomic_store(&trim_due, false);
-    atomic_store(&trims, 0);
+    atomic_store(&due, 0);
+    atomic_store(&limit, 0);
     atomic_store(&after_trim, 0);
+    reset(&trims);
+    reset(&collects);
 }
 
 /* ---- The main thread */
 
 void pc_vitals_back(void) { atomic_store(&poked, false); }
 
-bool pc_vitals_trim_due(void) { return atomic_load_explicit(&trim_due, memory_order_relaxed); }
+unsigned pc_vitals_due(void) { return atomic_load_explicit(&due, memory_order_acquire); }
 
-void pc_vitals_trimmed(void) {
-    uint64_t bytes = 0; /* 0: not known */
-    (void)pc_os_private_memory(&bytes);
-    atomic_store(&after_trim, bytes);
-    atomic_fetch_add(&trims, 1);
-    atomic_store(&trim_due, false);
+uint64_t pc_vitals_limit(void) { return atomic_load(&limit); }
+
+static void finish(struct work *w, unsigned what) {
+    atomic_fetch_add(&w->count, 1);
+    atomic_fetch_and(&due, ~what);
+}
+
+void pc_vitals_trimmed(const struct pc_vitals_step steps[PC_STEPS]) {
+    memcpy(trims.steps, steps, sizeof trims.steps);
+    atomic_store(&after_trim, steps[PC_STEP_TRIM].after);
+    finish(&trims, PC_ASK_TRIM);
+}
+
+void pc_vitals_collected(const struct pc_vitals_step *step) {
+    collects.steps[0] = *step;
+    finish(&collects, PC_ASK_COLLECT);
 }
 
 /* ---- The side thread */
@@ -55,17 +84,78 @@ static int64_t in_c(uint64_t started) {
     return away ? (now - asked_ns) / 1000000 : 0;
 }
 
-bool pc_vitals_answer(struct pc_writer *w, uint64_t asks, uint64_t started) {
+/* Whether the main thread has to be told; else it has done so already, and the VM does not know yet. */
+static bool want(const struct work *w, uint64_t done, unsigned what) {
+    bool new = done == w->told;
+    if (new) {
+        atomic_fetch_or(&due, what);
+    }
+    return new;
+}
+
+static void write_step(struct pc_writer *w, const char *name, const struct pc_vitals_step *step) {
+    enum { FIELDS = 5 };
+    pc_write_array(w, FIELDS);
+    pc_write_cstr(w, name);
+    pc_write_uint(w, step->before);
+    pc_write_uint(w, step->after);
+    pc_write_int(w, step->ns);
+    if (step->objects < 0) {
+        pc_write_nil(w);
+    } else {
+        pc_write_int(w, step->objects);
+    }
+}
+
+/* How often, what was left the last time, and, if that is news, by which steps. */
+static void write_trims(struct pc_writer *w, uint64_t done) {
+    static const char *const names[PC_STEPS] = {"hooks", "collect", "trim"};
+    uint32_t n = 0;
+    for (size_t i = 0; done != trims.told && i < PC_STEPS; i++) {
+        n += trims.steps[i].done;
+    }
+    pc_write_cstr(w, "trims");
+    pc_write_uint(w, done);
+    pc_write_cstr(w, "trimmed");
+    pc_write_uint(w, atomic_load(&after_trim));
+    pc_write_cstr(w, "steps");
+    pc_write_array(w, n);
+    for (size_t i = 0; n > 0 && i < PC_STEPS; i++) {
+        if (trims.steps[i].done) {
+            write_step(w, names[i], &trims.steps[i]);
+        }
+    }
+    trims.told = done;
+}
+
+static void write_collects(struct pc_writer *w, uint64_t done) {
+    pc_write_cstr(w, "collects");
+    pc_write_uint(w, done);
+    pc_write_cstr(w, "collected");
+    if (done == collects.told) {
+        pc_write_nil(w);
+    } else {
+        write_step(w, "collect", &collects.steps[0]);
+    }
+    collects.told = done;
+}
+
+bool pc_vitals_answer(struct pc_writer *w, uint64_t asks, uint64_t most, uint64_t started) {
     uint64_t bytes = 0;
     bool time = (asks & PC_ASK_IN_C) != 0, memory = (asks & PC_ASK_MEMORY) != 0;
-    bool trims_too = (asks & (PC_ASK_MEMORY | PC_ASK_TRIM)) != 0;
+    bool trim = (asks & PC_ASK_TRIM) != 0, collect = (asks & PC_ASK_COLLECT) != 0, trims_too = memory || trim;
     bool known = memory && pc_os_private_memory(&bytes) == 0;
-    uint64_t done = atomic_load(&trims);
-    bool wake = (asks & PC_ASK_TRIM) != 0 && done == told; /* else it is done, and the VM does not know yet */
-    if (wake) {
-        atomic_store(&trim_due, true);
+    /* Looked at once: what is done from here on is told the next time. */
+    uint64_t trimmed = atomic_load(&trims.count), collected = atomic_load(&collects.count);
+    bool wake = false;
+    if (trim) {
+        atomic_store(&limit, most);
+        wake = want(&trims, trimmed, PC_ASK_TRIM);
     }
-    pc_write_map(w, 1U + (time ? 1U : 0U) + (trims_too ? 2U : 0U) + (known ? 1U : 0U));
+    if (collect) {
+        wake = want(&collects, collected, PC_ASK_COLLECT) || wake;
+    }
+    pc_write_map(w, 1U + (time ? 1U : 0U) + (trims_too ? 3U : 0U) + (collect ? 2U : 0U) + (known ? 1U : 0U));
     pc_write_cstr(w, "started");
     pc_write_uint(w, started);
     if (time) {
@@ -73,11 +163,10 @@ bool pc_vitals_answer(struct pc_writer *w, uint64_t asks, uint64_t started) {
         pc_write_int(w, in_c(started));
     }
     if (trims_too) {
-        pc_write_cstr(w, "trims");
-        pc_write_uint(w, done);
-        told = done;
-        pc_write_cstr(w, "trimmed");
-        pc_write_uint(w, atomic_load(&after_trim));
+        write_trims(w, trimmed);
+    }
+    if (collect) {
+        write_collects(w, collected);
     }
     if (known) {
         pc_write_cstr(w, "private");

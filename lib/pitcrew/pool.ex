@@ -59,7 +59,11 @@ defmodule Pitcrew.Pool do
     * `:heartbeat` - milliseconds between two questions whether a worker is alive, or `:infinity` (default 1 000). One that is stopped
       (SIGSTOP) is killed and replaced; one that computes, or holds the GIL, is not
     * `:max_rss` - bytes of memory that a worker may have for itself, pages that it shares with others not counted, or `:infinity`
-      (default). One that has more collects garbage between two calls, and is replaced if that does not help
+      (default). One that has more clears its caches (`@pitcrew.on_memory_pressure`) and collects garbage between two calls, and is replaced
+      if that does not help
+    * `:gc_interval` - milliseconds between two full collections of garbage in each worker, between calls, or `:infinity` (default): Python
+      collects when it likes
+    * `:gc_freeze` - `true`: what is there when a worker's start hooks have run is never looked at by a collection again (default `false`)
     * `:log_level` - records of Python's `logging` from this level on arrive in `Logger`: `:debug`, `:info` (default), `:notice`, `:warning`,
       `:error`, `:critical`, or `:none`, which leaves Python's logging as it is; see `docs/logs.md`
     * `:runtime_dir` - where the pool's private socket folder is made (default: `PITCREW_RUNTIME_DIR`, else

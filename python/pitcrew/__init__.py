@@ -31,7 +31,7 @@ from ._core import (
     packb,
     unpackb,
 )
-from .registry import on_worker_start, on_worker_stop, register_type, tool
+from .registry import on_memory_pressure, on_worker_start, on_worker_stop, register_type, tool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .buffers import empty, give
     from .functions import ElixirError
     from .map import Map
+    from .pressure import MemoryPressure
     from .refs import Ref, ref
     from .tensors import Tensor
     from .terms import Ext, Opaque, Timestamp
@@ -62,6 +63,7 @@ __all__ = [
     "FrozenList",
     "Function",
     "Map",
+    "MemoryPressure",
     "Opaque",
     "ProtocolError",
     "Ref",
@@ -75,6 +77,7 @@ __all__ = [
     "elixir",
     "empty",
     "give",
+    "on_memory_pressure",
     "on_worker_start",
     "on_worker_stop",
     "packb",
@@ -92,6 +95,7 @@ _LAZY = {
     "ElixirError": "functions",
     "Ext": "terms",
     "Map": "map",
+    "MemoryPressure": "pressure",
     "Opaque": "terms",
     "Ref": "refs",
     "Tensor": "tensors",

@@ -9,8 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar, overload
 
+    from .pressure import MemoryPressure
+
     F = TypeVar("F", bound=Callable[..., Any])
     Hook = TypeVar("Hook", bound=Callable[[], Any])
+    Relief = TypeVar("Relief", bound=Callable[[MemoryPressure], Any])
 
 
 class Tool:
@@ -127,6 +130,18 @@ def on_worker_stop(hook: Hook) -> Hook:
     It may be `async def`.
     """
     return _add_hook(stop_hooks, hook, "on_worker_stop")
+
+
+def on_memory_pressure(hook: Relief) -> Relief:
+    """Has each worker call `hook(pressure)` between two calls when it has more memory than the pool's option max_rss.
+
+    `pressure.rss` and `pressure.limit` are bytes. Clear what can be made again; garbage is collected afterwards.
+    What it raises is printed, and the worker goes on. It may not be `async def`. Where many calls run at once (the
+    pool's option concurrency), others may run meanwhile.
+    """
+    from . import pressure
+
+    return pressure.add(hook)
 
 
 def _add_hook(hooks: list[Callable[[], Any]], hook: Hook, name: str) -> Hook:

@@ -54,6 +54,7 @@ def run(payload: dict[str, Any], modules: list[str]) -> NoReturn:
             if os.getpid() != own:
                 raise RuntimeError("a process that a start hook forked must end with os._exit")
         tools = prepare()
+        freeze(hello)
     except BaseException as error:  # also sys.exit in a module or a hook
         if os.getpid() != own:
             process.leave_forked(error)
@@ -70,6 +71,15 @@ def limit(hello: dict[str, Any]) -> None:
         from .limits import apply
 
         apply(limits)
+
+
+def freeze(hello: dict[str, Any]) -> None:
+    """What is here when the start hooks have run stays: no collection looks at it again."""
+    if hello.get("gc_freeze"):
+        import gc
+
+        gc.collect()
+        gc.freeze()
 
 
 class Prepared:

@@ -31,7 +31,20 @@ defmodule Pitcrew.PagesTest do
     end
   end
 
-  defp blocks(page, language) do
-    ~r/^```#{language}\n(.*?)^```$/ms |> Regex.scan(File.read!(page), capture: :all_but_first) |> List.flatten()
+  test "every example of docs/limits.md about memory", %{tmp_dir: tmp_dir} do
+    page = Path.expand("../../docs/limits.md", __DIR__)
+    [_, section] = page |> File.read!() |> String.split("\n## Memory care\n")
+    [tools] = blocks_of(section, "python")
+    File.write!(Path.join(tmp_dir, "press_tools.py"), tools)
+    elixir = blocks_of(section, "elixir")
+    assert length(elixir) >= 4
+    Code.eval_string(Enum.join(elixir, "\n"), [tools_folder: tmp_dir], file: page)
+    assert :ok = Pitcrew.Pool.stop(Press.Py)
+  end
+
+  defp blocks(page, language), do: page |> File.read!() |> blocks_of(language)
+
+  defp blocks_of(text, language) do
+    ~r/^```#{language}\n(.*?)^```$/ms |> Regex.scan(text, capture: :all_but_first) |> List.flatten()
   end
 end

@@ -36,7 +36,7 @@ every_event_is_emitted_as_listed_test_() ->
 
 %% The library telemetry emits that by itself, where it is. Under a sanitizer a worker's memory says nothing.
 can_be(#{prefix := false}) -> whereis(telemetry_handler_table) =:= undefined;
-can_be(#{name := [worker, What]}) when What =:= trim; What =:= recycle -> not pitcrew_test:is_sanitized();
+can_be(#{name := [worker, What]}) when What =:= memory; What =:= trim; What =:= recycle -> not pitcrew_test:is_sanitized();
 can_be(_) -> true.
 
 name(#{name := Name, prefix := true}) -> [pitcrew_test | Name];

@@ -4,14 +4,14 @@
 
 -define(MIB, 1048576).
 
-heart(Options) -> pitcrew_heart:new(maps:merge(#{heartbeat => 1000, max_rss => infinity}, Options)).
+heart(Options) -> pitcrew_heart:new(maps:merge(#{heartbeat => 1000, max_rss => infinity, gc_interval => infinity}, Options)).
 
 as(State) -> fun() -> State end.
 unasked() -> fun() -> error(looked) end.
 
 %% A beat that must be a ping.
 ping(Now, Heart) ->
-    {{ping, Id, Asks}, _, Beaten} = pitcrew_heart:beat(Now, unasked(), Heart),
+    {{ping, Id, [Asks | _]}, _, Beaten} = pitcrew_heart:beat(Now, unasked(), Heart),
     {Id, Asks, Beaten}.
 
 pong(Now, Id, Fields, Heart) -> pitcrew_heart:pong(Now, {Id, maps:merge(#{<<"started">> => 0, <<"in_c_ms">> => 0}, Fields)}, Heart).
@@ -139,3 +139,42 @@ a_system_that_does_not_tell_is_said_once_test() ->
     {[cannot_measure], Unknown} = pong(0, Id, #{<<"trims">> => 0, <<"trimmed">> => 0}, Asked),
     ?assertMatch({_, 1, _}, ping(1000, Unknown)),
     ?assertMatch(#{rss := nil}, vitals(0, Unknown)).
+
+the_limit_comes_with_the_wish_for_memory_test() ->
+    {A, 3, First} = ping(0, heart(#{max_rss => 10 * ?MIB})),
+    {[beat_now], More} = pong(1, A, weighs(50), First),
+    ?assertMatch({{ping, _, [5, 10 * ?MIB]}, _, _}, pitcrew_heart:beat(1, unasked(), More)).
+
+each_step_is_told_before_what_came_of_all_test() ->
+    {Id, Trimming} = heavy(),
+    Steps = [[<<"hooks">>, 50, 40, 7, nil], [<<"collect">>, 40, 30, 8, 5], [<<"trim">>, 30, 8 * ?MIB, 9, nil]],
+    {News, _} = pong(1002, Id, (has_trimmed(1, 8))#{<<"steps">> => Steps}, Trimming),
+    ?assertMatch(
+        [
+            {step, max_rss, hooks, #{before := 50, 'after' := 40}},
+            {step, max_rss, collect, #{before := 40, 'after' := 30, objects := 5}},
+            {step, max_rss, trim, #{before := 30}},
+            {trimmed, _, _}
+        ],
+        News
+    ),
+    ?assertNot(maps:is_key(objects, element(4, hd(News)))).
+
+%% ---- Garbage
+
+garbage_is_collected_every_so_often_test() ->
+    ?assertEqual(200, pitcrew_heart:every(heart(#{gc_interval => 200}))),
+    {A, 1, Asked} = ping(0, heart(#{gc_interval => 2500})),
+    {[], Idle} = pong(0, A, #{}, Asked),
+    {B, 1, Early} = ping(2000, Idle),
+    {[], Before} = pong(2000, B, #{}, Early),
+    {C, 9, Due} = ping(3000, Before),
+    %% It is asked until it has.
+    {[], Not} = pong(3000, C, #{<<"collects">> => 0, <<"collected">> => nil}, Due),
+    {D, 9, Again} = ping(4000, Not),
+    Collect = [<<"collect">>, 9, 8, 7, 6],
+    {News, Done} = pong(4000, D, #{<<"collects">> => 1, <<"collected">> => Collect}, Again),
+    ?assertMatch([{step, gc_interval, collect, #{before := 9, 'after' := 8, objects := 6}}], News),
+    {E, 1, Then} = ping(6000, Done),
+    {[], Later} = pong(6000, E, #{}, Then),
+    ?assertMatch({_, 9, _}, ping(6500, Later)).

@@ -112,7 +112,7 @@ tell(Event, Measurements, Metadata, Pid) -> Pid ! {Event, Measurements, Metadata
 heavy(Options, Fun) ->
     pitcrew_test:unless_sanitized(test(fun() ->
         pool(maps:merge(#{max_rss => ?MAX}, Options), fun(Pool, Listener, Port) ->
-            Events = [[pitcrew_test, worker, What] || What <- [trim, recycle]],
+            Events = [[pitcrew_test, worker, What] || What <- [memory, trim, recycle]],
             ok = pitcrew_telemetry:attach_many(?MODULE, Events, fun ?MODULE:tell/4, self()),
             try Fun(Pool, Listener, Port)
             after pitcrew_telemetry:detach(?MODULE)
@@ -128,7 +128,11 @@ event(What) ->
 a_worker_that_has_too_much_after_a_trim_is_replaced_test_() ->
     [{atom_to_list(Start), heavy(#{start => Start}, fun(Pool, _, _) ->
         {ok, OsPid} = pitcrew:call(Pool, leak, [2 * ?MAX]),
+        {#{before := First, duration := _, objects := _}, #{step := collect, reason := max_rss, pool := Pool, worker := OsPid}} = event(memory),
+        {#{'after' := Last}, #{step := trim, reason := max_rss}} = event(memory),
         {#{before := Before, 'after' := After}, #{pool := Pool, worker := OsPid, id := 0}} = event(trim),
+        ?assert(First > ?MAX),
+        ?assertEqual(After, Last),
         ?assert(Before > ?MAX),
         ?assert(After > 2 * ?MAX),
         {#{calls := 1}, #{worker := OsPid, reason := {max_rss, After}}} = event(recycle),
@@ -143,6 +147,8 @@ garbage_is_collected_first_test_() ->
         {#{before := Before, 'after' := After}, #{worker := OsPid}} = event(trim),
         ?assert(Before > ?MAX),
         ?assert(After < ?MAX),
+        ?assertMatch({#{objects := Found}, #{step := collect}} when Found > 0, event(memory)),
+        ?assertMatch({#{}, #{step := trim}}, event(memory)),
         vitals(Pool, fun(#{rss := Rss}) -> Rss < ?MAX end),
         ?assertEqual([], pitcrew_test:mailbox()),
         ?assertEqual({ok, OsPid}, pitcrew:call(Pool, pid))
@@ -159,6 +165,7 @@ the_peak_of_a_call_is_no_reason_test_() ->
         ?assertEqual({ok, 2 * ?MAX}, await(Call)),
         {#{'after' := After}, #{worker := OsPid}} = event(trim),
         ?assert(After < ?MAX),
+        _ = [event(memory) || _ <- [collect, trim]],
         ?assertEqual([], pitcrew_test:mailbox())
     end).
 
@@ -170,3 +177,45 @@ shared_memory_does_not_count_test_() ->
         vitals(Pool, fun(#{rss := Rss}) -> is_integer(Rss) andalso Rss < ?MAX end),
         ?assertEqual([], pitcrew_test:mailbox())
     end).
+
+%% ---- Hooks
+
+%% A cache that a hook clears goes, one that only a replacement would free does not, and what one hook raises keeps no other from its work.
+caches_are_cleared_before_a_worker_is_replaced_test_() ->
+    [{lists:concat(["concurrency ", Many]), heavy(#{tools => ["heart_tools", "pressure_tools"], concurrency => Many}, fun(Pool, _, _) ->
+        {ok, OsPid} = pitcrew:call(Pool, cache, [2 * ?MAX]),
+        Cleared = fun() -> event(memory) end,
+        {#{before := Before, 'after' := After}, #{step := hooks, reason := max_rss}} = pitcrew_test:quietly(Cleared),
+        ?assert(Before > ?MAX),
+        ?assert(After =< Before),
+        {_, #{step := collect}} = event(memory),
+        {_, #{step := trim}} = event(memory),
+        {#{'after' := Left}, #{worker := OsPid}} = event(trim),
+        ?assert(Left < ?MAX),
+        {ok, [Seen]} = pitcrew:call(Pool, pressures),
+        ?assertMatch([Rss, ?MAX] when Rss > ?MAX, Seen),
+        ?assertEqual({ok, OsPid}, pitcrew:call(Pool, pid)),
+        ?assertEqual([], pitcrew_test:mailbox())
+    end)} || Many <- [1, 4]].
+
+%% In workers that are idle as in those that have calls; the garbage is such that only a full collection finds.
+garbage_is_collected_every_so_often_test_() ->
+    [{lists:concat(["concurrency ", Many]), test(fun() ->
+        pool(#{tools => ["heart_tools", "pressure_tools"], gc_interval => 100, concurrency => Many}, fun(Pool, _, _) ->
+            {ok, _} = pitcrew:call(Pool, old_garbage),
+            ok = pitcrew_telemetry:attach(?MODULE, [pitcrew_test, worker, memory], fun ?MODULE:tell/4, self()),
+            try
+                {#{before := _, 'after' := _, objects := _}, #{step := collect, reason := gc_interval}} = event(memory),
+                {_, #{reason := gc_interval}} = event(memory),
+                ?assertEqual({ok, false}, pitcrew:call(Pool, is_garbage_there))
+            after pitcrew_telemetry:detach(?MODULE)
+            end
+        end)
+    end)} || Many <- [1, 4]].
+
+what_start_hooks_have_made_is_frozen_test_() ->
+    [{lists:concat([Start, " ", Freeze]), test(fun() ->
+        pool(#{tools => ["heart_tools", "pressure_tools"], gc_freeze => Freeze, start => Start}, fun(Pool, _, _) ->
+            ?assertEqual({ok, not Freeze}, pitcrew:call(Pool, is_collected))
+        end)
+    end)} || {Start, Freeze} <- [{fork, true}, {fork, false}, {spawn, true}]].

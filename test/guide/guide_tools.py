@@ -6,7 +6,7 @@ import os
 import uuid
 
 import pitcrew
-from pitcrew import tool
+from pitcrew import on_memory_pressure, tool
 
 PAGE = 4096
 
@@ -83,6 +83,12 @@ async def wait_for_ever():
 # ---- Memory
 
 kept = []
+cache = []
+
+
+@on_memory_pressure
+def clear_cache(pressure):
+    cache.clear()
 
 
 def touched(size: int) -> bytearray:
@@ -105,6 +111,17 @@ def litter(size: int) -> int:
 def keep(size: int) -> int:
     kept.append(touched(size))
     return os.getpid()
+
+
+@tool
+def keep_for_speed(size: int) -> int:
+    cache.append(touched(size))
+    return os.getpid()
+
+
+@tool
+def cached() -> int:
+    return len(cache)
 
 
 @tool

@@ -572,7 +572,7 @@ def test_a_frame_is_written_from_a_list_or_from_its_bytes():
 
 # ---- What a ping may ask for
 
-IN_C, MEMORY, TRIM = 1, 2, 4
+IN_C, MEMORY, TRIM, COLLECT = 1, 2, 4, 8
 
 
 def test_a_ping_is_answered_with_what_it_asks_for(worker):
@@ -580,8 +580,8 @@ def test_a_ping_is_answered_with_what_it_asks_for(worker):
     assert worker.ping(2, 0) == {"started": 0}
     assert worker.ping(3, IN_C) == {"started": 0, "in_c_ms": 0}
     pong = worker.ping(4, MEMORY)
-    assert pong.keys() == {"started", "trims", "trimmed", "private"}
-    assert pong["trims"] == 0 and 1 << 16 < pong["private"] < 1 << 30
+    assert pong.keys() == {"started", "trims", "trimmed", "steps", "private"}
+    assert pong["trims"] == 0 and pong["steps"] == [] and 1 << 16 < pong["private"] < 1 << 30
     assert worker.ping(5, 1 << 20) == {"started": 0}
 
 
@@ -590,6 +590,36 @@ def test_an_idle_worker_is_woken_to_give_memory_back_and_does_it_once(worker):
     assert worker.ping(2, MEMORY)["trimmed"] > 0
     assert worker.call("add", 1) == 2
     assert worker.ping(3, MEMORY)["trims"] == 1
+
+
+def test_each_step_is_told_once(worker):
+    pongs = []
+
+    def trimmed():
+        pongs.append(worker.ping(1, TRIM))
+        return pongs[-1]["trims"] == 1
+
+    assert until(trimmed)
+    assert all(pong["steps"] == [] for pong in pongs[:-1])
+    (collect, *collected), (trim, *given_back) = pongs[-1]["steps"]  # there are no hooks
+    assert collect == "collect" and trim == "trim"
+    assert collected[0] > 0 and collected[1] == given_back[0] and given_back[1] == pongs[-1]["trimmed"]
+    assert collected[3] >= 0 and given_back[3] is None
+    assert worker.ping(2, MEMORY)["steps"] == []
+
+
+def test_garbage_is_collected_when_a_ping_says_so(worker):
+    pongs = []
+
+    def collected():
+        pongs.append(worker.ping(1, COLLECT))
+        return pongs[-1]["collects"] == 1
+
+    assert until(collected)
+    assert pongs[-1].keys() == {"started", "collects", "collected"}
+    assert all(pong["collected"] is None for pong in pongs[:-1])
+    assert pongs[-1]["collected"][0] == "collect" and pongs[-1]["collected"][4] >= 0
+    assert worker.ping(2, MEMORY)["trims"] == 0
 
 
 def test_memory_is_given_back_when_the_call_has_ended(worker, tmp_path):
