@@ -63,7 +63,7 @@ start_link(Sup, Options) -> gen_server:start_link(?MODULE, {Sup, Options}, []).
 await(Server) -> gen_server:call(Server, await, infinity).
 
 %% @doc Answers the questions of {@link pitcrew}; raises the error when the pool has just gone.
--spec ask(pitcrew_pools:entry(), tools | info | health) -> term().
+-spec ask(pitcrew_pools:entry(), tools | info | health | workers) -> term().
 ask(#pool{name = Name, server = Server}, What) ->
     try
         gen_server:call(Server, What, infinity)
@@ -141,6 +141,8 @@ handle_call(tools, _, State) ->
     {reply, State#state.tools, State};
 handle_call(info, _, State) ->
     {reply, pitcrew_pool_info:info(facts(State)), State};
+handle_call(workers, _, #state{crew = Crew, channels = Channels} = State) ->
+    {reply, [{OsPid, Channel} || #{id := Index, os_pid := OsPid} <- pitcrew_crew:list(Crew), {ok, Channel} <- [maps:find(Index, Channels)]], State};
 handle_call(health, _, State) ->
     {reply, pitcrew_pool_info:health(facts(State)), State};
 handle_call(reload, From, #state{reload = Reload} = State) ->

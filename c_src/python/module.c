@@ -1,5 +1,6 @@
 /* pitcrew._core: the table of functions, and the constants. Each function is documented in the header of its file. */
 
+#include "around.h"
 #include "batch.h"
 #include "blocks.h"
 #include "channel.h"
@@ -53,6 +54,7 @@ static PyMethodDef methods[] = {
      "log(level, message, logger, module, function, path, line, time_us) -> bool."},
     {"serve", (PyCFunction)(void (*)(void))pc_serve, METH_VARARGS | METH_KEYWORDS,
      "serve(call_fd, side_fd, tools, max_frame=…, max_depth=…, …) -> 'eof' | 'shutdown'."},
+    {"around", pc_around_set, METH_O, "around(callable or None): see pitcrew.profiler."},
     {"zygote_loop", pc_zygote_loop, METH_VARARGS, "zygote_loop(link_fd, argv) -> (wid, payload), in each worker."},
     {NULL, NULL, 0, NULL},
 };

@@ -2,6 +2,7 @@
 
 #include "request.h"
 
+#include "around.h"
 #include "batch.h"
 #include "codec/ext.h"
 #include "json.h"
@@ -251,8 +252,7 @@ static PyObject *call_tool(struct pc_request *q) {
         }
         Py_SETREF(q->tool, tool);
     }
-    return PyObject_Vectorcall(q->tool, q->args.items, q->args.positional | PY_VECTORCALL_ARGUMENTS_OFFSET,
-                               q->args.kwnames);
+    return pc_around_call(q->tool, &q->args);
 }
 
 PyObject *pc_request_call(struct pc_request *q) {

@@ -11,6 +11,7 @@ defmodule Pitcrew.PagesTest do
     {"metrics", "metrics_page", Counted.Py, 3},
     {"loadtest", "load_page", Load.Py, 8},
     {"observability", "watch_page", Watched.Py, 6},
+    {"profiling", "desk_tools", Desk.Py, 6},
     {"sessions", "shop_tools", Shop.Py, 9},
     {"streams", "stream_page", Streams.Py, 7},
     {"telemetry", "telemetry_page", Shown.Py, 4},
