@@ -75,12 +75,17 @@ loop(#state{caller = Caller} = State) ->
             exit(shutdown)
     end.
 
-on(open, #state{pool = Pool} = State) ->
-    ok = have_a_worker(State),
-    Workers = workers(Pool),
-    {Recordings, Missing} = sorted(each([{OsPid, fun() -> begin_in(Channel, State) end} || {OsPid, Channel} <- Workers], State)),
-    Open = State#state{workers = [OsPid || {OsPid, _} <- Workers], recordings = maps:from_list(Recordings), missing = Missing},
-    {opened(Recordings, Missing), Open};
+on(open, State) ->
+    case begin_in_all(State) of
+        %% It may have none because nobody has called yet, or be about to replace those that it has: a call waits for one.
+        {_, [], _} = None ->
+            case pitcrew_call:run_at(State#state.pool, any, {<<"pitcrew:nothing">>, [], call_options(State)}) of
+                {ok, _} -> opened(begin_in_all(State), State);
+                {error, _} -> opened(None, State)
+            end;
+        Some ->
+            opened(Some, State)
+    end;
 on(mark, #state{recordings = Recordings} = State) ->
     _ = each([{OsPid, fun() -> method(Recording, <<"mark">>, State) end} || {OsPid, Recording} <- maps:to_list(Recordings)], State),
     {ok, State};
@@ -89,16 +94,19 @@ on(finish, #state{recordings = Recordings, missing = Missing} = State) ->
     {Parts, Lost} = sorted(each(Jobs, State)),
     {{Parts, lists:sort(Missing ++ Lost ++ late(State))}, State#state{recordings = #{}}}.
 
-%% A pool that starts its workers when they are needed may have none.
-have_a_worker(#state{pool = Pool} = State) ->
-    _ = workers(Pool) =:= [] andalso pitcrew_call:run_at(Pool, any, {<<"pitcrew:nothing">>, [], call_options(State)}),
-    ok.
+begin_in_all(#state{pool = Pool} = State) ->
+    Workers = workers(Pool),
+    {Recordings, Missing} = sorted(each([{OsPid, fun() -> begin_in(Channel, State) end} || {OsPid, Channel} <- Workers], State)),
+    {[OsPid || {OsPid, _} <- Workers], Recordings, Missing}.
 
 workers(Pool) -> pitcrew_pool_server:ask(Pool, workers).
 
-opened([], []) -> {error, pitcrew_error:new(checkout_timeout, "the pool has no worker that could be profiled")};
-opened([], [#{message := Message} | _]) -> {error, pitcrew_error:new(checkout_timeout, ["no worker can be profiled: ", Message])};
-opened(_, _) -> ok.
+opened({Workers, Recordings, Missing}, State) ->
+    {outcome(Recordings, Missing), State#state{workers = Workers, recordings = maps:from_list(Recordings), missing = Missing}}.
+
+outcome([], []) -> {error, pitcrew_error:new(checkout_timeout, "the pool has no worker that could be profiled")};
+outcome([], [#{message := Message} | _]) -> {error, pitcrew_error:new(checkout_timeout, ["no worker can be profiled: ", Message])};
+outcome(_, _) -> ok.
 
 %% Those that came later have no part in it.
 late(#state{pool = Pool, workers = Known}) ->
@@ -159,10 +167,10 @@ given(Number) -> Number.
 
 method(Recording, Name, State) -> pitcrew_call:run(Recording, Name, [], call_options(State)).
 
-%% Whatever the pool's are. Where a call waits in the worker itself, nobody can tell the wait from the answer.
-call_options(#state{options = #{timeout := Timeout}, pool = #pool{is_pipelined = Pipelined, one_at_a_time = Alone}}) ->
+%% Whatever the pool's are.
+call_options(#state{options = #{timeout := Timeout}} = State) ->
     #{
-        timeout => case Pipelined andalso Alone of true -> Timeout; false -> Timeout + ?ANSWER_MS end,
+        timeout => Timeout + answer_ms(State),
         checkout_timeout => Timeout,
         retry => 0,
         on_caller_exit => cancel,
@@ -172,6 +180,11 @@ call_options(#state{options = #{timeout := Timeout}, pool = #pool{is_pipelined =
         nil => nil,
         keys => dict
     }.
+
+%% Where a call waits in the worker itself, nobody can tell the wait from the answer. One that counts a heap must not be cut, for that could
+%% cost the worker: it holds the GIL.
+answer_ms(#state{pool = #pool{is_pipelined = true}, options = #{memory := none}}) -> 0;
+answer_ms(_) -> ?ANSWER_MS.
 
 why(OsPid, reserved) ->
     missing(OsPid, reserved, "it is a session's alone, or about to leave");

@@ -6,6 +6,7 @@ defmodule Pitcrew.DocTest do
   doctest Pitcrew.Error
   doctest Pitcrew.LoadTest
   doctest Pitcrew.Pool
+  doctest Pitcrew.Profiler
   doctest Pitcrew.Protocol
   doctest Pitcrew.Ref
   doctest Pitcrew.ToolRegistry

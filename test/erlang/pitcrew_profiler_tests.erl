@@ -65,6 +65,21 @@ stream(Stream) ->
         done -> []
     end.
 
+whatever_the_options_of_the_pool_are_test_() ->
+    Unusual = #{cache => true, binaries => bytes, bytes => tagged, nil => undefined, keys => strict, copy_binaries => true, shared => false, retry => 2},
+    each_way(Unusual, fun(Pool) ->
+        {ok, _, #{missing := [], memory := #{}} = Profile} =
+            pitcrew_profiler:run(Pool, everything(), fun() -> pitcrew:call(Pool, work, [7]) end),
+        ?assertEqual([7], calls(<<"inner">>, Profile)),
+        ?assertEqual(ok, is_quiet(Pool))
+    end).
+
+also_where_calls_are_json_test_() ->
+    pitcrew_test:if_json(each_way(#{protocol => json}, fun(Pool) ->
+        {ok, _, Profile} = pitcrew_profiler:run(Pool, [{top, 10_000}], fun() -> {ok, _} = pitcrew:call(Pool, work, [7]) end),
+        ?assertEqual([7], calls(<<"inner">>, Profile))
+    end)).
+
 recursions_are_told_apart_test_() ->
     test(fun() ->
         with_pool(options(#{}), fun(Pool) ->
@@ -275,6 +290,20 @@ a_worker_that_is_replaced_stays_until_the_end_test_() ->
             ?assertEqual([Old], Workers),
             ?assertMatch([#{reason := late} | _], Missing),
             ok = until(fun() -> _ = pitcrew_test:garbage(), case lists:member(Old, os_pids(Pool)) of false -> ok; true -> Old end end)
+        end)
+    end).
+
+%% One whose only worker has just been cut gets another, and that is profiled.
+a_worker_that_is_about_to_leave_is_not_the_last_word_test_() ->
+    test(fun() ->
+        with_meeting(options(#{}), fun(Pool, Listener, Port) ->
+            {Caller, Monitor} = spawn_monitor(fun() -> pitcrew:call(Pool, wait_inside, [Port]) end),
+            {Socket, Cut} = meet(Listener),
+            exit(Caller, kill),
+            receive {'DOWN', Monitor, _, _, killed} -> ok end,
+            {ok, {ok, OsPid}, #{workers := [OsPid]}} = pitcrew_profiler:run(Pool, [], fun() -> pitcrew:call(Pool, work, [1]) end),
+            ?assertNotEqual(Cut, OsPid),
+            gen_tcp:close(Socket)
         end)
     end).
 

@@ -1,7 +1,12 @@
 """Hooks for memory, by themselves; what calls them is tested with workers of the VM."""
 
+import os
+import subprocess
+import sys
+
 import pitcrew
 import pytest
+from harness import PACKAGE
 from pitcrew import pressure
 
 
@@ -45,3 +50,32 @@ def test_a_hook_cannot_be_a_coroutine():
 
     with pytest.raises(TypeError, match="`async def`"):
         pitcrew.on_memory_pressure(hook)
+
+
+FORKS = """
+import os
+import pitcrew
+from pitcrew import pressure
+
+
+@pitcrew.on_memory_pressure
+def fork(pressure):
+    if os.fork() != 0:
+        print("the child has", os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+
+
+@pitcrew.on_memory_pressure
+def after(pressure):
+    print("once", flush=True)
+
+
+pressure.relieve(2, 1)
+print("the worker goes on")
+"""
+
+
+def test_a_process_that_a_hook_forked_ends_there():
+    env = {**os.environ, "PYTHONPATH": str(PACKAGE)}
+    ran = subprocess.run([sys.executable, "-c", FORKS], env=env, capture_output=True, text=True, check=True)
+    assert ran.stdout == "the child has 1\nonce\nthe worker goes on\n"
+    assert "a process that a memory hook forked must end with os._exit" in ran.stderr
