@@ -13,8 +13,8 @@ static PyObject *on_signal(PyObject *self, PyObject *args) {
     (void)self;
     (void)args;
     if (pc_guard_forked() || !pc_turn_interrupted()) {
-        if (!pc_guard_forked() && pc_turn_idle()) { /* it was woken to look after itself */
-            pc_upkeep_trim();
+        if (!pc_guard_forked()) {
+            pc_upkeep_woken();
         }
         return Py_NewRef(Py_None);
     }

@@ -110,7 +110,9 @@ static enum pc_next serve_one(struct pc_server *s) {
         }
         pc_upkeep_trim();
     }
+    pc_upkeep_rest(true);
     int got = pc_channel_next(&s->to.in, s->to.fd, s->to.max_frame, &s->spin, &payload, &n);
+    pc_upkeep_rest(false);
     if (got <= 0) {
         return got == 0 ? PC_END_OF_FILE : PC_RAISED;
     }

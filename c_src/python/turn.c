@@ -116,8 +116,6 @@ void pc_turn_end(void) {
     }
 }
 
-bool pc_turn_idle(void) { return atomic_load(&running) == 0; }
-
 bool pc_turn_interrupted(void) {
     uint64_t id = atomic_exchange(&interrupt, 0);
     return id != 0 && id == atomic_load(&running);

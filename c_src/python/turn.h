@@ -45,8 +45,6 @@ void pc_turn_end(void);
 /* In the signal's handler, but not in the kernel's: takes the interrupt that was asked for; whether it is for the call that runs. */
 bool pc_turn_interrupted(void);
 
-/* Whether no call runs. */
-bool pc_turn_idle(void);
 /* ---- The same where many calls run at once. Whoever calls these holds the GIL, so none of them comes between another's steps. */
 
 enum { PC_TURN_MOST = 1024 }; /* calls that run */

@@ -58,6 +58,16 @@ void pc_upkeep_release(void) {
 #endif
 }
 
+static bool resting;
+
+void pc_upkeep_rest(bool rests) { resting = rests; }
+
+void pc_upkeep_woken(void) {
+    if (resting) {
+        pc_upkeep_trim();
+    }
+}
+
 static uint64_t measure(void) {
     uint64_t bytes = 0;
     (void)pc_os_private_memory(&bytes);

@@ -16,6 +16,12 @@ bool pc_upkeep_poke(void);
  */
 void pc_upkeep_trim(void);
 
+/* The serve loop waits for a call from here on, or no longer. */
+void pc_upkeep_rest(bool rests);
+
+/* It was woken, by a signal: does what is due if it rests. At other times code of the user's may be half-way, a result's way into a frame for one. */
+void pc_upkeep_woken(void);
+
 /* Gives free memory back to the system. May take long. */
 void pc_upkeep_release(void);
 

@@ -1,4 +1,4 @@
-"""Hooks for memory, by themselves; what calls them is tested with workers of the VM."""
+"""Hooks for memory, by themselves and in a worker; pools with max_rss are tested with those of the VM."""
 
 import os
 import subprocess
@@ -6,8 +6,11 @@ import sys
 
 import pitcrew
 import pytest
-from harness import PACKAGE
+from harness import PACKAGE, until
 from pitcrew import pressure
+
+TOOLS = "pressure_tools"
+MEMORY, TRIM = 2, 4
 
 
 @pytest.fixture(autouse=True)
@@ -79,3 +82,14 @@ def test_a_process_that_a_hook_forked_ends_there():
     ran = subprocess.run([sys.executable, "-c", FORKS], env=env, capture_output=True, text=True, check=True)
     assert ran.stdout == "the child has 1\nonce\nthe worker goes on\n"
     assert "a process that a memory hook forked must end with os._exit" in ran.stderr
+
+
+def test_a_result_that_is_on_its_way_is_left_alone(worker, tmp_path):
+    os.mkfifo(fifo := str(tmp_path / "fifo"))
+    worker.send("slow_to_send", [fifo])
+    with open(fifo, "w") as file:
+        assert all(worker.ping(n, TRIM)["trims"] == 0 for n in range(20))  # each of which wakes the main thread
+        file.write("x")
+    assert worker.answer()[3] == 0  # hooks that were called
+    assert until(lambda: worker.ping(21, MEMORY)["trims"] == 1)
+    assert len(worker.call("pressures")) == 1
