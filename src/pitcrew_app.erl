@@ -7,6 +7,7 @@
 -spec start(application:start_type(), term()) -> {ok, pid()} | {error, term()}.
 start(_Type, _Args) ->
     _ = pitcrew_telemetry:choose(),
+    ok = pitcrew_emitted:init(),
     pitcrew_sup:start_link().
 
 -spec stop(term()) -> ok.

@@ -9,7 +9,9 @@
 -spec fields(pitcrew_options:pool(), pitcrew_nif:account() | none) -> #{binary() => term()}.
 fields(#{max_frame := Max, spin_us := Spin} = Options, Account) ->
     Fields = #{<<"protocol">> => ?PROTOCOL, <<"max_frame">> => Max, <<"max_depth">> => ?MAX_DEPTH, <<"spin_us">> => Spin},
-    freeze(Options, log(Options, limits(Options, buffers(Account, Options, started(Options, concurrency(Options, Fields)))))).
+    freeze(Options, log(Options, events(limits(Options, buffers(Account, Options, started(Options, concurrency(Options, Fields))))))).
+
+events(Fields) -> Fields#{<<"events">> => pitcrew_records:events_hello()}.
 
 %% Which descriptors come with it.
 started(#{pipeline := 1}, Fields) -> Fields;

@@ -59,6 +59,7 @@
     %% What the server was told of it last.
     vitals = none :: none | pitcrew_heart:vitals(),
     records :: pitcrew_records:records(),
+    events :: pitcrew_records:records(),
     %% Why it is killed, where the exit report would not say so.
     fault = none :: none | stopped | silent | sibling_stuck,
     failure = none :: none | pitcrew_error:t()
@@ -72,6 +73,7 @@
 -define(PING, 16).
 -define(PONG, 17).
 -define(CANCEL, 18).
+-define(EVENT, 20).
 -define(LOG, 21).
 -define(STATS, 22).
 -define(CANCELLED, 23).
@@ -90,7 +92,7 @@ start_link(Start) -> gen_statem:start_link(?MODULE, Start, []).
 
 callback_mode() -> state_functions.
 
-init(#{server := Server, keeper := Keeper, index := Index, options := #{name := Name} = Options, start_by := Deadline} = Start) ->
+init(#{server := Server, keeper := Keeper, index := Index, options := #{name := Name, telemetry_prefix := Prefix} = Options, start_by := Deadline} = Start) ->
     process_flag(trap_exit, true),
     logger:set_process_metadata(#{pool => Name, slot => Index}),
     _ = monitor(process, Server),
@@ -99,7 +101,8 @@ init(#{server := Server, keeper := Keeper, index := Index, options := #{name := 
         start = Start,
         asked_at = erlang:monotonic_time(),
         heart = pitcrew_heart:new(Options),
-        records = pitcrew_records:new(#{pool => Name, slot => Index})
+        records = pitcrew_records:new(logging, #{pool => Name, slot => Index}),
+        events = pitcrew_records:new({events, Prefix}, #{pool => Name, slot => Index})
     },
     {ok, starting, Worker, deadline(Deadline)}.
 
@@ -134,6 +137,7 @@ handshake(#worker{call = Channel, call_ref = Ref} = Worker) ->
             {keep_state, Worker};
         {ok, [?READY, _, #{<<"protocol">> := ?PROTOCOL} = Ready | _]} ->
             Tools = pitcrew_manifest:from_wire(maps:get(<<"tools">>, Ready, [])),
+            ok = pitcrew_emitted:declare(maps:get(<<"events">>, Ready, [])),
             maybe_ready(Worker#worker{tools = Tools});
         {ok, [?READY | _]} ->
             Error = pitcrew_error:new(start_error, "the worker speaks another version of the protocol: build pitcrew._core again"),
@@ -449,10 +453,10 @@ any_state(State, info, {select, Channel, Ref, ready_input}, #worker{side = Chann
 any_state(_, info, {select, Channel, undefined, ready_output}, #worker{side = Channel}) ->
     _ = pitcrew_nif:channel_flush(Channel, undefined),
     keep_state_and_data;
-any_state(_, info, {pitcrew_record, Record}, Worker) ->
-    {keep_state, record(Record, Worker)};
-any_state(_, info, {pitcrew_records, Pid, logged}, #worker{records = Records} = Worker) ->
-    {keep_state, credit(pitcrew_records:logged(Pid, Records), Worker)};
+any_state(_, info, {pitcrew_record, Sort, Record}, Worker) ->
+    {keep_state, record(Sort, Record, Worker)};
+any_state(_, info, {pitcrew_records, Pid, logged}, #worker{records = Records, events = Events} = Worker) ->
+    {keep_state, credit(pitcrew_records:logged(Pid, Records), pitcrew_records:logged(Pid, Events), Worker)};
 any_state(State, info, {pitcrew_keeper, {exit, How, LastWords}}, Worker) ->
     ended(State, How, LastWords, Worker);
 any_state(_, info, {pitcrew_keeper, {fork_failed, Error}}, Worker) ->
@@ -460,8 +464,8 @@ any_state(_, info, {pitcrew_keeper, {fork_failed, Error}}, Worker) ->
     {stop, normal, Worker#worker{os_pid = nil}};
 any_state(State, info, {'EXIT', Reader, _}, #worker{reader = Reader} = Worker) when State =/= ending ->
     kill(Worker);
-any_state(_, info, {'EXIT', Pid, _}, #worker{records = Records} = Worker) when is_pid(Pid) ->
-    {keep_state, credit(pitcrew_records:ended(Pid, Records), Worker)};
+any_state(_, info, {'EXIT', Pid, _}, #worker{records = Records, events = Events} = Worker) when is_pid(Pid) ->
+    {keep_state, credit(pitcrew_records:ended(Pid, Records), pitcrew_records:ended(Pid, Events), Worker)};
 any_state(_, info, {'DOWN', _, process, Server, shutdown}, #worker{start = #{server := Server}}) ->
     %% The pool is being stopped; our turn comes.
     keep_state_and_data;
@@ -490,30 +494,31 @@ heard(_, ?CANCELLED, Id, [State | _]) ->
 heard(_, ?PONG, Id, [Fields | _]) when is_map(Fields) ->
     self() ! {pitcrew_pong, Id, Fields},
     ok;
-heard(_, ?LOG, _, Fields) ->
-    self() ! {pitcrew_record, {record, Fields}},
+heard(_, Kind, Id, Fields) when Kind =:= ?LOG; Kind =:= ?EVENT ->
+    self() ! {pitcrew_record, Kind, {record, [Id | Fields]}},
     ok;
-heard(_, ?STATS, _, [#{<<"dropped">> := Dropped} | _]) ->
-    self() ! {pitcrew_record, {dropped, Dropped}},
+%% The id says of what sort they were.
+heard(_, ?STATS, Id, [#{<<"dropped">> := Dropped} | _]) ->
+    self() ! {pitcrew_record, case Id of ?EVENT -> ?EVENT; _ -> ?LOG end, {dropped, Dropped}},
     ok;
 heard(Channel, Kind, Id, _) ->
     _ = refuse_kind(Channel, Kind, Id),
     ok.
 
 %% Kinds that protocol.md gives to this direction are for later issues to use; today they are skipped.
-refuse_kind(_, Kind, _) when Kind =:= ?ERROR; Kind =:= ?PONG; Kind =:= 20; Kind =:= ?STATS -> ok;
+refuse_kind(_, Kind, _) when Kind =:= ?ERROR; Kind =:= ?PONG; Kind =:= ?STATS -> ok;
 refuse_kind(Channel, Kind, Id) ->
     Refusal = #{<<"kind">> => <<"unknown_kind">>, <<"message">> => <<"frame kind ", (integer_to_binary(Kind))/binary, " is not known">>},
     pitcrew_nif:channel_send(Channel, [?ERROR, Id, 0, Refusal]).
 
-record(Record, #worker{records = Records, os_pid = OsPid} = Worker) ->
-    Worker#worker{records = pitcrew_records:take(Record, OsPid, Records)}.
+record(?LOG, Record, #worker{records = Records, os_pid = OsPid} = Worker) ->
+    Worker#worker{records = pitcrew_records:take(Record, OsPid, Records)};
+record(?EVENT, Record, #worker{events = Events, os_pid = OsPid} = Worker) ->
+    Worker#worker{events = pitcrew_records:take(Record, OsPid, Events)}.
 
-credit({0, Records}, Worker) ->
-    Worker#worker{records = Records};
-credit({N, Records}, #worker{side = Side} = Worker) ->
-    _ = pitcrew_nif:channel_send(Side, [?CREDIT, 0, N]),
-    Worker#worker{records = Records}.
+credit({ForRecords, Records}, {ForEvents, Events}, #worker{side = Side} = Worker) ->
+    _ = [pitcrew_nif:channel_send(Side, [?CREDIT, Name, N]) || {Name, N} <- [{0, ForRecords}, {?EVENT, ForEvents}], N > 0],
+    Worker#worker{records = Records, events = Events}.
 
 %% What it has logged before it died.
 last_records(#worker{side = undefined} = Worker) ->
@@ -524,7 +529,7 @@ last_records(Worker) ->
 
 waiting_records(Worker) ->
     receive
-        {pitcrew_record, Record} -> waiting_records(record(Record, Worker))
+        {pitcrew_record, Sort, Record} -> waiting_records(record(Sort, Record, Worker))
     after 0 -> Worker
     end.
 

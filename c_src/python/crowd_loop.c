@@ -219,7 +219,7 @@ static int start_task(PyObject *driver, const struct pc_call *call) {
         return -1;
     }
     PyObject *deadline = pc_deadline_put(call->q.deadline_ns);
-    PyObject *current = deadline == NULL ? NULL : pc_current_put(call->q.from.id);
+    PyObject *current = deadline == NULL ? NULL : pc_current_put(call->q.from.id, call->q.name);
     int started = current == NULL ? -1 : pc_driver_start(driver, call->crowd->loop);
     if (current != NULL) {
         pc_current_restore(current);

@@ -3,9 +3,13 @@
 #include "current.h"
 
 static _Thread_local uint64_t running; /* 0: none */
-static PyObject *variable;             /* of int, or not set */
+static _Thread_local PyObject *tool;   /* borrowed; its name */
+static PyObject *variable;             /* of a pair, or not set */
 
-void pc_current_set(uint64_t id) { running = id; }
+void pc_current_set(uint64_t id, PyObject *name) {
+    running = id;
+    tool = name;
+}
 
 int pc_current_init(void) {
     if (variable == NULL) {
@@ -14,8 +18,8 @@ int pc_current_init(void) {
     return variable == NULL ? -1 : 0;
 }
 
-PyObject *pc_current_put(uint64_t id) {
-    PyObject *value = PyLong_FromUnsignedLongLong(id);
+PyObject *pc_current_put(uint64_t id, PyObject *name) {
+    PyObject *value = Py_BuildValue("KO", (unsigned long long)id, name);
     PyObject *token = value == NULL ? NULL : PyContextVar_Set(variable, value);
     Py_XDECREF(value);
     return token;
@@ -29,15 +33,24 @@ void pc_current_restore(PyObject *token) {
     pc_exception_restore(exception);
 }
 
-int pc_current(uint64_t *id) {
+int pc_current_call(uint64_t *id, PyObject **name) {
     PyObject *value = NULL;
     *id = running;
+    *name = Py_XNewRef(tool);
     if (*id == 0 && PyContextVar_Get(variable, NULL, &value) < 0) {
         return -1;
     }
     if (value != NULL) {
-        *id = PyLong_AsUnsignedLongLong(value);
+        *id = PyLong_AsUnsignedLongLong(PyTuple_GET_ITEM(value, 0));
+        *name = Py_NewRef(PyTuple_GET_ITEM(value, 1));
         Py_DECREF(value);
     }
-    return PyErr_Occurred() ? -1 : 0;
+    return 0;
+}
+
+int pc_current(uint64_t *id) {
+    PyObject *name;
+    int result = pc_current_call(id, &name);
+    Py_XDECREF(name);
+    return result;
 }

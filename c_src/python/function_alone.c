@@ -200,9 +200,9 @@ void pc_function_close_alone(void) {
     server = NULL;
 }
 
-void pc_function_begin_call(uint64_t id) {
+void pc_function_begin_call(uint64_t id, PyObject *name) {
     running = id;
-    pc_current_set(id);
+    pc_current_set(id, name);
 }
 
 enum pc_next pc_function_end_call(void) {
@@ -212,7 +212,7 @@ enum pc_next pc_function_end_call(void) {
     PyObject *exception = pc_exception_take();
     pc_waiter_end_call(running, false);
     running = 0;
-    pc_current_set(0);
+    pc_current_set(0, NULL);
     enum pc_next next = flush_rest();
     if (exception != NULL && next == PC_GO_ON) {
         pc_exception_restore(exception);

@@ -13,7 +13,7 @@ void pc_function_open_alone(struct pc_server *s);
 void pc_function_close_alone(void);
 
 /* Which call runs. Before the answer of one that ends is made: whoever waits for a function of it does not any more, and what is left to be sent is. */
-void pc_function_begin_call(uint64_t id);
+void pc_function_begin_call(uint64_t id, PyObject *name);
 enum pc_next pc_function_end_call(void);
 
 /* For whoever sends something else meanwhile: whether frames of functions are still to be sent, and a try to do that, without a wait. */

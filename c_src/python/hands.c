@@ -33,13 +33,13 @@ static PyObject *call_tool(struct pc_hand *hand, struct pc_call *call) {
         PyErr_SetString(pc_Cancelled, "the call was cancelled");
     } else {
         pc_deadline_set(call->q.deadline_ns);
-        pc_current_set(call->q.from.id);
+        pc_current_set(call->q.from.id, call->q.name);
         result = pc_request_call(&call->q);
         if (result != NULL && call->q.credit > 0 && pc_stream_source(result) == PC_SOURCE_ITERATOR) {
             result = pc_crowd_stream_run(call, &hand->to, result);
         }
-        pc_current_set(0);
         pc_deadline_set(PC_NO_DEADLINE);
+        pc_current_set(0, NULL);
     }
     if (call->interrupts > 0) {
         (void)PyThreadState_SetAsyncExc(call->thread, NULL);

@@ -56,7 +56,8 @@ PyObject *pc_logging_log(PyObject *module, PyObject *args) {
     pc_write_int(&w, time_us);
     pc_write_frame_end(&w, mark);
     /* One that is too large, or that there is no memory for, counts as dropped. */
-    result = PyBool_FromLong(pc_records_put(w.data, w.status == PC_OK ? w.len : SIZE_MAX));
+    result = PyBool_FromLong(pc_records_put(PC_RECORDS_LOGS, w.data, w.status == PC_OK ? w.len : SIZE_MAX) !=
+                             PC_RECORDS_CLOSED);
 done:
     free(w.data);
     return result;

@@ -11,6 +11,7 @@
 #include "current.h"
 #include "deadline.h"
 #include "driver.h"
+#include "events.h"
 #include "function.h"
 #include "hello.h"
 #include "loans.h"
@@ -52,6 +53,16 @@ static PyMethodDef methods[] = {
     {"limit", pc_process_limit, METH_VARARGS, "limit(name, value): see pitcrew.limits."},
     {"log", pc_logging_log, METH_VARARGS,
      "log(level, message, logger, module, function, path, line, time_us) -> bool."},
+    {"emit", (PyCFunction)(void (*)(void))pc_events_emit, METH_FASTCALL | METH_KEYWORDS,
+     "emit(name, measurements=None, metadata=None) -> bool\n\n"
+     "Tells the VM of an event, for its telemetry. The name is words with dots between them, or a sequence of words; "
+     "measurements\n"
+     "are a dict of numbers, metadata one of anything that calls can carry. False if it could not be sent: there was "
+     "no room\n"
+     "for it, or this process is no worker that serves. Never waits."},
+    {"emit_span", (PyCFunction)(void (*)(void))pc_events_emit_span, METH_FASTCALL,
+     "emit_span(name, duration_ns, measurements, metadata) -> bool: see pitcrew.events."},
+    {"open_events", pc_events_open, METH_O, "open_events(credit): so many events may be sent at first."},
     {"serve", (PyCFunction)(void (*)(void))pc_serve, METH_VARARGS | METH_KEYWORDS,
      "serve(call_fd, side_fd, tools, max_frame=…, max_depth=…, …) -> 'eof' | 'shutdown'."},
     {"around", pc_around_set, METH_O, "around(callable or None): see pitcrew.profiler."},
@@ -87,8 +98,8 @@ PyMODINIT_FUNC PyInit__core(void) {
     (void)pc_mark_find(); /* as early as possible; who needs it looks at the result */
     if (pc_errors_init(module) < 0 || pc_types_init(module) < 0 || pc_text_init() < 0 || pc_unpacker_init(module) < 0 ||
         pc_driver_init() < 0 || pc_loans_init() < 0 || pc_blocks_init(module) < 0 || pc_function_init(module) < 0 ||
-        pc_batch_init() < 0 || pc_deadline_init() < 0 || pc_current_init() < 0 || add_kinds(module) < 0 ||
-        PyModule_AddStringConstant(module, "__version__", PC_VERSION) < 0 ||
+        pc_batch_init() < 0 || pc_deadline_init() < 0 || pc_current_init() < 0 || pc_events_init() < 0 ||
+        add_kinds(module) < 0 || PyModule_AddStringConstant(module, "__version__", PC_VERSION) < 0 ||
         PyModule_AddIntConstant(module, "PROTOCOL", PC_PROTOCOL_VERSION) < 0 ||
         PyModule_AddIntConstant(module, "MAX_DEPTH", PC_MAX_DEPTH) < 0 ||
         PyModule_AddIntConstant(module, "MAX_FRAME", PC_MAX_FRAME) < 0) {

@@ -1,6 +1,6 @@
 /*
- * A ring of bytes that holds whole frames, each with its length in front, as on the wire. An alarm that rings a millisecond after the first
- * of them wakes the side thread, so that a burst is sent in one go. A tool may close its descriptor: then records wait for
+ * A ring of bytes for each sort, that holds whole frames, each with its length in front, as on the wire. An alarm that rings a millisecond after
+ * the first of them wakes the side thread, so that a burst is sent in one go. A tool may close its descriptor: then records wait for
  * the next thing that the side thread hears, a ping for one.
  */
 
@@ -18,26 +18,38 @@
 
 enum { DELAY_MS = 1 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for all that follows */
-static uint8_t *ring;                                    /* NULL: closed */
-static size_t first, used;                               /* bytes */
-static uint64_t credit, dropped;                         /* records */
-static bool ringing;                                     /* the alarm is set */
-static atomic_int bell = -1;                             /* read without the lock, too */
+struct ring {
+    uint8_t *bytes;     /* NULL: closed */
+    size_t first, used; /* bytes */
+    uint64_t credit, dropped;
+};
 
-void pc_records_open(uint64_t n) {
-    ring = n == 0 ? NULL : malloc(PC_RECORDS_ROOM);
-    first = used = 0;
-    credit = n;
-    dropped = 0;
-    ringing = false;
-    atomic_store(&bell, ring == NULL ? -1 : pc_os_alarm());
+/* The id that frames of this sort have where their kind does not say it all. */
+static const uint64_t names[PC_RECORDS_SORTS] = {[PC_RECORDS_LOGS] = 0, [PC_RECORDS_EVENTS] = PC_KIND_EVENT};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for all that follows */
+static struct ring rings[PC_RECORDS_SORTS];
+static bool ringing;         /* the alarm is set */
+static atomic_int bell = -1; /* read without the lock, too */
+
+void pc_records_open(enum pc_records_sort sort, uint64_t credit) {
+    struct ring *r = &rings[sort];
+    (void)pthread_mutex_lock(&lock);
+    free(r->bytes);
+    *r = (struct ring){.bytes = credit == 0 ? NULL : malloc(PC_RECORDS_ROOM), .credit = credit};
+    if (r->bytes != NULL && atomic_load(&bell) < 0) {
+        ringing = false;
+        atomic_store(&bell, pc_os_alarm());
+    }
+    (void)pthread_mutex_unlock(&lock);
 }
 
 void pc_records_close(void) {
     (void)pthread_mutex_lock(&lock);
-    free(ring);
-    ring = NULL;
+    for (int i = 0; i < PC_RECORDS_SORTS; i++) {
+        free(rings[i].bytes);
+        rings[i].bytes = NULL;
+    }
     (void)pthread_mutex_unlock(&lock);
     int own = atomic_exchange(&bell, -1);
     if (own >= 0) {
@@ -55,34 +67,37 @@ static void set_alarm(int milliseconds) {
 
 /* ---- Python's threads */
 
-static void append(const uint8_t *bytes, size_t n) {
-    size_t at = (first + used) % PC_RECORDS_ROOM;
+static void append(struct ring *r, const uint8_t *frame, size_t n) {
+    size_t at = (r->first + r->used) % PC_RECORDS_ROOM;
     size_t here = n < PC_RECORDS_ROOM - at ? n : PC_RECORDS_ROOM - at;
-    memcpy(ring + at, bytes, here);
-    memcpy(ring, bytes + here, n - here);
-    used += n;
+    memcpy(r->bytes + at, frame, here);
+    memcpy(r->bytes, frame + here, n - here);
+    r->used += n;
 }
 
-bool pc_records_put(const uint8_t *frame, size_t n) {
+enum pc_records_put pc_records_put(enum pc_records_sort sort, const uint8_t *frame, size_t n) {
+    struct ring *r = &rings[sort];
+    enum pc_records_put put = PC_RECORDS_CLOSED;
     (void)pthread_mutex_lock(&lock);
-    bool open = ring != NULL;
-    if (open && (n > PC_RECORDS_BATCH || n > PC_RECORDS_ROOM - used)) {
-        dropped++;
-    } else if (open) {
-        append(frame, n);
-        if (!ringing && credit > 0) {
+    if (r->bytes != NULL && (n > PC_RECORDS_BATCH || n > PC_RECORDS_ROOM - r->used)) {
+        r->dropped++;
+        put = PC_RECORDS_DROPPED;
+    } else if (r->bytes != NULL) {
+        append(r, frame, n);
+        if (!ringing && r->credit > 0) {
             set_alarm(DELAY_MS);
         }
+        put = PC_RECORDS_TAKEN;
     }
     (void)pthread_mutex_unlock(&lock);
-    return open;
+    return put;
 }
 
 /* ---- The side thread */
 
-void pc_records_credit(uint64_t n) {
+void pc_records_credit(enum pc_records_sort sort, uint64_t n) {
     (void)pthread_mutex_lock(&lock);
-    credit += n;
+    rings[sort].credit += n;
     (void)pthread_mutex_unlock(&lock);
 }
 
@@ -94,52 +109,55 @@ void pc_records_tick(void) {
     (void)pthread_mutex_unlock(&lock);
 }
 
-static size_t length_of_first(void) {
+static size_t length_of_first(const struct ring *r) {
     uint8_t header[PC_FRAME_HEADER] = {0};
     for (size_t i = 0; i < sizeof header; i++) {
-        header[i] = ring[(first + i) % PC_RECORDS_ROOM];
+        header[i] = r->bytes[(r->first + i) % PC_RECORDS_ROOM];
     }
     return PC_FRAME_HEADER + pc_frame_length(header);
 }
 
-static void move_first(struct pc_writer *w, size_t n) {
-    size_t here = n < PC_RECORDS_ROOM - first ? n : PC_RECORDS_ROOM - first;
-    pc_writer_append(w, ring + first, here);
-    pc_writer_append(w, ring, n - here);
-    first = (first + n) % PC_RECORDS_ROOM;
-    used -= n;
-    credit--;
+static void move_first(struct pc_writer *w, struct ring *r, size_t n) {
+    size_t here = n < PC_RECORDS_ROOM - r->first ? n : PC_RECORDS_ROOM - r->first;
+    pc_writer_append(w, r->bytes + r->first, here);
+    pc_writer_append(w, r->bytes, n - here);
+    r->first = (r->first + n) % PC_RECORDS_ROOM;
+    r->used -= n;
+    r->credit--;
 }
 
 /* After the records that were there before them. */
-static void tell_dropped(struct pc_outbox *out) {
+static void tell_dropped(struct pc_outbox *out, struct ring *r, uint64_t name) {
     enum { MOST = 64 };
     size_t mark = pc_outbox_begin(out, MOST);
     pc_write_array(&out->w, 3);
     pc_write_int(&out->w, PC_KIND_STATS);
-    pc_write_uint(&out->w, 0);
+    pc_write_uint(&out->w, name);
     pc_write_map(&out->w, 1);
     pc_write_cstr(&out->w, "dropped");
-    pc_write_uint(&out->w, dropped);
+    pc_write_uint(&out->w, r->dropped);
     if (pc_outbox_end(out, mark) == PC_OK) {
-        dropped = 0;
+        r->dropped = 0;
     }
 }
 
-static void take(struct pc_outbox *out) {
+static void take(struct pc_outbox *out, struct ring *r, uint64_t name) {
     out->w.max = PC_RECORDS_BATCH;
-    while (used > 0 && credit > 0 && length_of_first() <= PC_RECORDS_BATCH - out->w.len) {
-        move_first(&out->w, length_of_first());
+    while (r->used > 0 && r->credit > 0 && length_of_first(r) <= PC_RECORDS_BATCH - out->w.len) {
+        move_first(&out->w, r, length_of_first(r));
     }
-    if (dropped > 0 && out->w.len > 0) {
-        tell_dropped(out);
+    if (r->dropped > 0 && out->w.len > 0) {
+        tell_dropped(out, r, name);
     }
 }
 
+/* One sort after the other: the next one when the outbox has been sent. */
 bool pc_records_take(struct pc_outbox *out) {
     (void)pthread_mutex_lock(&lock);
-    if (ring != NULL) {
-        take(out);
+    for (int i = 0; i < PC_RECORDS_SORTS && pc_outbox_pending(out) == 0; i++) {
+        if (rings[i].bytes != NULL) {
+            take(out, &rings[i], names[i]);
+        }
     }
     (void)pthread_mutex_unlock(&lock);
     return pc_outbox_pending(out) > 0;

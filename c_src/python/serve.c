@@ -48,7 +48,7 @@ static PyObject *await(const struct pc_request *q, PyObject *coroutine) {
 /* The call has begun. */
 static enum pc_next run(struct pc_server *s, struct pc_request *q) {
     pc_published_set(q->from.id);
-    pc_function_begin_call(q->from.id);
+    pc_function_begin_call(q->from.id, q->name);
     pc_deadline_set(q->deadline_ns);
     int64_t start = pc_clock_ns();
     PyObject *result = pc_request_call(q);
@@ -191,7 +191,7 @@ static int start(struct opening *with, bool many) {
         pc_turn_open(signals);
     }
     pc_vitals_open(many ? pc_crowd_poke : pc_upkeep_poke);
-    pc_records_open(with->log_credit);
+    pc_records_open(PC_RECORDS_LOGS, with->log_credit);
     int error = pc_published_open(with->started_fd);
     close_started(with);
     if (error == 0) {

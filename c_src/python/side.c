@@ -107,7 +107,7 @@ static bool answer(struct pc_outbox *out, const uint8_t *payload, size_t n) {
     } else if (kind == PC_KIND_CANCEL) {
         write_cancelled(out, id, pc_turn_cancel(id, interrupts(&r, count)));
     } else if (kind == PC_KIND_CREDIT) {
-        pc_records_credit(number(&r, count > 2));
+        pc_records_credit(id == PC_KIND_EVENT ? PC_RECORDS_EVENTS : PC_RECORDS_LOGS, number(&r, count > 2));
     } else if (kind != PC_KIND_ERROR) { /* an error is never answered with an error */
         write_unknown_kind(out, id);
     }

@@ -4,7 +4,7 @@
 /*
  * The side channel (docs/protocol.md section 4): a thread without Python that answers pings, so that a tool which holds
  * the GIL for an hour is still seen to be alive, cancels calls (turn.h), sends answers that are held too long (hold.h)
- * and records of logging (records.h). One per process. The GIL makes no difference to any function here.
+ * and what Python has to tell (records.h). One per process. The GIL makes no difference to any function here.
  */
 
 /* Starts the thread, once turn and hold are open, on a socket that stays the caller's. 0 or -errno. */

@@ -28,16 +28,18 @@ from ._core import (
     ProtocolError,
     Unpacker,
     deadline,
+    emit,
     packb,
     unpackb,
 )
-from .registry import on_memory_pressure, on_worker_start, on_worker_stop, register_type, tool
+from .registry import declare_event, on_memory_pressure, on_worker_start, on_worker_stop, register_type, tool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from . import session
     from .arrow import Arrow
     from .buffers import empty, give
+    from .events import span, traced
     from .functions import ElixirError
     from .map import Map
     from .pressure import MemoryPressure
@@ -75,6 +77,8 @@ __all__ = [
     "__version__",
     "deadline",
     "elixir",
+    "declare_event",
+    "emit",
     "empty",
     "give",
     "on_memory_pressure",
@@ -85,7 +89,9 @@ __all__ = [
     "register_type",
     "send",
     "session",
+    "span",
     "tool",
+    "traced",
     "unpackb",
 ]
 
@@ -107,6 +113,8 @@ _LAZY = {
     "give": "buffers",
     "ref": "refs",
     "send": "vm",
+    "span": "events",
+    "traced": "events",
 }
 
 

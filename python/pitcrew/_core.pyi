@@ -1,7 +1,7 @@
 """pitcrew._core, in C: c_src/python. Private."""
 
-from collections.abc import Callable
-from typing import Any, Literal, NoReturn, final, overload
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NoReturn, SupportsFloat, final, overload
 
 from _typeshed import ReadableBuffer as Buffer
 
@@ -131,6 +131,19 @@ def write_frame(fd: int, frame: list[Any] | bytes, /) -> None: ...
 def log(
     level: int, message: str, logger: str, module: str, function: str, path: str, line: int, time_us: int, /
 ) -> bool: ...
+def emit(
+    name: str | Sequence[str],
+    measurements: Mapping[str, SupportsFloat] | None = None,
+    metadata: Mapping[str, object] | None = None,
+) -> bool: ...
+def emit_span(
+    name: tuple[str, ...],
+    duration_ns: int,
+    measurements: Mapping[str, SupportsFloat] | None,
+    metadata: Mapping[str, object] | None,
+    /,
+) -> bool: ...
+def open_events(credit: int, /) -> None: ...
 def limit(name: str, value: int, /) -> None: ...
 def around(callable: Callable[..., Any] | None, /) -> None: ...
 def serve(

@@ -25,6 +25,13 @@ def manifest(tools: dict[str, Tool]) -> list[dict[str, Any]]:
     return [entry(tool) for tool in tools.values()]
 
 
+def declared_events(events: dict[tuple[str, ...], tuple[set[str], set[str]]]) -> list[dict[str, Any]]:
+    return [
+        {"name": list(name), "measurements": sorted(numbers), "metadata": sorted(facts)}
+        for name, (numbers, facts) in events.items()
+    ]
+
+
 def entry(tool: Tool) -> dict[str, Any]:
     return {
         "name": tool.name,

@@ -6,7 +6,7 @@ from . import _core
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any, TypeVar, overload
 
     from .pressure import MemoryPressure
@@ -42,13 +42,21 @@ class Tool:
 
 
 tools: dict[str, Tool] = {}
-changes = 0  # to `tools`
+changes = 0  # to `tools` and `events`
+# What the VM may make atoms of: the words of events, and the names of their measurements and metadata.
+events: dict[tuple[str, ...], tuple[set[str], set[str]]] = {}
 start_hooks: list[Callable[[], Any]] = []
 stop_hooks: list[Callable[[], Any]] = []
 
 
 def _tool(
-    function: F | None = None, /, *, name: str | None = None, idempotent: bool = False, batch: bool = False
+    function: F | None = None,
+    /,
+    *,
+    name: str | None = None,
+    idempotent: bool = False,
+    batch: bool = False,
+    events: Iterable[str | Sequence[str]] = (),
 ) -> F | Callable[[F], F]:
     """Makes a function callable from the VM; the function itself stays as it is.
 
@@ -57,7 +65,10 @@ def _tool(
     batch: the calls of a batch are one call of the function, with a list, and it returns a list with a result for each;
     an exception in there is the error of that one. For each call the list has its argument, or a tuple of them where
     there are several or none, or a dict where they have names. Other calls are calls as ever.
+    events: names of events that it emits, as for `pitcrew.declare_event`.
     """
+    for event in events:
+        declare_event(event)
     if function is not None:
         return register(function, name, idempotent, batch)
 
@@ -72,7 +83,13 @@ if TYPE_CHECKING:
     @overload
     def tool(function: F, /) -> F: ...
     @overload
-    def tool(*, name: str | None = None, idempotent: bool = False, batch: bool = False) -> Callable[[F], F]: ...
+    def tool(
+        *,
+        name: str | None = None,
+        idempotent: bool = False,
+        batch: bool = False,
+        events: Iterable[str | Sequence[str]] = (),
+    ) -> Callable[[F], F]: ...
     def tool(*args: Any, **kwargs: Any) -> Any: ...
 else:
     tool = _tool
@@ -103,6 +120,29 @@ def register(function: F, name: str | None, idempotent: bool, batch: bool) -> F:
     tools[name] = new
     changes += 1
     return function
+
+
+def declare_event(
+    name: str | Sequence[str], /, *, measurements: Iterable[str] = (), metadata: Iterable[str] = (), span: bool = False
+) -> None:
+    """Says, when a module is imported, that there is such an event: then its name, and those of its measurements and
+    metadata, are atoms in the VM, which makes none of what merely arrives.
+
+    span: the three events of a span of that name, with what they have of their own.
+
+    pitcrew.declare_event("my_app.search.done", measurements=["hits"], metadata=["index"])
+    """
+    global changes
+    from .events import usual_measurements, usual_metadata, words
+
+    own = words(name if isinstance(name, str) else tuple(name))
+    told = set(usual_measurements(dict.fromkeys(measurements, 0))), set(usual_metadata(dict.fromkeys(metadata)))
+    variants = [(*own, "start"), (*own, "stop"), (*own, "exception")] if span else [own]
+    for event in variants:
+        numbers, facts = events.setdefault(event, (set(), set()))
+        numbers |= told[0] | ({"duration"} if span else set())
+        facts |= told[1] | ({"type", "message"} if span else set())
+    changes += 1
 
 
 def register_type(type: type, *, encode: Callable[[Any], object]) -> None:

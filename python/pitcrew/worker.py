@@ -6,7 +6,7 @@ import os
 import sys
 
 from . import __version__, _core, permits, process, records, registry
-from .manifest import kind, manifest, served
+from .manifest import declared_events, kind, manifest, served
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def run(payload: dict[str, Any], modules: list[str]) -> NoReturn:
     try:
         limit(hello)
         process.import_modules(modules)
+        _core.open_events(hello.get("events", 0))
         log = hello.get("log")
         if log is not None:
             records.install(log["level"])
@@ -130,6 +131,7 @@ def description(tools: dict[str, Tool]) -> dict[str, Any]:
         "python": ".".join(map(str, sys.version_info[:3])),
         "pitcrew": __version__,
         "tools": manifest(tools),
+        "events": declared_events(registry.events),
     }
 
 

@@ -25,7 +25,7 @@ static struct pc_outbox out;
 /* Of a log frame `number` is its id; of stats it is what was dropped. */
 struct frame {
     int64_t kind;
-    uint64_t number;
+    uint64_t id, number;
     size_t n;
 };
 
@@ -47,7 +47,7 @@ static size_t make(uint8_t *frame, size_t size, uint64_t number) {
 static bool put(uint64_t number, size_t size) {
     uint8_t *frame = malloc(size);
     assert_non_null(frame);
-    bool open = pc_records_put(frame, make(frame, size, number));
+    bool open = pc_records_put(PC_RECORDS_LOGS, frame, make(frame, size, number)) != PC_RECORDS_CLOSED;
     free(frame);
     return open;
 }
@@ -62,6 +62,7 @@ static size_t read_frame(const uint8_t *bytes, size_t left, struct frame *f) {
     assert_int_equal(pc_read_array(&r, &count), PC_OK);
     assert_int_equal(pc_read_int(&r, &f->kind), PC_OK);
     assert_int_equal(pc_read_uint(&r, &f->number), PC_OK);
+    f->id = f->number;
     if (f->kind == PC_KIND_STATS) {
         const char *name;
         uint32_t name_n;
@@ -104,11 +105,11 @@ static int end(void **state) {
 static void test_closed(void **state) {
     (void)state;
     struct frame f[1];
-    pc_records_open(0);
+    pc_records_open(PC_RECORDS_LOGS, 0);
     assert_false(put(1, 100));
     assert_int_equal(take(f, 1), 0);
     assert_int_equal(pc_records_alarm(), -1);
-    pc_records_open(1);
+    pc_records_open(PC_RECORDS_LOGS, 1);
     pc_records_close();
     assert_false(put(1, 100));
 }
@@ -117,7 +118,7 @@ static void test_order_round_the_ring(void **state) {
     (void)state;
     struct frame f[64];
     uint64_t in = 0, seen = 0;
-    pc_records_open(PLENTY);
+    pc_records_open(PC_RECORDS_LOGS, PLENTY);
     for (size_t turn = 0; turn < 3000; turn++) {
         for (size_t i = 0; i < turn % 7; i++) {
             assert_true(put(++in, 40 + (turn * 997 + i * 31) % 3000));
@@ -135,16 +136,16 @@ static void test_order_round_the_ring(void **state) {
 static void test_no_more_than_the_credit(void **state) {
     (void)state;
     struct frame f[16];
-    pc_records_open(3);
+    pc_records_open(PC_RECORDS_LOGS, 3);
     for (uint64_t i = 1; i <= 10; i++) {
         assert_true(put(i, 100));
     }
     assert_int_equal(take(f, 16), 3);
     assert_int_equal(take(f, 16), 0);
-    pc_records_credit(5);
+    pc_records_credit(PC_RECORDS_LOGS, 5);
     assert_int_equal(take(f, 16), 5);
     assert_int_equal(f[0].number, 4);
-    pc_records_credit(100);
+    pc_records_credit(PC_RECORDS_LOGS, 100);
     assert_int_equal(take(f, 16), 2);
 }
 
@@ -153,7 +154,7 @@ static void test_what_finds_no_room_is_counted(void **state) {
     enum { SIZE = 1000, FITS = PC_RECORDS_ROOM / SIZE };
     struct frame f[64];
     uint64_t arrived = 0, dropped = 0;
-    pc_records_open(PLENTY);
+    pc_records_open(PC_RECORDS_LOGS, PLENTY);
     for (uint64_t i = 1; i <= FITS + 25; i++) {
         assert_true(put(i, SIZE));
     }
@@ -176,7 +177,7 @@ static void test_what_finds_no_room_is_counted(void **state) {
 static void test_the_alarm_rings_once_there_is_something(void **state) {
     (void)state;
     struct frame f[4];
-    pc_records_open(2);
+    pc_records_open(PC_RECORDS_LOGS, 2);
     struct pollfd p = {.fd = pc_records_alarm(), .events = POLLIN};
     assert_true(p.fd >= 0);
     assert_int_equal(poll(&p, 1, 0), 0);
@@ -195,6 +196,35 @@ static void test_the_alarm_rings_once_there_is_something(void **state) {
     assert_int_equal(close(p.fd), 0);
     assert_int_equal(close(other[0]), 0);
     assert_int_equal(close(other[1]), 0);
+}
+
+/* Each sort has a ring and credit of its own, and stats say which it was. */
+static void test_sorts_do_not_disturb_each_other(void **state) {
+    (void)state;
+    struct frame f[64];
+    uint8_t frame[100];
+    size_t n = make(frame, sizeof frame, 7);
+    pc_records_open(PC_RECORDS_EVENTS, 2);
+    assert_int_equal(pc_records_put(PC_RECORDS_LOGS, frame, n), PC_RECORDS_CLOSED);
+    pc_records_open(PC_RECORDS_LOGS, 2);
+    unsigned events = 0;
+    while (pc_records_put(PC_RECORDS_EVENTS, frame, n) == PC_RECORDS_TAKEN) {
+        events++;
+    }
+    assert_int_equal(events, PC_RECORDS_ROOM / n);
+    assert_int_equal(pc_records_put(PC_RECORDS_EVENTS, frame, n), PC_RECORDS_DROPPED);
+    assert_true(put(1, 100) && put(2, 100) && put(3, 100));
+    assert_int_equal(take(f, 64), 2); /* logs */
+    assert_int_equal(f[0].number, 1);
+    assert_int_equal(take(f, 64), 3); /* events, and how many of them were dropped */
+    assert_int_equal(f[0].number, 7);
+    assert_int_equal(f[2].kind, PC_KIND_STATS);
+    assert_int_equal(f[2].number, 2);
+    assert_int_equal(f[2].id, PC_KIND_EVENT);
+    pc_records_credit(PC_RECORDS_EVENTS, 1);
+    assert_int_equal(take(f, 64), 1);
+    assert_int_equal(f[0].number, 7);
+    assert_int_equal(take(f, 64), 0);
 }
 
 enum { THREADS = 4, EACH = 5000 };
@@ -216,7 +246,7 @@ static void test_many_threads(void **state) {
     pthread_t threads[THREADS];
     struct frame f[1024];
     uint64_t last[THREADS] = {0}, arrived = 0, dropped = 0;
-    pc_records_open(100);
+    pc_records_open(PC_RECORDS_LOGS, 100);
     at_work = THREADS;
     for (int i = 0; i < THREADS; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, produce, (void *)(uintptr_t)&names[i]), 0);
@@ -237,7 +267,7 @@ static void test_many_threads(void **state) {
             last[thread] = f[i].number;
             arrived++;
         }
-        pc_records_credit(n);
+        pc_records_credit(PC_RECORDS_LOGS, n);
         if (n == 0) {
             (void)sched_yield();
         }
@@ -255,6 +285,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_no_more_than_the_credit, begin, end),
         cmocka_unit_test_setup_teardown(test_what_finds_no_room_is_counted, begin, end),
         cmocka_unit_test_setup_teardown(test_the_alarm_rings_once_there_is_something, begin, end),
+        cmocka_unit_test_setup_teardown(test_sorts_do_not_disturb_each_other, begin, end),
         cmocka_unit_test_setup_teardown(test_many_threads, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
