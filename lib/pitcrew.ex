@@ -74,6 +74,8 @@ defmodule Pitcrew do
     * `:keys` - `:dict` (a map whose keys Python calls equal is an error) or `:strict` (it is a `pitcrew.Map`)
     * `:ref` - `true`: the result stays in its worker, and a `Pitcrew.Ref` comes back
     * `:cache` - `false`: goes round the pool's cache; `true`: uses it for any tool, not only for those that are declared idempotent; see `Pitcrew.Cache`
+    * `:traceparent`, `:tracestate` - the trace that the call is a part of, as W3C's Trace Context has it: `docs/events.md`. A function that Python calls,
+      and the calls that it makes, belong to it as well
   """
   @type option ::
           {:timeout, timeout()}
@@ -89,6 +91,8 @@ defmodule Pitcrew do
           | {:keys, :dict | :strict}
           | {:ref, boolean()}
           | {:cache, boolean()}
+          | {:traceparent, String.t() | nil}
+          | {:tracestate, String.t() | nil}
 
   @doc """
   Calls a tool and returns its result.
@@ -568,6 +572,16 @@ defmodule Pitcrew do
   """
   @spec bytes(binary()) :: Pitcrew.Bytes.t()
   defdelegate bytes(binary), to: :pitcrew
+
+  @doc """
+  The trace that this process works for: in a function that Python has called, what its call was given as `:traceparent` and
+  `:tracestate`, as a map; otherwise `nil`. Calls made there belong to that trace unless they have one of their own.
+
+      iex> Pitcrew.trace_context()
+      nil
+  """
+  @spec trace_context() :: %{:traceparent => String.t(), optional(:tracestate) => String.t()} | nil
+  defdelegate trace_context(), to: :pitcrew
 
   @doc """
   The tools of a pool: name, documentation, parameters. Raises `Pitcrew.Error` if there is no such pool.

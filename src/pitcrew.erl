@@ -8,7 +8,7 @@
 
 -export([call/2, call/3, call/4, eval/2, eval/3, eval/4, bytes/1, tools/1, info/1, health/1, stats/1]).
 -export([start_pool/1, stop_pool/1, stop_pool/2, reload/1, reload/2]).
--export([batch/2, batch/3, execute_batch/2]).
+-export([batch/2, batch/3, execute_batch/2, trace_context/0]).
 -export([register_tool/3, register_tool/4, unregister_tool/2, registered_tools/1]).
 -export([async/2, async/3, async/4, await/1, await/2, cancel/1]).
 -export([stream/2, stream/3, stream/4, next/1, stop/1, stream_to/5]).
@@ -54,7 +54,7 @@
 %% {@link bytes/1} makes them. A map whose keys Python calls equal (1, 1.0 and true; `<<"a">>' and a) is an error, or with
 %% `keys => strict' arrives as a pitcrew.Map, which keeps them apart and comes back equal. With `ref => true' the result stays in the
 %% worker, and a {@link ref()} comes back, as if the tool had returned `pitcrew.ref(result)'. `cache => false' goes round the pool's cache, and `cache => true' uses it
-%% for any tool: docs/cache.md.
+%% for any tool: docs/cache.md. `traceparent' and `tracestate' say which trace the call is a part of, as W3C has it: docs/events.md.
 -type call_options() ::
     #{
         timeout => timeout(),
@@ -69,7 +69,9 @@
         copy_binaries => boolean(),
         keys => dict | strict,
         ref => boolean(),
-        cache => boolean()
+        cache => boolean(),
+        traceparent => binary() | nil,
+        tracestate => binary() | nil
     }
     | [{atom(), term()}].
 %% Those of a call, and `buffer': how many chunks the tool may be ahead of whoever takes them. One counts as one more for each 64 KiB that it
@@ -411,6 +413,11 @@ info(Pool) -> ask(Pool, info).
 %% Since the pool has started. docs/metrics.md has all of it. Raises the {@link pitcrew_error:t()} when there is no such pool, or it counts nothing (its option `metrics').
 -spec stats(pool()) -> map().
 stats(Pool) -> pitcrew_metrics:stats(Pool).
+
+%% @doc The trace that this process works for, where it runs a function that Python has called in a call with the option `traceparent';
+%% otherwise nil. Calls that it makes belong to that trace unless they have one of their own.
+-spec trace_context() -> pitcrew_trace:context() | nil.
+trace_context() -> pitcrew_trace:context().
 
 %% @equiv pitcrew_pool:health(Pool)
 -spec health(pool()) -> map().

@@ -51,8 +51,8 @@ open(Target, Tool, Args, Options, Watch) ->
 open_at(#pool{name = PoolName, defaults = Defaults} = Pool, Aim, {Tool, Id, Args, Options}, Watch) ->
     Started = erlang:monotonic_time(),
     ok = pitcrew_aim:use(Aim),
-    Checked = pitcrew_aim:options(Aim, pitcrew_options:stream(Options, Defaults)),
-    Told = #{pool => PoolName, tool_id => Id, protocol => protocol(Checked, Defaults), stream => true},
+    Checked = pitcrew_aim:options(Aim, pitcrew_trace:inherited(pitcrew_options:stream(Options, Defaults))),
+    Told = pitcrew_trace:told(#{pool => PoolName, tool_id => Id, protocol => protocol(Checked, Defaults), stream => true}, Checked),
     ok = pitcrew_call_events:started(Pool, Started, Told),
     Opened = {Pool, Aim, Started, Told},
     case permitted(Pool, {Aim, Tool, Id}, Args, Checked, Started) of
@@ -129,8 +129,8 @@ perform(Pool, Aim, What) ->
 perform(#pool{name = PoolName, defaults = Defaults} = Pool, Aim, {Tool, Id, Args, Options}, More) ->
     ok = pitcrew_aim:use(Aim),
     Started = erlang:monotonic_time(),
-    Checked = pitcrew_aim:options(Aim, pitcrew_options:call(Options, Defaults)),
-    Told = More#{pool => PoolName, tool_id => Id, protocol => protocol(Checked, Defaults)},
+    Checked = pitcrew_aim:options(Aim, pitcrew_trace:inherited(pitcrew_options:call(Options, Defaults))),
+    Told = pitcrew_trace:told(More#{pool => PoolName, tool_id => Id, protocol => protocol(Checked, Defaults)}, Checked),
     ok = pitcrew_call_events:started(Pool, Started, Told),
     {Result, Job} = look(Pool, {Aim, Tool, Id}, Args, Checked, Started),
     ok = pitcrew_aim:use(Aim),
@@ -265,9 +265,9 @@ job(Pool, {Aim, Tool, Id}, {Args, Kwargs}, Options, Started) ->
     }.
 
 %% Before a slot is claimed, and once for all attempts.
-in_json(#job{tool = Tool, args = Args, kwargs = Kwargs, codec = #{nil := Null}} = Job) ->
+in_json(#job{tool = Tool, args = Args, kwargs = Kwargs, meta = Meta, codec = #{nil := Null}} = Job) ->
     Begun = pitcrew_call_events:clock(Job),
-    case pitcrew_call_json:texts(Tool, Args, Kwargs, Null) of
+    case pitcrew_call_json:texts(Tool, Args, Kwargs, Meta, Null) of
         {ok, Texts} -> {ok, pitcrew_call_events:encoded(Begun, Job#job{args = [], kwargs = nil, texts = Texts})};
         {error, _} = Error -> Error
     end.

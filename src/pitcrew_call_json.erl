@@ -2,21 +2,25 @@
 %% term when the slot has been given back. Both in the caller's process.
 -module(pitcrew_call_json).
 
--export([texts/4, answer/3]).
+-export([texts/5, answer/3]).
 -export_type([texts/0, null/0]).
 
--type texts() :: {Tool :: binary(), Args :: binary(), Kwargs :: binary()}.
+%% The last is kwargs, a comma and meta.
+-type texts() :: {Tool :: binary(), Args :: binary(), Named :: binary()}.
 -type null() :: nil | undefined.
 
 %% @doc The fields of a call. In an error `path' begins with the field's name.
--spec texts(binary(), list(), map() | nil, null()) -> {ok, texts()} | {error, pitcrew_error:t()}.
-texts(Tool, Args, Kwargs, Null) ->
+-spec texts(binary(), list(), map() | nil, map() | nil, null()) -> {ok, texts()} | {error, pitcrew_error:t()}.
+texts(Tool, Args, Kwargs, Meta, Null) ->
     try
-        {ok, {text(tool, Tool, Null), text(args, Args, Null), keywords(Kwargs, Null)}}
+        {ok, {text(tool, Tool, Null), text(args, Args, Null), named(Kwargs, Meta, Null)}}
     catch
         throw:{?MODULE, Refused} -> {error, Refused};
         error:not_loaded -> pitcrew_json:available()
     end.
+
+named(nil, nil, _) -> <<"null,null">>;
+named(Kwargs, Meta, Null) -> <<(keywords(Kwargs, Null))/binary, $,, (keywords(Meta, Null))/binary>>.
 
 %% Our own nil, whatever stands for it in the user's terms.
 keywords(nil, _) -> <<"null">>;

@@ -51,7 +51,7 @@ make(Word, Made) ->
 
 %% @doc Emits what a worker has sent, without the kind of its frame (docs/protocol.md).
 -spec execute([atom(), ...], map(), list()) -> ok | unreadable.
-execute(Prefix, Metadata, [Call, Words, Tool, AtNs, DurationNs, Data | _]) when
+execute(Prefix, Metadata, [Call, Words, Tool, AtNs, DurationNs, Data | More]) when
     is_list(Words), is_integer(AtNs), is_integer(DurationNs) orelse DurationNs =:= nil, is_binary(Data)
 ->
     case pitcrew_nif:decode(Data, #{}) of
@@ -59,7 +59,7 @@ execute(Prefix, Metadata, [Call, Words, Tool, AtNs, DurationNs, Data | _]) when
             {Event, Named} = event(Prefix, Words),
             Numbers = maps:filter(fun(_, Value) -> is_number(Value) end, Measurements),
             Measured = maps:merge(with_atoms(Numbers), times(AtNs, DurationNs)),
-            Own = maps:merge(maps:merge(Metadata, call(Call, Tool)), Named),
+            Own = maps:merge(maps:merge(maps:merge(Metadata, call(Call, Tool)), trace(More)), Named),
             pitcrew_telemetry:execute(Event, Measured, maps:merge(with_atoms(Told), Own));
         _ ->
             unreadable
@@ -87,6 +87,9 @@ with_atoms(Map) -> maps:from_list([{existing(Key), Value} || {Key, Value} <- map
 
 call(_, nil) -> #{};
 call(Call, Tool) -> #{call_id => Call, tool_id => Tool}.
+
+trace([Parent | _]) when is_binary(Parent) -> #{traceparent => Parent};
+trace(_) -> #{}.
 
 %% The worker's clock is the system's monotonic one, which the VM's own differs from.
 times(AtNs, DurationNs) ->

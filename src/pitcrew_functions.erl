@@ -26,6 +26,7 @@
     timeout :: timeout(),
     around :: [{Pool :: pid(), Session :: pos_integer() | none}],
     callers :: [pid()],
+    trace :: pitcrew_trace:context() | nil,
     %% Those that run: whom to answer, and how long they may take.
     running = #{} :: #{pid() => {pitcrew_function:to(), timeout(), Timer :: reference() | none}},
     %% Those that have made a call of their own that waits.
@@ -85,7 +86,8 @@ host(Functions, #job{codec = Codec, function_timeout = Timeout, pool = Pool} = J
         codec = maps:without([functions, nested], Codec),
         timeout = Timeout,
         around = [{Pool#pool.sup, session(Job)} | Around],
-        callers = [self() | callers()]
+        callers = [self() | callers()],
+        trace = pitcrew_trace:of_meta(Job#job.meta)
     },
     {ok, Pid} = supervisor:start_child(?MODULE, [{Host, self(), group_leader()}]),
     Pid.
@@ -166,9 +168,10 @@ waits_for_itself(Who) ->
 %% @doc What a process that makes a call for the calling one does first.
 -spec inherit() -> fun(() -> term()).
 inherit() ->
+    Trace = pitcrew_trace:inherit(),
     case get(?AROUND) of
-        undefined -> fun() -> ok end;
-        Around -> fun() -> put(?AROUND, Around) end
+        undefined -> Trace;
+        Around -> fun() -> put(?AROUND, Around), Trace() end
     end.
 
 around() ->
@@ -254,12 +257,13 @@ find(Name, #host{pool = Pool, session = Session, timeout = Timeout}) ->
         {error, Text} -> {error, unknown_tool, Text}
     end.
 
-start(Callee, Bytes, To, #host{codec = Codec, around = Around, callers = Callers}) ->
+start(Callee, Bytes, To, #host{codec = Codec, around = Around, callers = Callers, trace = Trace}) ->
     Self = self(),
     {Pid, _} = spawn_opt(
         fun() ->
             put(?AROUND, {Self, Around}),
             put('$callers', Callers),
+            ok = pitcrew_trace:put(Trace),
             pitcrew_function:run(Callee, Bytes, Codec, To)
         end,
         [link, monitor]

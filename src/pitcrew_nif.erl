@@ -199,10 +199,10 @@ claim(_Slots) -> erlang:nif_error(not_loaded).
     {ok | ready | pending, sent()} | {error, codec_error()} | poisoned.
 call(_Channel, _Ref, _Tool, _Args, _Kwargs, _Meta, _Opts, _MaxFrame, _SpinNs, _Deadline) -> erlang:nif_error(not_loaded).
 %% The same with texts of pitcrew_json_nif: Tool a string, Args an array, Kwargs an object or null.
--spec call_json(channel(), reference(), Tool :: binary(), Args :: binary(), Kwargs :: binary(),
+-spec call_json(channel(), reference(), Tool :: binary(), Args :: binary(), Named :: binary(),
                 MaxFrame :: pos_integer(), SpinNs :: non_neg_integer(), pitcrew_deadline:deadline()) ->
     {ok | ready | pending, BytesOut :: non_neg_integer()} | {error, codec_error()} | poisoned.
-call_json(_Channel, _Ref, _Tool, _Args, _Kwargs, _MaxFrame, _SpinNs, _Deadline) -> erlang:nif_error(not_loaded).
+call_json(_Channel, _Ref, _Tool, _Args, _Named, _MaxFrame, _SpinNs, _Deadline) -> erlang:nif_error(not_loaded).
 %% An answer is in the format of the call; of one in JSON the value comes as text. `again': armed again.
 %% `lost': end of file, a broken frame, or a verdict in the middle of it; the verdict will come as a message.
 %% `poisoned': the verdict was passed meanwhile; its message is in the mailbox or on its way, and its Owed counts the select message
@@ -268,10 +268,10 @@ dispatch_uneven(_Dispatch, _AgeNs) -> erlang:nif_error(not_loaded).
 submit(_Way, _Ref, _Tool, _Args, _Kwargs, _Meta, _Opts, _MaxFrame, _OnCallerExit, _Deadline) ->
     erlang:nif_error(not_loaded).
 %% The same with texts of pitcrew_json_nif, as in call_json/8.
--spec submit_json(way(), reference(), Tool :: binary(), Args :: binary(), Kwargs :: binary(), codec_opts(),
+-spec submit_json(way(), reference(), Tool :: binary(), Args :: binary(), Named :: binary(), codec_opts(),
                   MaxFrame :: pos_integer(), OnCallerExit :: cancel | finish, pitcrew_deadline:deadline()) ->
     ok | queued | full | over | gone | foreign | {error, codec_error()}.
-submit_json(_Way, _Ref, _Tool, _Args, _Kwargs, _Opts, _MaxFrame, _OnCallerExit, _Deadline) ->
+submit_json(_Way, _Ref, _Tool, _Args, _Named, _Opts, _MaxFrame, _OnCallerExit, _Deadline) ->
     erlang:nif_error(not_loaded).
 %% What the death of the caller does, too; then it may be {finish, Id}. `queued': it was taken out of the queue. {out, Index}: no message comes, and the worker's process is told {pitcrew_channel, Channel, {left, Id}};
 %% with OnlyQueued it is just `out', and nothing has changed. `none': the message has come, or is about to. {owed, N, _}: there have been

@@ -117,6 +117,8 @@ check(address, Address) ->
     end;
 check(pools, all) -> {ok, all};
 check(pools, [_ | _] = Names) -> all(Names, fun is_atom/1);
+check(traceparent, Text) -> pitcrew_trace:parent(Text);
+check(tracestate, Text) -> pitcrew_trace:state(Text);
 check(text, Text) -> text(Text);
 check(optional_text, Text) when Text =:= nil; Text =:= undefined -> {ok, nil};
 check(optional_text, Text) -> text(Text);
@@ -242,6 +244,8 @@ allowed(owner) -> "a pid, or nil for nobody";
 allowed(address) -> "an IP address, such as {127, 0, 0, 1}";
 allowed(pools) -> "all, or a list of names of pools";
 allowed({fits, _, Text}) -> Text;
+allowed(traceparent) -> "a traceparent as W3C has it, 00-TRACE-PARENT-FLAGS with 32, 16 and 2 hexadecimal digits, or nil";
+allowed(tracestate) -> "a binary of at most 512 printable characters, or nil";
 allowed(text) -> "a text (binary or string) that is not empty";
 allowed(optional_text) -> "a text (binary or string) that is not empty, or nil".
 

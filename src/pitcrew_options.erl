@@ -74,7 +74,7 @@
     max_entries := pos_integer(), max_bytes := pos_integer(), ttl := pos_integer() | infinity, backend := ets | {redis, map()}
 }.
 %% What a call tells the worker about itself; nil where everything is as usual.
--type meta() :: nil | #{keys => strict, ref => true, stream => pos_integer()}.
+-type meta() :: nil | #{keys => strict, ref => true, stream => pos_integer(), traceparent => binary(), tracestate => binary()}.
 -type session() :: #{
     exclusive := boolean(),
     ttl := timeout(),
@@ -166,7 +166,13 @@ rlimits_table() ->
     ].
 
 call_table() ->
-    [{ref, {one_of, [false, true]}, {value, false}}, {cache, {one_of, [false, true]}, {value, auto}} | shared_table()].
+    [
+        {ref, {one_of, [false, true]}, {value, false}},
+        {cache, {one_of, [false, true]}, {value, auto}},
+        {traceparent, traceparent, {value, nil}},
+        {tracestate, tracestate, {value, nil}}
+        | shared_table()
+    ].
 
 %% Of a pool, whose calls have it unless they say otherwise. A literal, which no call with an option has to build.
 shared_table() ->
@@ -341,16 +347,19 @@ with_cache(#{}, Call) -> Call.
 
 with_meta(Given, Call) ->
     Before = case Call of #{meta := #{} = Meta} -> Meta; #{} -> #{} end,
-    case lists:foldl(fun add_meta/2, Before, maps:to_list(maps:with([keys, ref], Given))) of
+    case lists:foldl(fun add_meta/2, Before, maps:to_list(maps:with([keys, ref, traceparent, tracestate], Given))) of
         None when None =:= #{} -> Call#{meta => nil};
         Some -> Call#{meta => Some}
     end.
 
 add_meta({keys, strict}, Meta) -> Meta#{keys => strict};
 add_meta({ref, true}, Meta) -> Meta#{ref => true};
+add_meta({Name, Text}, Meta) when is_binary(Text), Name =:= traceparent orelse Name =:= tracestate -> Meta#{Name => Text};
 add_meta({Name, _}, Meta) -> maps:remove(Name, Meta).
 
 %% What a call asks for besides; then what JSON has no use for would be ignored.
+agree(#{meta := #{tracestate := State} = Meta}) when not is_map_key(traceparent, Meta) ->
+    pitcrew_option_check:fail("option tracestate must be nil without the option traceparent; it is ~ts", [State]);
 agree(#{cache := true, meta := #{ref := true}}) ->
     pitcrew_option_check:fail("option cache must be false with the option ref, because a result that stays in its worker cannot be kept; it is true", []);
 agree(#{protocol := json, codec := #{binaries := bytes}}) -> disagree(binaries, str, "carries no bytes", bytes);

@@ -76,22 +76,22 @@ enum pc_status pc_call_body_write(ErlNifEnv *env, struct pc_writer *w, const str
 
 bool pc_call_texts_read(ErlNifEnv *env, const ERL_NIF_TERM terms[3], struct pc_call_texts *call) {
     return enif_inspect_binary(env, terms[0], &call->tool) && enif_inspect_binary(env, terms[1], &call->args) &&
-           enif_inspect_binary(env, terms[2], &call->kwargs);
+           enif_inspect_binary(env, terms[2], &call->named);
 }
 
-/* Meta, which calls in JSON have no use for, and what stands behind it. */
+/* What stands behind meta. */
 static void put_deadline(struct pc_writer *w, int64_t deadline_ns) {
     char text[32];
     if (deadline_ns == PC_NO_DEADLINE) {
-        pc_json_put(w, ",null]");
+        pc_json_put(w, "]");
         return;
     }
-    (void)snprintf(text, sizeof text, ",null,%" PRId64 "]", deadline_ns);
+    (void)snprintf(text, sizeof text, ",%" PRId64 "]", deadline_ns);
     pc_json_put(w, text);
 }
 
 enum pc_status pc_call_texts_write(struct pc_writer *w, const struct pc_call_texts *call, struct pc_budget *budget) {
-    size_t size = call->tool.size + call->args.size + call->kwargs.size;
+    size_t size = call->tool.size + call->args.size + call->named.size;
     if (budget != NULL && size > PC_INLINE_BYTES) {
         return PC_BUDGET;
     }
@@ -99,7 +99,7 @@ enum pc_status pc_call_texts_write(struct pc_writer *w, const struct pc_call_tex
     pc_json_put(w, ",");
     pc_writer_append(w, call->args.data, call->args.size);
     pc_json_put(w, ",");
-    pc_writer_append(w, call->kwargs.data, call->kwargs.size);
+    pc_writer_append(w, call->named.data, call->named.size);
     put_deadline(w, call->deadline_ns);
     if (budget != NULL) {
         budget->units -= (int64_t)(size / PC_COPIED_PER_UNIT);

@@ -26,13 +26,13 @@ enum pc_status pc_call_body_write(ErlNifEnv *env, struct pc_writer *w, const str
                                   struct pc_cuts *cuts, struct pc_outgo *outgo, struct pc_budget *budget,
                                   struct pc_term_error *err);
 
-/* In JSON: texts that pitcrew_json_nif has made. Nothing here knows what they hold. */
+/* In JSON: texts that pitcrew_json_nif has made; the last is kwargs, a comma and meta. Nothing here knows what they hold. */
 struct pc_call_texts {
-    ErlNifBinary tool, args, kwargs;
+    ErlNifBinary tool, args, named;
     int64_t deadline_ns;
 };
 
-/* Tool, args and kwargs; false if they are not binaries. */
+/* The three; false if they are not binaries. */
 bool pc_call_texts_read(ErlNifEnv *env, const ERL_NIF_TERM terms[3], struct pc_call_texts *call);
 
 /* Puts them together; PC_BUDGET, and nothing written, when with a budget that is too much work. The writer's own statuses need be looked at. */

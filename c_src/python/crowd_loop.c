@@ -7,11 +7,11 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include "context.h"
 #include "crowd.h"
 #include "current.h"
 #include "deadline.h"
 #include "driver.h"
-#include "session.h"
 #include "upkeep.h"
 
 /* ---- What there is to do */
@@ -214,8 +214,8 @@ static void ended(void *whose, PyObject *result) {
 
 /* The task has a copy of the context that it is made in. */
 static int start_task(PyObject *driver, const struct pc_call *call) {
-    PyObject *session = call->q.session == 0 ? NULL : pc_session_enter(call->q.session);
-    if (session == NULL && call->q.session != 0) {
+    struct pc_context context;
+    if (pc_context_enter(&call->q, &context) < 0) {
         return -1;
     }
     PyObject *deadline = pc_deadline_put(call->q.deadline_ns);
@@ -227,9 +227,7 @@ static int start_task(PyObject *driver, const struct pc_call *call) {
     if (deadline != NULL) {
         pc_deadline_restore(deadline);
     }
-    if (session != NULL) {
-        pc_session_leave(session);
-    }
+    pc_context_leave(&context);
     return started;
 }
 

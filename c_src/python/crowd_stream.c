@@ -2,8 +2,8 @@
 
 #include "crowd_stream.h"
 
+#include "context.h"
 #include "lazy.h"
-#include "session.h"
 #include "stream_async.h"
 
 struct pc_crowd_stream {
@@ -61,14 +61,12 @@ static struct pc_crowd_stream *new_stream(struct pc_call *call, struct pc_respon
 
 static PyObject *run(struct pc_call *call, struct pc_responder *to, PyObject *iterator) {
     struct pc_crowd_stream *cs = new_stream(call, to);
-    PyObject *session = NULL;
-    if (cs == NULL || (call->q.session != 0 && (session = pc_session_enter(call->q.session)) == NULL)) {
+    struct pc_context context;
+    if (cs == NULL || pc_context_enter(&call->q, &context) < 0) {
         return NULL;
     }
     PyObject *result = pc_stream_run(&cs->st, iterator);
-    if (session != NULL) {
-        pc_session_leave(session);
-    }
+    pc_context_leave(&context);
     return result;
 }
 

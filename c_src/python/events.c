@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "context.h"
 #include "current.h"
 #include "encode.h"
 #include "guard.h"
@@ -143,9 +144,10 @@ static int write_data(struct pc_writer *w, const struct event *e) {
 
 /* ---- Frames */
 
-static int write_call(struct pc_writer *w, PyObject *tool) {
+/* A str, or NULL. */
+static int write_text(struct pc_writer *w, PyObject *text) {
     Py_ssize_t n;
-    const char *utf8 = tool == NULL ? NULL : PyUnicode_AsUTF8AndSize(tool, &n);
+    const char *utf8 = text == NULL ? NULL : PyUnicode_AsUTF8AndSize(text, &n);
     if (utf8 != NULL) {
         pc_write_str(w, utf8, (size_t)n);
     } else {
@@ -155,7 +157,7 @@ static int write_call(struct pc_writer *w, PyObject *tool) {
 }
 
 static int write_event(struct pc_writer *w, const struct event *e, PyObject *words) {
-    enum { FIELDS = 7 };
+    enum { FIELDS = 8 };
     uint64_t id = 0;
     PyObject *tool = NULL;
     if (pc_current_call(&id, &tool) < 0) {
@@ -166,7 +168,7 @@ static int write_event(struct pc_writer *w, const struct event *e, PyObject *wor
     pc_write_int(w, PC_KIND_EVENT);
     pc_write_uint(w, id);
     pc_writer_append(w, PyBytes_AS_STRING(words), (size_t)PyBytes_GET_SIZE(words));
-    int result = write_call(w, tool);
+    int result = write_text(w, tool);
     Py_XDECREF(tool);
     pc_write_int(w, pc_clock_ns());
     if (e->duration_ns == NO_DURATION) {
@@ -175,6 +177,12 @@ static int write_event(struct pc_writer *w, const struct event *e, PyObject *wor
         pc_write_int(w, e->duration_ns);
     }
     if (result < 0 || write_data(w, e) < 0) {
+        return -1;
+    }
+    PyObject *parent = pc_context_traceparent();
+    result = PyErr_Occurred() ? -1 : write_text(w, parent);
+    Py_XDECREF(parent);
+    if (result < 0) {
         return -1;
     }
     pc_write_frame_end(w, mark);

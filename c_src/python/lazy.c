@@ -45,6 +45,8 @@ static struct {
     [PC_LAZY_MAKE_ELIXIR_ERROR] = {"pitcrew.functions", "make_error", NULL, NULL},
     [PC_LAZY_BATCH_EACH] = {"pitcrew.batch", "each", NULL, NULL},
     [PC_LAZY_BATCH_AT_ONCE] = {"pitcrew.batch", "at_once", NULL, NULL},
+    [PC_LAZY_TRACE_ATTACH] = {"pitcrew.trace", "attach", NULL, NULL},
+    [PC_LAZY_TRACE_DETACH] = {"pitcrew.trace", "detach", NULL, NULL},
     [PC_LAZY_EVENT_WORDS] = {"pitcrew.events", "words", NULL, NULL},
     [PC_LAZY_EVENT_MEASUREMENTS] = {"pitcrew.events", "usual_measurements", NULL, NULL},
     [PC_LAZY_EVENT_METADATA] = {"pitcrew.events", "usual_metadata", NULL, NULL},

@@ -5,10 +5,10 @@
 #include "around.h"
 #include "batch.h"
 #include "codec/ext.h"
+#include "context.h"
 #include "json.h"
 #include "loans.h"
 #include "names.h"
-#include "session.h"
 #include "wire/clock.h"
 #include "wire/stream.h"
 
@@ -21,6 +21,7 @@ void pc_request_init(struct pc_request *q, const struct pc_question *from) {
     q->from = *from;
     q->name = q->tool = q->binary = q->elements = NULL;
     q->session = 0;
+    q->trace = NULL;
     q->credit = 0;
     pc_args_init(&q->args);
     q->is_unresolved = q->borrows = q->skipped = false;
@@ -108,6 +109,38 @@ static int read_tool(const struct pc_tools *tools, struct pc_decoder *d, struct 
     return q->name == NULL ? -1 : find_tool(q, tools);
 }
 
+enum { TRACEPARENT, TRACESTATE };
+
+/* One of the two texts of a trace, in whatever order they come. What is no text in UTF-8 is none. */
+static int set_trace(struct pc_request *q, int which, PyObject *text) {
+    PyObject *other = q->trace == NULL ? Py_None : PyTuple_GET_ITEM(q->trace, 1 - which);
+    PyObject *pair = text == NULL           ? NULL
+                     : which == TRACEPARENT ? PyTuple_Pack(2, text, other)
+                                            : PyTuple_Pack(2, other, text);
+    if (pair == NULL && PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        return -1;
+    }
+    PyErr_Clear();
+    if (pair != NULL) {
+        Py_XSETREF(q->trace, pair);
+    }
+    return 0;
+}
+
+static int read_trace(struct pc_request *q, int which, const struct pc_token *t) {
+    PyObject *text = PyUnicode_DecodeUTF8((const char *)t->data, (Py_ssize_t)t->len, NULL);
+    int result = set_trace(q, which, text);
+    Py_XDECREF(text);
+    return result;
+}
+
+/* A tracestate alone means nothing. */
+static void check_trace(struct pc_request *q) {
+    if (q->trace != NULL && PyTuple_GET_ITEM(q->trace, TRACEPARENT) == Py_None) {
+        Py_CLEAR(q->trace);
+    }
+}
+
 /* One pair. What this version does not know it ignores. */
 static int read_pair(struct pc_request *q, struct pc_reader *r) {
     struct pc_token key, value;
@@ -125,6 +158,9 @@ static int read_pair(struct pc_request *q, struct pc_reader *r) {
         q->from.ref = value.b;
     } else if (is_word(&key, "stream") && value.type == PC_INT && value.i > 0 && value.i <= PC_MOST_CREDIT) {
         q->credit = value.i;
+    } else if (value.type == PC_STR && (is_word(&key, "traceparent") || is_word(&key, "tracestate")) &&
+               read_trace(q, is_word(&key, "traceparent") ? TRACEPARENT : TRACESTATE, &value) < 0) {
+        return -1;
     }
     r->p = start;
     return pc_reader_skip(r) == PC_OK ? 0 : -1;
@@ -139,9 +175,10 @@ static int read_meta(struct pc_request *q, struct pc_reader *r) {
     for (uint32_t i = 0; !bad && meta.type == PC_MAP && i < meta.len; i++) {
         bad = read_pair(q, r) < 0;
     }
-    if (bad) {
+    if (bad && !PyErr_Occurred()) {
         PyErr_SetString(pc_ProtocolError, "the meta of a call is neither a map nor nil");
     }
+    check_trace(q);
     return bad ? -1 : 0;
 }
 
@@ -198,6 +235,19 @@ static void take_deadline(struct pc_request *q, PyObject *field) {
     }
 }
 
+/* Of what stands in meta calls in JSON have only that. */
+static int take_trace(struct pc_request *q, PyObject *meta) {
+    static const char *const words[] = {[TRACEPARENT] = "traceparent", [TRACESTATE] = "tracestate"};
+    for (int i = TRACEPARENT; PyDict_CheckExact(meta) && i <= TRACESTATE; i++) {
+        PyObject *text = PyDict_GetItemString(meta, words[i]);
+        if (text != NULL && PyUnicode_CheckExact(text) && set_trace(q, i, text) < 0) {
+            return -1;
+        }
+    }
+    check_trace(q);
+    return 0;
+}
+
 static int take_batch(struct pc_request *q, PyObject *args) {
     const struct pc_batch_tool of = batched(q);
     if (put_batch(q, pc_batch_take(args, &of)) < 0) {
@@ -209,7 +259,7 @@ static int take_batch(struct pc_request *q, PyObject *args) {
 
 /* Of [kind, id, tool, args, kwargs, …]. JSON has no bytes, so parameters that are annotated as such get what there is. */
 static int read_fields(struct pc_request *q, PyObject *frame, const struct pc_tools *tools) {
-    enum { TOOL = 2, ARGS, KWARGS, LEAST, DEADLINE = 6 };
+    enum { TOOL = 2, ARGS, KWARGS, LEAST, META = LEAST, DEADLINE };
     if (!PyList_CheckExact(frame) || PyList_GET_SIZE(frame) < LEAST) {
         PyErr_SetString(pc_ProtocolError, "a call in JSON is an array of kind, id, tool, args and kwargs");
         return -1;
@@ -224,6 +274,9 @@ static int read_fields(struct pc_request *q, PyObject *frame, const struct pc_to
     }
     q->name = Py_NewRef(name);
     if (find_tool(q, tools) < 0) {
+        return -1;
+    }
+    if (PyList_GET_SIZE(frame) > META && take_trace(q, PyList_GET_ITEM(frame, META)) < 0) {
         return -1;
     }
     if (PyList_GET_SIZE(frame) > DEADLINE) {
@@ -256,14 +309,12 @@ static PyObject *call_tool(struct pc_request *q) {
 }
 
 PyObject *pc_request_call(struct pc_request *q) {
-    PyObject *session = NULL;
-    if (q->session != 0 && (session = pc_session_enter(q->session)) == NULL) {
+    struct pc_context context;
+    if (pc_context_enter(q, &context) < 0) {
         return NULL;
     }
     PyObject *result = call_tool(q);
-    if (session != NULL) {
-        pc_session_leave(session);
-    }
+    pc_context_leave(&context);
     return result;
 }
 
@@ -278,5 +329,6 @@ void pc_request_clear(struct pc_request *q) {
     Py_XDECREF(q->tool);
     Py_XDECREF(q->binary);
     Py_XDECREF(q->elements);
+    Py_XDECREF(q->trace);
     pc_args_clear(&q->args);
 }

@@ -20,6 +20,7 @@ struct pc_request {
     PyObject *binary;   /* owned: dict, or NULL */
     PyObject *elements; /* owned: the same of a batch that the tool takes at once: dict or None; or NULL */
     uint64_t session;   /* 0 for none */
+    PyObject *trace;    /* owned: a pair of traceparent and tracestate, str and str or None (context.h); or NULL */
     int64_t credit;     /* of a stream; 0: it is none */
     struct pc_args args;
     bool borrows;        /* something in the arguments is a loan (loans.h) */
@@ -43,7 +44,7 @@ int pc_request_read_json(struct pc_request *q, const uint8_t *payload, size_t n,
 /* The tool has returned: what its arguments have in segments goes back to the VM before the answer, so that the next call can have it. */
 void pc_request_return(struct pc_request *q);
 
-/* What the tool returns, called in the session that the call belongs to; or got first, as an import is a part of its call. */
+/* What the tool returns, called in the session that the call belongs to, and in its trace; or got first, as an import is a part of its call. */
 PyObject *pc_request_call(struct pc_request *q);
 
 #endif

@@ -13,6 +13,7 @@
 #include "attendant.h"
 #include "buffers.h"
 #include "channel.h"
+#include "context.h"
 #include "crowd.h"
 #include "deadline.h"
 #include "driver.h"
@@ -23,7 +24,6 @@
 #include "published.h"
 #include "records.h"
 #include "serving.h"
-#include "session.h"
 #include "side.h"
 #include "stream_alone.h"
 #include "turn.h"
@@ -31,17 +31,15 @@
 #include "vitals.h"
 #include "wire/clock.h"
 
-/* Steals the coroutine, and runs it in the session that its call belongs to. */
+/* Steals the coroutine, and runs it in the context of its call. */
 static PyObject *await(const struct pc_request *q, PyObject *coroutine) {
-    PyObject *session = NULL;
-    if (q->session != 0 && (session = pc_session_enter(q->session)) == NULL) {
+    struct pc_context context;
+    if (pc_context_enter(q, &context) < 0) {
         Py_DECREF(coroutine);
         return NULL;
     }
     PyObject *result = pc_driver_run(coroutine);
-    if (session != NULL) {
-        pc_session_leave(session);
-    }
+    pc_context_leave(&context);
     return result;
 }
 

@@ -7,11 +7,11 @@
 
 #include "aside.h"
 #include "bell.h"
+#include "context.h"
 #include "deadline.h"
 #include "driver.h"
 #include "function_alone.h"
 #include "lazy.h"
-#include "session.h"
 #include "stream.h"
 #include "stream_async.h"
 #include "turn.h"
@@ -94,15 +94,13 @@ static PyObject *run_source(struct alone *a, PyObject *value) {
     }
 }
 
-static PyObject *run_in_session(struct alone *a, uint64_t id, PyObject *value) {
-    PyObject *session = NULL;
-    if (id != 0 && (session = pc_session_enter(id)) == NULL) {
+static PyObject *run_in_context(struct alone *a, const struct pc_request *q, PyObject *value) {
+    struct pc_context context;
+    if (pc_context_enter(q, &context) < 0) {
         return NULL;
     }
     PyObject *result = run_source(a, value);
-    if (session != NULL) {
-        pc_session_leave(session);
-    }
+    pc_context_leave(&context);
     return result;
 }
 
@@ -112,7 +110,7 @@ enum pc_next pc_stream_alone(struct pc_server *s, struct pc_request *q, PyObject
     a.st.python_ns = python_ns;
     a.st.look = look;
     s->stream = &a.st;
-    PyObject *result = run_in_session(&a, q->session, value);
+    PyObject *result = run_in_context(&a, q, value);
     PyObject *exception = pc_exception_take();
     Py_DECREF(value); /* an iterator may have something to do then, which is still the call's */
     pc_exception_restore(exception);

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .tensors import Tensor
     from .terms import Ext, Opaque, Timestamp
     from .times import DateTime, Time, Zone
+    from .trace import trace_context
     from .vm import elixir, send
 
 __version__: str = _core.__version__
@@ -91,6 +92,7 @@ __all__ = [
     "session",
     "span",
     "tool",
+    "trace_context",
     "traced",
     "unpackb",
 ]
@@ -114,6 +116,7 @@ _LAZY = {
     "ref": "refs",
     "send": "vm",
     "span": "events",
+    "trace_context": "trace",
     "traced": "events",
 }
 

@@ -1,6 +1,7 @@
 """pitcrew._core, in C: c_src/python. Private."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, Literal, NoReturn, SupportsFloat, final, overload
 
 from _typeshed import ReadableBuffer as Buffer
@@ -27,6 +28,7 @@ KIND_EVENT: int
 KIND_LOG: int
 KIND_STATS: int
 KIND_CANCELLED: int
+trace: ContextVar[tuple[str, str | None] | None]
 
 Binary = dict[int | str, Any] | None
 Served = tuple[Callable[..., Any], Binary] | tuple[Callable[..., Any], Binary, Binary]

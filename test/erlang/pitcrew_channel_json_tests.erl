@@ -24,7 +24,7 @@ channel_test_() ->
     [{"an answer in the other format poisons", fun() -> in_a_room(Fun) end}
       || Fun <- [fun packed_to_json/1, fun json_to_packed/1]].
 
-call_json(Channel, Ref, Args) -> pitcrew_nif:call_json(Channel, Ref, <<"\"tool\"">>, Args, <<"null">>, 1 bsl 30, 0, infinity).
+call_json(Channel, Ref, Args) -> pitcrew_nif:call_json(Channel, Ref, <<"\"tool\"">>, Args, <<"null,null">>, 1 bsl 30, 0, infinity).
 
 receive_text(Socket) ->
     {ok, <<Length:32>>} = gen_tcp:recv(Socket, 4, 5000),
@@ -40,7 +40,7 @@ a_call_goes_round(#{slots := Slots, worker := Worker}) ->
     Ref = make_ref(),
     Text = <<"[3,1,\"tool\",[1,\"two\"],{\"a\":null},null]">>,
     Bytes = 4 + byte_size(Text),
-    {ok, Bytes} = pitcrew_nif:call_json(Channel, Ref, <<"\"tool\"">>, <<"[1,\"two\"]">>, <<"{\"a\":null}">>, 1000, 0, infinity),
+    {ok, Bytes} = pitcrew_nif:call_json(Channel, Ref, <<"\"tool\"">>, <<"[1,\"two\"]">>, <<"{\"a\":null},null">>, 1000, 0, infinity),
     ?assertEqual(Text, receive_text(Worker)),
     send_text(Worker, <<"[4,1,1234,{\"a\":[1.5]}]">>),
     ?assertEqual({json, reply, 1234, 26, <<"{\"a\":[1.5]}">>}, await(Channel, Ref)),
@@ -97,7 +97,7 @@ a_text_over_the_limit_keeps_the_slot(#{slots := Slots, worker := Worker}) ->
     Channel = claim(Slots),
     Text = iolist_to_binary([$[, $", binary:copy(<<"x">>, 100), $", $]]),
     Size = byte_size(<<"[3,1,\"tool\",">>) + byte_size(Text) + byte_size(<<",null,null]">>),
-    Call = fun(Max) -> pitcrew_nif:call_json(Channel, make_ref(), <<"\"tool\"">>, Text, <<"null">>, Max, 0, infinity) end,
+    Call = fun(Max) -> pitcrew_nif:call_json(Channel, make_ref(), <<"\"tool\"">>, Text, <<"null,null">>, Max, 0, infinity) end,
     [?assertMatch({Max, {error, #{kind := too_big, path := []}}}, {Max, Call(Max)}) || Max <- lists:seq(1, Size - 1)],
     ?assertEqual({ok, Size + 4}, Call(Size)),
     ?assertEqual(Size, byte_size(receive_text(Worker))).

@@ -28,7 +28,7 @@ cannot_load() ->
 
 no_pool_speaks_it(Text) ->
     {error, #{kind := start_error, message := Start, pool := py}} = pitcrew_pool:start_link(#{name => py, protocol => json}),
-    {error, #{kind := encode_error, message := Call, path := []}} = pitcrew_call_json:texts(<<"tool">>, [], nil, nil),
+    {error, #{kind := encode_error, message := Call, path := []}} = pitcrew_call_json:texts(<<"tool">>, [], nil, nil, nil),
     #{protocol := msgpack, reason := no_library, message := Why} = pitcrew_protocol:explain(#{readable => true}),
     [{_, _} = binary:match(Message, Text) || Message <- [Start, Call, Why]].
 

@@ -39,7 +39,7 @@ packed(Answer) ->
 in_json(Answer) ->
     fun(Room) ->
         splits(Room, Answer, fun(Channel, Ref) ->
-            pitcrew_nif:call_json(Channel, Ref, <<"\"tool\"">>, <<"[]">>, <<"null">>, 1000, 0, infinity)
+            pitcrew_nif:call_json(Channel, Ref, <<"\"tool\"">>, <<"[]">>, <<"null,null">>, 1000, 0, infinity)
         end)
     end.
 

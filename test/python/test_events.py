@@ -30,11 +30,11 @@ def emitting(tools):
 
 def test_the_frame(emitting):
     worker = emitting()
-    kind, id_, name, tool, at, duration, data = told(worker)  # of its start hook
-    assert (kind, id_, name, tool, duration) == (EVENT, 0, ["pitcrew", "started"], None, None)
+    kind, id_, name, tool, at, duration, data, traceparent = told(worker)  # of its start hook
+    assert (kind, id_, name, tool, duration) == (EVENT, 0, ["pitcrew", "started"], None, None) and traceparent is None
     begin = time.monotonic_ns()
     assert worker.call("emit", "a.b", {"n": 1, "m": 2.5}, {"x": [None, "y"]}) is True
-    kind, id_, name, tool, at, duration, data = told(worker)
+    kind, id_, name, tool, at, duration, data, traceparent = told(worker)
     assert (kind, id_, name, tool, duration) == (EVENT, worker.last_id, ["a", "b"], "emit", None)
     assert begin <= at <= time.monotonic_ns()
     assert _core.decode(data) == [{"n": 1, "m": 2.5}, {"x": [None, "y"]}]
