@@ -130,6 +130,14 @@ functions_and_the_calls_that_they_make_belong_to_it_test_() ->
      || N <- [1, 4]
     ].
 
+%% Those that Python calls by their name, also from a call that has claimed its worker.
+tools_of_the_vm_belong_to_it_test_() ->
+    pools(fun(Pool) ->
+        ok = pitcrew:register_tool(Pool, traced, fun() -> maps:get(traceparent, pitcrew:trace_context()) end),
+        ?assertEqual({ok, ?PARENT}, pitcrew:call(Pool, call_by_name, [traced], given())),
+        ?assertEqual([?PARENT], all(pitcrew:stream(Pool, call_by_name_each, [traced], given())))
+    end).
+
 telemetry_is_told_test_() ->
     {timeout, 60, fun() ->
         {ok, _} = application:ensure_all_started(pitcrew),
