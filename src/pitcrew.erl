@@ -386,13 +386,16 @@ bytes(Data) when is_binary(Data) -> #{'__struct__' => 'Elixir.Pitcrew.Bytes', da
 tools(Pool) -> ask(Pool, tools).
 
 %% @doc The state of a pool: `name', `size', `concurrency', `free', `queued', `start' (`fork' or `spawn'), `zygote', `guard' and `port' (operating-system
-%% pids), `workers' (maps with `id', `os_pid', `state', `calls' in all, `running', `rss', `silent_ms', `running_ms', `in_c_ms'). A worker is `idle', `busy', or `ending', which is
+%% pids), `workers' (maps with `id', `os_pid', `state', `calls' in all, `running', `rss', `silent_ms', `running_ms', `in_c_ms', `resident', `cpu_ms', `threads', `files'). A worker is `idle', `busy', or `ending', which is
 %% interrupted or dying; until there is one, the state is that of its slot: `starting', `empty', or `resting' before the
 %% next try.
 %%
 %% With each `heartbeat' of the pool workers tell how they are: bytes of memory of their own (`rss', with the option `max_rss'; else nil), for
 %% how long they have not answered (`silent_ms'), how long their present call has been running at the least (`running_ms'), and for how long
 %% it has not come back to the interpreter (`in_c_ms'), because it waits or computes in C, with the GIL or without.
+%%
+%% Each `vitals_interval' the system is asked about each worker: bytes of it that are in memory, those among them that it shares with others (`resident'), the processor
+%% time that it has used in milliseconds (`cpu_ms'), its `threads', and its open `files'; nil until then.
 %%
 %% `buffers' says what terms hold of the pool's shared memory: `bytes' of at most `most', in `payloads', and the hundred oldest `holders', maps with
 %% the `pid' that was given one, `bytes', and for how many `ms' it has been there; nil with `shared => false'. docs/buffers.md.

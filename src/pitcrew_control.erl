@@ -3,7 +3,7 @@
 -module(pitcrew_control).
 
 -export([encode/1, decode/1, fork_payload/1, report/1, signal_number/1]).
--export_type([command/0, event/0, usage/0]).
+-export_type([command/0, event/0, usage/0, vitals/0]).
 
 -type zid() :: pos_integer().
 -type wid() :: non_neg_integer().
@@ -13,8 +13,11 @@
     | {fork, zid(), wid(), Payload :: binary()}
     | {kill, wid(), atom() | integer()}
     | {kill_zygote, zid(), atom() | integer()}
+    | {vitals, wid()}
     | {credit, Bytes :: pos_integer()}
     | {stop, GraceMs :: non_neg_integer()}.
+%% What one has that runs.
+-type vitals() :: #{resident := integer(), cpu_us := integer(), threads := integer(), files := integer() | nil}.
 %% What a process had used when it ended.
 -type usage() :: #{utime_us := integer(), stime_us := integer(), maxrss_kb := integer()}.
 -type event() ::
@@ -27,6 +30,7 @@
     | {forked, wid(), Pid :: integer()}
     | {fork_failed, wid(), Message :: binary()}
     | {exit, wid(), Pid :: integer(), pitcrew_error:exit(), usage()}
+    | {vitals, wid(), vitals()}
     | {log, wid(), 1 | 2, Line :: binary()}
     | {dropped, Lines :: integer(), Bytes :: integer()}.
 
@@ -36,6 +40,7 @@ encode({zygote, Zid, Argv, Env, Cd}) -> pack([<<"zygote">>, Zid, Argv, Env, Cd])
 encode({fork, Zid, Wid, Payload}) -> pack([<<"fork">>, Zid, Wid, pitcrew:bytes(Payload)]);
 encode({kill, Wid, Signal}) -> pack([<<"kill">>, Wid, signal_number(Signal)]);
 encode({kill_zygote, Zid, Signal}) -> pack([<<"kill_zygote">>, Zid, signal_number(Signal)]);
+encode({vitals, Wid}) -> pack([<<"vitals">>, Wid]);
 encode({credit, Bytes}) -> pack([<<"credit">>, Bytes]);
 encode({stop, GraceMs}) -> pack([<<"stop">>, GraceMs]).
 
@@ -61,6 +66,8 @@ event(<<"forked">>, [Wid, Pid | _]) -> {forked, Wid, Pid};
 event(<<"fork_failed">>, [Wid, Message | _]) -> {fork_failed, Wid, Message};
 event(<<"exit">>, [Wid, Pid, How, Code, Utime, Stime, Rss | _]) ->
     {exit, Wid, Pid, how(How, Code), #{utime_us => Utime, stime_us => Stime, maxrss_kb => Rss}};
+event(<<"vitals">>, [Wid, Resident, CpuUs, Threads, Files | _]) ->
+    {vitals, Wid, #{resident => Resident, cpu_us => CpuUs, threads => Threads, files => Files}};
 event(<<"log">>, [Wid, Fd, Line | _]) -> {log, Wid, Fd, Line};
 event(<<"dropped">>, [Lines, Bytes | _]) -> {dropped, Lines, Bytes};
 event(_, _) -> unknown.

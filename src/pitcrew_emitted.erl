@@ -5,7 +5,7 @@
 %% event with a word that is no atom is [Prefix ..., python, event] with its name as a text.
 -module(pitcrew_emitted).
 
--export([init/0, declare/1, execute/3, dropped/3]).
+-export([init/0, declare/1, own_words/0, execute/3, dropped/3]).
 
 %% How many atoms the declarations of all workers may make, as long as the VM lives: a worker that declares others each time it starts must not
 %% fill the table of atoms.
@@ -19,6 +19,10 @@ init() ->
         none -> persistent_term:put(?MADE, atomics:new(1, []));
         _ -> ok
     end.
+
+%% @doc Words of events that Pitcrew itself emits in Python, which are atoms because they stand here: python/pitcrew/pauses.py.
+-spec own_words() -> [atom()].
+own_words() -> [gc, pause, collected, uncollectable, generation].
 
 %% @doc What a worker says of events in `ready': [#{name, measurements, metadata}].
 -spec declare(term()) -> ok.

@@ -2,7 +2,7 @@
 %% keeper's process, which is the only one that calls them.
 -module(pitcrew_hands).
 
--export([fork/4, refuse/1, kill/4, forked/4, ended/3, all_killed/1, process_down/3, admit/2]).
+-export([fork/4, refuse/1, kill/4, ask_vitals/3, vitals/3, forked/4, ended/3, all_killed/1, process_down/3, admit/2]).
 
 -include_lib("kernel/include/logger.hrl").
 
@@ -27,6 +27,23 @@ refuse(Process) ->
 kill(Process, Signal, Link, Roster) ->
     case pitcrew_roster:wid(Process, Roster) of
         {ok, Wid} -> signal(Wid, Signal, Link);
+        absent -> ok
+    end.
+
+%% @doc Has the port look at the worker of a process, which is told {vitals, _} if it runs.
+-spec ask_vitals(pid(), closed | link(), roster()) -> ok.
+ask_vitals(_, closed, _) ->
+    ok;
+ask_vitals(Process, Link, Roster) ->
+    case pitcrew_roster:wid(Process, Roster) of
+        {ok, Wid} -> ok = pitcrew_link:command({vitals, Wid}, Link);
+        absent -> ok
+    end.
+
+-spec vitals(pos_integer(), pitcrew_control:vitals(), roster()) -> ok.
+vitals(Wid, Vitals, Roster) ->
+    case pitcrew_roster:process(Wid, Roster) of
+        {ok, Process} -> tell(Process, {vitals, Vitals});
         absent -> ok
     end.
 

@@ -9,7 +9,10 @@
 -spec fields(pitcrew_options:pool(), pitcrew_nif:account() | none) -> #{binary() => term()}.
 fields(#{max_frame := Max, spin_us := Spin} = Options, Account) ->
     Fields = #{<<"protocol">> => ?PROTOCOL, <<"max_frame">> => Max, <<"max_depth">> => ?MAX_DEPTH, <<"spin_us">> => Spin},
-    freeze(Options, log(Options, events(limits(Options, buffers(Account, Options, started(Options, concurrency(Options, Fields))))))).
+    gc(Options, freeze(Options, log(Options, events(limits(Options, buffers(Account, Options, started(Options, concurrency(Options, Fields)))))))).
+
+gc(#{gc_pauses := none}, Fields) -> Fields;
+gc(#{gc_pauses := LeastUs}, Fields) -> Fields#{<<"gc_pauses">> => LeastUs}.
 
 events(Fields) -> Fields#{<<"events">> => pitcrew_records:events_hello()}.
 

@@ -2,12 +2,12 @@
 %%
 %% It starts them again, with back-off, when they die; none of that burns a supervisor's restarts. Worker processes ask it for
 %% forks and kills and are told what becomes of them: {pitcrew_keeper, {forked, OsPid} | {channel, call | side, Channel} |
-%% {fork_failed, Error} | {exit, How, LastWords}}, one of the last two exactly once. The pool's server is told
+%% {vitals, Vitals} | {fork_failed, Error} | {exit, How, LastWords}}, one of the last two exactly once. The pool's server is told
 %% {pitcrew_keeper, {up, Facts} | down | {failed, Error} | {renewed, Facts} | {not_renewed, Error}}.
 -module(pitcrew_keeper).
 -behaviour(gen_server).
 
--export([start_link/2, subscribe/1, fork/1, kill/2, kill/3, renew/1, retire/1]).
+-export([start_link/2, subscribe/1, fork/1, kill/2, kill/3, vitals/1, renew/1, retire/1]).
 -export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -67,6 +67,10 @@ kill(Keeper, Signal) -> kill(Keeper, self(), Signal).
 -spec kill(pid(), pid(), atom()) -> ok.
 kill(Keeper, Process, Signal) -> gen_server:cast(Keeper, {kill, Process, Signal}).
 
+%% @doc Has the system asked about the worker of the calling process, which is told {vitals, Vitals} if that runs.
+-spec vitals(pid()) -> ok.
+vitals(Keeper) -> gen_server:cast(Keeper, {vitals, self()}).
+
 %% @doc Imports the modules anew, in a zygote that the next workers are forked from. The server is told `renewed' or `not_renewed'.
 -spec renew(pid()) -> ok.
 renew(Keeper) -> gen_server:cast(Keeper, renew).
@@ -90,6 +94,9 @@ handle_cast({subscribe, Server}, State) -> {noreply, introduce(State#state{serve
 handle_cast({fork, Process}, State) -> {noreply, fork_for(Process, State)};
 handle_cast({kill, Process, Signal}, #state{link = Link, roster = Roster} = State) ->
     ok = pitcrew_hands:kill(Process, Signal, Link, Roster),
+    {noreply, State};
+handle_cast({vitals, Process}, #state{link = Link, roster = Roster} = State) ->
+    ok = pitcrew_hands:ask_vitals(Process, Link, Roster),
     {noreply, State};
 handle_cast(renew, State) -> {noreply, start_next(State)};
 handle_cast(retire, State) -> {noreply, retire_former(State)};
@@ -276,6 +283,9 @@ event({fork_failed, Wid, Message}, #state{roster = Roster} = State) ->
     State#state{roster = pitcrew_hands:ended(Wid, fun(_) -> {fork_failed, Error} end, Roster)};
 event({exit, Wid, _, How, _Usage}, #state{roster = Roster} = State) ->
     State#state{roster = pitcrew_hands:ended(Wid, fun(LastWords) -> {exit, How, LastWords} end, Roster)};
+event({vitals, Wid, Vitals}, #state{roster = Roster} = State) ->
+    ok = pitcrew_hands:vitals(Wid, Vitals, Roster),
+    State;
 event({log, Wid, Fd, Line}, #state{output = Output, roster = Roster} = State) ->
     ok = pitcrew_output:line(Output, log_pid(Wid, State), {Fd, Line}),
     case Fd of

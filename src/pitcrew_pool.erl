@@ -60,6 +60,9 @@
 %%   its caches (`@pitcrew.on_memory_pressure') and collects garbage between two calls, and is replaced if that does not help</li>
 %% <li>`gc_interval' (`infinity'): milliseconds between two full collections of garbage in each worker, between calls</li>
 %% <li>`gc_freeze' (`false'): with `true' no collection looks again at what is there when a worker's start hooks have run</li>
+%% <li>`vitals_interval' (10000): milliseconds between two looks at what the system says of a worker: memory, processor time, threads, open files;
+%%   or `infinity'. The port program looks; Python is not disturbed. See docs/events.md</li>
+%% <li>`gc_pauses' (`none'): microseconds; collections of Python's garbage that take at least so long are events</li>
 %% <li>`log_level' (`info'): records of Python's `logging' from this level on arrive in the VM's logger: `debug', `info', `notice', `warning',
 %%   `error', `critical', or `none', which leaves Python's logging as it is. See docs/logs.md</li>
 %% <li>`runtime_dir': where the pool's private directory with its socket is made</li>

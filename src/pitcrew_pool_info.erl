@@ -13,7 +13,7 @@
     failure := none | pitcrew_error:t(),
     crew := pitcrew_crew:crew(),
     channels := #{pitcrew_crew:index() => pitcrew_nif:channel()},
-    vitals := #{pitcrew_crew:index() => pitcrew_heart:vitals()},
+    vitals := #{pitcrew_crew:index() => map()},
     slots := pitcrew_nif:slots(),
     dispatch := pitcrew_nif:dispatch(),
     account := pitcrew_nif:account() | none
@@ -106,7 +106,7 @@ load(#{dispatch := Dispatch, slots := Slots, options := #{pipeline := Depth}}) -
     end.
 
 worker(#{id := Index, state := State} = Worker, #{channels := Channels, vitals := Vitals}) ->
-    Known = maps:merge(Worker, maps:get(Index, Vitals, #{rss => nil, silent_ms => 0, running_ms => 0, in_c_ms => 0})),
+    Known = maps:merge(maps:merge(nothing_known(), Worker), maps:get(Index, Vitals, #{})),
     case Channels of
         #{Index := Channel} ->
             #{calls := Calls} = Info = pitcrew_nif:channel_info(Channel),
@@ -114,6 +114,9 @@ worker(#{id := Index, state := State} = Worker, #{channels := Channels, vitals :
         #{} ->
             Known#{calls => 0, running => 0}
     end.
+
+nothing_known() ->
+    #{rss => nil, silent_ms => 0, running_ms => 0, in_c_ms => 0, resident => nil, cpu_ms => nil, threads => nil, files => nil}.
 
 running(#{phase := pipelined, running := Running}) -> Running;
 running(#{phase := Phase}) when Phase =:= writing; Phase =:= waiting; Phase =:= reading -> 1;

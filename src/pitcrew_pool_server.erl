@@ -26,7 +26,7 @@
     crew :: pitcrew_crew:crew(),
     channels = #{} :: #{pitcrew_crew:index() => pitcrew_nif:channel()},
     %% What the workers last said of themselves.
-    vitals = #{} :: #{pitcrew_crew:index() => pitcrew_heart:vitals()},
+    vitals = #{} :: #{pitcrew_crew:index() => map()},
     %% The workers' processes, one incarnation of a worker each.
     pids = #{} :: #{pid() => {Monitor :: reference(), pitcrew_crew:index()}},
     %% What the keeper says about Python; `down' while there is no zygote to fork from.

@@ -3,7 +3,7 @@
 %% A token opens one call channel and one side channel, once each, and nothing after its worker has exited.
 -module(pitcrew_roster).
 
--export([new/0, add/3, redeem/3, forked/3, exited/2, orphan/2, wid/2, os_pid/2, processes/1]).
+-export([new/0, add/3, redeem/3, forked/3, exited/2, orphan/2, wid/2, process/2, os_pid/2, processes/1]).
 -export([note/3, last_words/2, forget/2]).
 -export_type([roster/0]).
 
@@ -95,6 +95,13 @@ orphan(Process, #roster{workers = Workers, by_process = Processes} = Roster) ->
 wid(Process, #roster{by_process = Processes}) ->
     case Processes of
         #{Process := Wid} -> {ok, Wid};
+        #{} -> absent
+    end.
+
+-spec process(wid(), roster()) -> {ok, pid()} | absent.
+process(Wid, #roster{workers = Workers}) ->
+    case Workers of
+        #{Wid := #worker{process = Process}} when is_pid(Process) -> {ok, Process};
         #{} -> absent
     end.
 

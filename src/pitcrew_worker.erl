@@ -57,7 +57,9 @@
     stuck = #{} :: #{pos_integer() => non_neg_integer()},
     heart :: pitcrew_heart:heart(),
     %% What the server was told of it last.
-    vitals = none :: none | pitcrew_heart:vitals(),
+    vitals = none :: none | map(),
+    %% What the system has said of it last.
+    seen = #{} :: map(),
     records :: pitcrew_records:records(),
     events :: pitcrew_records:records(),
     %% Why it is killed, where the exit report would not say so.
@@ -82,6 +84,8 @@
 -define(LOST_MS, 1_000).
 %% Until a call is cancelled once more.
 -define(AGAIN_MS, 100).
+%% Until the system is asked about a worker that is ready, at most.
+-define(FIRST_LOOK_MS, 1_000).
 %% Frames on the side channel that are looked at when a worker is dead.
 -define(LAST_FRAMES, 4_096).
 %% After a SIGKILL only the kernel can be late; then the port, which is stopped next, waits on.
@@ -164,7 +168,8 @@ maybe_ready(#worker{os_pid = OsPid, side = Side, tools = Tools} = Worker) when
             announce(start, #{duration => Ready#worker.ready_at - Ready#worker.asked_at}, #{}, Ready),
             tell_sessions({ready, Channel}, Ready),
             Server ! {pitcrew_worker, self(), {ready, OsPid, Channel, Tools}},
-            {next_state, ready, Ready#worker{tools = undefined}, age(Ready) ++ beat_in(pitcrew_heart:every(Ready#worker.heart))};
+            Beat = beat_in(pitcrew_heart:every(Ready#worker.heart)),
+            {next_state, ready, Ready#worker{tools = undefined}, age(Ready) ++ Beat ++ look_first(Ready)};
         {error, Reason} ->
             Error = pitcrew_error:new(start_error, "a worker's channel cannot become a slot: ~tp", [Reason]),
             kill(Worker#worker{failure = Error})
@@ -307,6 +312,11 @@ ready({timeout, beat}, _, #worker{heart = Heart, os_pid = OsPid, call = Channel}
     Look = fun() -> pitcrew_proc:state(OsPid) end,
     {Due, Next, Beaten} = pitcrew_heart:beat(erlang:monotonic_time(millisecond), Look, Heart),
     beat(Due, Next, tell_vitals(Worker#worker{heart = Beaten}));
+ready({timeout, look}, due, #worker{start = #{keeper := Keeper, options := #{vitals_interval := Interval}}}) ->
+    ok = pitcrew_keeper:vitals(Keeper),
+    {keep_state_and_data, look_in(Interval)};
+ready(info, {pitcrew_keeper, {vitals, Vitals}}, Worker) ->
+    {keep_state, seen(Vitals, Worker)};
 ready(info, {pitcrew_pong, Id, Fields}, #worker{heart = Heart} = Worker) ->
     {News, Heard} = pitcrew_heart:pong(erlang:monotonic_time(millisecond), {Id, Fields}, Heart),
     Told = lists:foldl(fun heard_of_memory/2, tell_vitals(Worker#worker{heart = Heard}), News),
@@ -356,14 +366,29 @@ beat({kill, Fault}, _, #worker{os_pid = OsPid} = Worker) ->
     ?LOG_WARNING("worker ~b ~ts", [OsPid, pitcrew_error:exit_text(Fault)]),
     kill(Worker#worker{fault = Fault}).
 
-tell_vitals(#worker{heart = Heart, vitals = Told, start = #{server := Server}} = Worker) ->
-    case pitcrew_heart:vitals(erlang:monotonic_time(millisecond), Heart) of
+tell_vitals(#worker{heart = Heart, vitals = Told, seen = Seen, start = #{server := Server}} = Worker) ->
+    case maps:merge(pitcrew_heart:vitals(erlang:monotonic_time(millisecond), Heart), Seen) of
         Told ->
             Worker;
         Vitals ->
             Server ! {pitcrew_worker, self(), {vitals, Vitals}},
             Worker#worker{vitals = Vitals}
     end.
+
+%% ---- What the system says of the worker: the port looks
+
+%% Soon, so that there is something to see.
+look_first(#worker{start = #{options := #{vitals_interval := infinity}}}) -> [];
+look_first(#worker{start = #{options := #{vitals_interval := Interval}}}) -> look_in(min(Interval, ?FIRST_LOOK_MS)).
+
+look_in(Milliseconds) -> [{{timeout, look}, Milliseconds, due}].
+
+seen(#{resident := Resident, cpu_us := CpuUs, threads := Threads, files := Files} = Vitals, Worker) ->
+    Cpu = erlang:convert_time_unit(CpuUs, microsecond, native),
+    Counted = #{resident => Resident, cpu_time => Cpu, threads => Threads},
+    Measured = case Files of nil -> Counted; _ -> Counted#{files => Files} end,
+    announce(vitals, Measured, #{}, Worker),
+    tell_vitals(Worker#worker{seen = (maps:remove(cpu_us, Vitals))#{cpu_ms => CpuUs div 1000}}).
 
 heard_of_memory(beat_now, Worker) ->
     Worker;

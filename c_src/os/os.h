@@ -94,6 +94,13 @@ int pc_os_each_process(pc_os_pid_fn visit, void *context);
 /* The effective user of a process. */
 int pc_os_process_uid(pid_t pid, uid_t *uid);
 
+/* Of a process: bytes that are in memory, those that it shares among them; processor time of its threads; threads; open descriptors, -1 if they cannot be seen. */
+struct pc_os_vitals {
+    uint64_t resident, cpu_us, threads;
+    int64_t files;
+};
+int pc_os_process_vitals(pid_t pid, struct pc_os_vitals *vitals);
+
 /*
  * Looks in the environment of a process for its first entry that begins with `prefix` ("NAME=") and copies what follows
  * into value, with a NUL. -ENOENT: there is none. -ENAMETOOLONG: it does not fit. A zombie has no

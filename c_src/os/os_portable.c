@@ -114,6 +114,12 @@ int pc_os_process_uid(pid_t pid, uid_t *uid) {
     return -ENOSYS;
 }
 
+int pc_os_process_vitals(pid_t pid, struct pc_os_vitals *vitals) {
+    (void)pid;
+    (void)vitals;
+    return -ENOSYS;
+}
+
 int pc_os_process_env(pid_t pid, const char *prefix, char *value, size_t size) {
     (void)pid;
     (void)prefix;

@@ -139,6 +139,18 @@ static bool on_kill(struct pc_port *p, struct pc_reader *r, bool zygote) {
     return true;
 }
 
+static bool on_vitals(struct pc_port *p, struct pc_reader *r) {
+    uint32_t wid;
+    if (!read_id(r, &wid)) {
+        return false;
+    }
+    const struct pc_worker *w = pc_worker_by_wid(p, wid);
+    if (w != NULL) {
+        pc_worker_tell_vitals(p, w);
+    }
+    return true;
+}
+
 static bool on_credit(struct pc_port *p, struct pc_reader *r) {
     uint64_t bytes;
     if (pc_read_uint(r, &bytes) != PC_OK) {
@@ -174,6 +186,9 @@ bool pc_control_handle(struct pc_port *p, const uint8_t *message, size_t size) {
     }
     if (IS("kill") || IS("kill_zygote")) {
         return on_kill(p, &r, IS("kill_zygote"));
+    }
+    if (IS("vitals")) {
+        return on_vitals(p, &r);
     }
     if (IS("credit")) {
         return on_credit(p, &r);

@@ -86,6 +86,21 @@ void pc_message_forked(struct pc_output *o, uint32_t wid, pid_t pid) {
     pc_output_end(o, mark);
 }
 
+void pc_message_vitals(struct pc_output *o, uint32_t wid, const struct pc_os_vitals *vitals) {
+    size_t mark;
+    struct pc_writer *w = pc_output_begin(o, 6, "vitals", &mark);
+    pc_write_uint(w, wid);
+    pc_write_uint(w, vitals->resident);
+    pc_write_uint(w, vitals->cpu_us);
+    pc_write_uint(w, vitals->threads);
+    if (vitals->files < 0) {
+        pc_write_nil(w);
+    } else {
+        pc_write_int(w, vitals->files);
+    }
+    pc_output_end(o, mark);
+}
+
 void pc_message_fork_failed(struct pc_output *o, uint32_t wid, const char *message, size_t n) {
     size_t mark;
     struct pc_writer *w = pc_output_begin(o, 3, "fork_failed", &mark);

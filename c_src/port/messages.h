@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+#include "os/os.h"
 #include "output.h"
 
 void pc_message_hello(struct pc_output *o, pid_t guard, pid_t port);
@@ -22,6 +23,7 @@ void pc_message_failed_here(struct pc_output *o, uint32_t zid, const char *stage
 /* status is as wait(2) gives it. */
 void pc_message_gone(struct pc_output *o, uint32_t zid, pid_t pid, int status);
 void pc_message_forked(struct pc_output *o, uint32_t wid, pid_t pid);
+void pc_message_vitals(struct pc_output *o, uint32_t wid, const struct pc_os_vitals *vitals);
 void pc_message_fork_failed(struct pc_output *o, uint32_t wid, const char *message, size_t n);
 
 /* An end that the zygote has seen, in its words; or that the port has waited for; or that nobody could wait for. */

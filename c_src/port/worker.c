@@ -7,6 +7,7 @@
 
 #include "worker.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -130,6 +131,19 @@ void pc_worker_signal_all(struct pc_port *p, int signal) {
         if (!w->done) {
             pc_worker_signal(w, signal);
         }
+    }
+}
+
+/* It ran when it was looked at if it still runs afterwards: so the pid was its own. */
+static bool runs(const struct pc_worker *w) {
+    struct pollfd p = {.fd = w->pidfd, .events = POLLIN};
+    return w->pidfd >= 0 && !w->dead && !w->done && poll(&p, 1, 0) == 0;
+}
+
+void pc_worker_tell_vitals(struct pc_port *p, const struct pc_worker *w) {
+    struct pc_os_vitals vitals;
+    if (runs(w) && pc_os_process_vitals(w->pid, &vitals) == 0 && runs(w)) {
+        pc_message_vitals(&p->output, w->wid, &vitals);
     }
 }
 

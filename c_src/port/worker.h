@@ -24,6 +24,9 @@ void pc_worker_fork_failed(struct pc_port *p, struct pc_worker *w, const char *m
 void pc_worker_signal(struct pc_worker *w, int signal);
 void pc_worker_signal_all(struct pc_port *p, int signal);
 
+/* Tells what the system says of a worker that runs: nothing of one that does not, or that has ended meanwhile. */
+void pc_worker_tell_vitals(struct pc_port *p, const struct pc_worker *w);
+
 /* Reports the end, takes the last output, has orphans looked for. */
 void pc_worker_exited(struct pc_port *p, struct pc_worker *w, const struct pc_end *end);
 

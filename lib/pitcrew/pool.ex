@@ -64,6 +64,9 @@ defmodule Pitcrew.Pool do
     * `:gc_interval` - milliseconds between two full collections of garbage in each worker, between calls, or `:infinity` (default): Python
       collects when it likes
     * `:gc_freeze` - `true`: what is there when a worker's start hooks have run is never looked at by a collection again (default `false`)
+    * `:vitals_interval` - milliseconds between two looks at what the system says of a worker: memory, processor time, threads, open files
+      (default 10 000), or `:infinity`. The port program looks; Python is not disturbed. See `docs/events.md`
+    * `:gc_pauses` - microseconds: collections of Python's garbage that take at least so long are events, or `:none` (default)
     * `:log_level` - records of Python's `logging` from this level on arrive in `Logger`: `:debug`, `:info` (default), `:notice`, `:warning`,
       `:error`, `:critical`, or `:none`, which leaves Python's logging as it is; see `docs/logs.md`
     * `:runtime_dir` - where the pool's private socket folder is made (default: `PITCREW_RUNTIME_DIR`, else

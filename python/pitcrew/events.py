@@ -31,7 +31,7 @@ MOST_CHARACTERS = 64
 # What the VM says by itself: of every event, and of those of Pitcrew's own.
 RESERVED = frozenset({"pool", "worker", "slot", "call_id", "tool_id", "traceparent", "name"})
 RESERVED_NUMBERS = frozenset({"monotonic_time", "system_time"})
-RESERVED_NAMES = frozenset({("event",), ("dropped",), ("gc",)})
+RESERVED_NAMES = frozenset({("event",), ("dropped",)})
 
 emit = _core.emit
 

@@ -47,6 +47,10 @@ def run(payload: dict[str, Any], modules: list[str]) -> NoReturn:
         limit(hello)
         process.import_modules(modules)
         _core.open_events(hello.get("events", 0))
+        if "gc_pauses" in hello:
+            from .pauses import install
+
+            install(hello["gc_pauses"])
         log = hello.get("log")
         if log is not None:
             records.install(log["level"])

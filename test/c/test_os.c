@@ -365,6 +365,40 @@ static void test_alarm(void **state) {
     close(something[1]);
 }
 
+static void test_vitals(void **state) {
+    (void)state;
+    struct pc_os_vitals before, after, other;
+    assert_int_equal(pc_os_process_vitals(getpid(), &before), 0);
+    assert_true(before.threads >= 1 && before.resident > 100 * 1024);
+    enum { SIZE = 32 << 20, FILES = 5 };
+    int fds[FILES];
+    char *memory = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(memory != MAP_FAILED);
+    memset(memory, 1, SIZE);
+    for (int i = 0; i < FILES; i++) {
+        assert_true((fds[i] = dup(0)) >= 0);
+    }
+    volatile unsigned spin = 0;
+    do { /* until a tick or two have gone by, of the clock that counts */
+        for (int i = 0; i < 1000000; i++) {
+            spin++;
+        }
+        assert_int_equal(pc_os_process_vitals(getpid(), &after), 0);
+    } while (after.cpu_us == before.cpu_us);
+    assert_true(after.cpu_us > before.cpu_us);
+    assert_true(after.resident > before.resident + SIZE / 2);
+    assert_int_equal(after.files, before.files + FILES);
+    for (int i = 0; i < FILES; i++) {
+        close(fds[i]);
+    }
+    munmap(memory, SIZE);
+    pid_t pid = sleeper();
+    assert_int_equal(pc_os_process_vitals(pid, &other), 0);
+    assert_int_equal(other.threads, 1);
+    put_away(pid);
+    assert_int_equal(pc_os_process_vitals(pid, &other), -ENOENT);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pidfd),     cmocka_unit_test(test_parent_death_signal),
@@ -372,7 +406,7 @@ int main(void) {
         cmocka_unit_test(test_processes), cmocka_unit_test(test_env),
         cmocka_unit_test(test_oom_score), cmocka_unit_test(test_private_memory),
         cmocka_unit_test(test_peer),      cmocka_unit_test(test_pages_kept_from_children),
-        cmocka_unit_test(test_alarm),
+        cmocka_unit_test(test_alarm),     cmocka_unit_test(test_vitals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

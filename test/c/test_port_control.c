@@ -71,6 +71,11 @@ static void write_message(struct pc_writer *w, int which) {
         pc_write_cstr(w, "credit");
         pc_write_uint(w, UINT64_MAX);
         break;
+    case 5:
+        pc_write_array(w, 2);
+        pc_write_cstr(w, "vitals");
+        pc_write_uint(w, 1);
+        break;
     default:
         pc_write_array(w, 2);
         pc_write_cstr(w, "stop");
@@ -79,7 +84,7 @@ static void write_message(struct pc_writer *w, int which) {
     }
 }
 
-enum { MESSAGES = 6 };
+enum { MESSAGES = 7 };
 
 /* From memory of its own size, so that a sanitizer sees a read past the end. */
 static bool handle(struct pc_port *p, const uint8_t *bytes, size_t n) {

@@ -19,6 +19,7 @@ commands_are_as_the_page_says_test() ->
     ?assertEqual([<<"kill">>, 2, 9], decoded({kill, 2, sigkill})),
     ?assertEqual([<<"kill_zygote">>, 1, 15], decoded({kill_zygote, 1, 15})),
     ?assertEqual([<<"credit">>, 65536], decoded({credit, 65536})),
+    ?assertEqual([<<"vitals">>, 2], decoded({vitals, 2})),
     ?assertEqual([<<"stop">>, 300], decoded({stop, 300})).
 
 a_payload_is_bin_and_a_text_must_be_utf8_test() ->
@@ -37,6 +38,7 @@ events_become_tuples_test() ->
     ?assertEqual({fork_failed, 2, <<"no">>}, event([<<"fork_failed">>, 2, <<"no">>])),
     ?assertEqual({exit, 2, 13, {signal, sigsegv}, Usage}, event([<<"exit">>, 2, 13, <<"signal">>, 11, 5, 6, 7])),
     ?assertEqual({exit, 2, 13, {signal, 40}, Usage}, event([<<"exit">>, 2, 13, <<"signal">>, 40, 5, 6, 7])),
+    ?assertEqual({vitals, 2, #{resident => 5, cpu_us => 6, threads => 7, files => nil}}, event([<<"vitals">>, 2, 5, 6, 7, nil, more])),
     ?assertEqual({log, 2, 1, <<"line">>}, event([<<"log">>, 2, 1, <<"line">>])),
     ?assertEqual({dropped, 3, 400}, event([<<"dropped">>, 3, 400])).
 

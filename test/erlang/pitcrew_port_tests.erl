@@ -11,6 +11,7 @@ port_test_() ->
         ?TEST(hello_and_stop),
         ?TEST(signals_stop_orderly),
         ?TEST(stop_gives_grace),
+        ?TEST(tells_vitals),
         ?TEST(refuses_bad_directories),
         ?TEST(cannot_be_started),
         ?TEST(starts_clean),
@@ -71,6 +72,31 @@ stop_gives_grace() ->
     ?assertMatch([_, 1, _, <<"signal">>, _], await(H, [<<"gone">>])),
     ?assertEqual(0, exit_status(H)),
     none(H, [<<"exit">>]).
+
+%% Of workers that run; nobody answers for others, and the next question is heard.
+tells_vitals() ->
+    H = start(),
+    zygote(H, 1, good),
+    send(H, [<<"credit">>, ?CREDIT]),
+    fork(H, 1, 2, <<"idle">>),
+    fork(H, 1, 3, <<"idle">>),
+    [await(H, [<<"log">>, Wid, 1, <<"up">>]) || Wid <- [2, 3]],
+    [send(H, [<<"vitals">>, Wid]) || Wid <- [2, 99, 1, 3]],
+    [
+        ?assertMatch([_, _, Resident, CpuUs, 1, Files] when Resident > 1 bsl 20 andalso CpuUs >= 0 andalso Files >= 3, await(H, [<<"vitals">>, Wid]))
+     || Wid <- [2, 3]
+    ],
+    %% A stopped process has memory, too.
+    send(H, [<<"kill">>, 2, 19]),
+    send(H, [<<"vitals">>, 2]),
+    ?assertMatch([_, _, Resident | _] when Resident > 1 bsl 20, await(H, [<<"vitals">>, 2])),
+    send(H, [<<"kill">>, 2, 9]),
+    await(H, [<<"exit">>, 2]),
+    send(H, [<<"vitals">>, 2]),
+    send(H, [<<"vitals">>, 3]),
+    await(H, [<<"vitals">>, 3]),
+    none(H, [<<"vitals">>]),
+    ok = stop(H).
 
 refuses_bad_directories() ->
     Base = pitcrew_port_harness:base(),

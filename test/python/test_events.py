@@ -172,7 +172,7 @@ def test_traced_keeps_what_a_function_is():
     assert (__name__, "test_traced_keeps_what_a_function_is", "function", "stop") in registry.events
 
 
-@pytest.mark.parametrize("wrong", ["", "a..b", ["a", ""], ["a", 1], 3, "x" * 65, ["a"] * 17, "gc"])
+@pytest.mark.parametrize("wrong", ["", "a..b", ["a", ""], ["a", 1], 3, "x" * 65, ["a"] * 17, "event"])
 def test_a_declaration_is_checked(wrong):
     with pytest.raises((TypeError, ValueError)):
         pitcrew.declare_event(wrong)
