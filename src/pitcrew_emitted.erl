@@ -58,9 +58,11 @@ make(Word, Made) ->
 execute(Prefix, Metadata, [Call, Words, Tool, AtNs, DurationNs, Data | More]) when
     is_list(Words), is_integer(AtNs), is_integer(DurationNs) orelse DurationNs =:= nil, is_binary(Data)
 ->
-    case pitcrew_nif:decode(Data, #{}) of
+    {Event, Named} = event(Prefix, Words),
+    case pitcrew_telemetry:is_wanted(Event) andalso pitcrew_nif:decode(Data, #{}) of
+        false ->
+            ok;
         {ok, [Measurements, Told]} when is_map(Measurements), is_map(Told) ->
-            {Event, Named} = event(Prefix, Words),
             Numbers = maps:filter(fun(_, Value) -> is_number(Value) end, Measurements),
             Measured = maps:merge(with_atoms(Numbers), times(AtNs, DurationNs)),
             Own = maps:merge(maps:merge(maps:merge(Metadata, call(Call, Tool)), trace(More)), Named),

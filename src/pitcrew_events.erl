@@ -21,7 +21,7 @@ name(Prefix, #{name := Name, prefix := true}) -> Prefix ++ Name;
 name(_, #{name := Name}) -> Name.
 
 -spec all() -> [event(), ...].
-all() -> calls() ++ cache() ++ workers() ++ pools() ++ handlers().
+all() -> calls() ++ cache() ++ workers() ++ python() ++ pools() ++ handlers().
 
 calls() ->
     [
@@ -42,7 +42,7 @@ calls() ->
                 {bytes_in, "bytes of the answer"},
                 {bytes_out, "bytes of the call"}
             ],
-            [Key || Key <- call(), element(1, Key) =/= stream]
+            [Key || Key <- call(), not lists:member(element(1, Key), [stream, traceparent, tracestate])]
         )
     ].
 
@@ -55,7 +55,9 @@ call() ->
         {tool_id, "the name of the tool, or of an object's method, a binary"},
         {protocol, "how the call travels, `msgpack` or `json`"},
         {stream, optional, "`true`, of a stream"},
-        {batch, optional, "how many calls of a batch are in this one"}
+        {batch, optional, "how many calls of a batch are in this one"},
+        {traceparent, optional, "the trace that the call is a part of, if it was given or has inherited one"},
+        {tracestate, optional, "what belongs to that"}
     ].
 
 ended() ->
@@ -97,6 +99,17 @@ cache() ->
 workers() ->
     [
         event([worker, start], "a worker is ready", [{duration, "from the request for it"}], worker([])),
+        event(
+            [worker, vitals],
+            "the system was asked about a worker, each `vitals_interval`",
+            [
+                {resident, "bytes of it that are in memory, those that it shares among them"},
+                {cpu_time, "processor time that it has used"},
+                {threads, "how many it has"},
+                {files, optional, "open descriptors, where they can be seen"}
+            ],
+            worker([])
+        ),
         event([worker, memory], "a worker has done something about its memory, between two calls",
             [
                 {before, "bytes of its own"},
@@ -124,6 +137,41 @@ lifetime() -> [{lifetime, "since it was ready"}, {calls, "that it has had"}].
 
 worker(More) ->
     [{pool, "the pool's name"}, {worker, "its process id"}, {id, "the number of its place in the pool"} | More].
+
+%% What tools emit by names of their own is not here: docs/events.md.
+python() ->
+    [
+        event([python, event], "Python has emitted an event with a name or a part of one that is no atom", emitted([]), in_python([{name, "what Python calls it"}])),
+        event(
+            [python, gc, pause],
+            "a collection of Python's garbage has taken at least `gc_pauses`",
+            emitted([
+                {duration, "how long Python stood still"},
+                {collected, "objects that went"},
+                {uncollectable, "objects that could not"}
+            ]),
+            in_python([{generation, "0, 1 or 2; all objects are looked at in the last"}])
+        ),
+        event(
+            [python, dropped],
+            "events that Python has emitted were dropped, because they came faster than handlers took them; at most once a second for each worker",
+            [{count, "how many since the last time"}],
+            [{pool, "the pool's name"}, {worker, "its process id"}, {slot, "the number of its place in the pool"}]
+        )
+    ].
+
+emitted(More) -> [{monotonic_time, "when it was emitted, by the VM's clock"}, {system_time, "the same by the system's"} | More].
+
+in_python(More) ->
+    [
+        {pool, "the pool's name"},
+        {worker, "process id of the worker"},
+        {slot, "the number of its place in the pool"},
+        {tool_id, optional, "the tool that emitted it"},
+        {call_id, optional, "a number of the call in its worker"},
+        {traceparent, optional, "the trace of that call"}
+        | More
+    ].
 
 pools() ->
     [

@@ -14,6 +14,7 @@ every_event_is_emitted_as_listed_test_() ->
             calls(),
             streams(),
             calls_that_claim_no_worker(),
+            from_python(),
             results_on_hold(),
             memory(),
             health(),
@@ -85,6 +86,8 @@ who_emits_test() ->
             {pitcrew_call_events, ended, 6},
             {pitcrew_call_events, started, 3},
             {pitcrew_call_events, tell_of_codec, 3},
+            {pitcrew_emitted, dropped, 3},
+            {pitcrew_emitted, execute, 3},
             {pitcrew_pool_info, announce, 3},
             {pitcrew_pool_info, announce_holders, 2},
             {pitcrew_telemetry, run, 3},
@@ -176,6 +179,24 @@ calls_that_claim_no_worker() ->
         Large = lists:seq(1, 10_000),
         {ok, Large} = pitcrew:call(Pool, echo, [Large]),
         {error, _} = pitcrew:call(Pool, add, [1, <<"x">>])
+    end).
+
+%% In calls of a trace and outside of any call.
+from_python() ->
+    Traced = #{traceparent => <<"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01">>, tracestate => <<"vendor=some">>},
+    with_pool(#{size => 1, tools => ["events_tools"], vitals_interval => 10, gc_pauses => 0}, fun(Pool) ->
+        Told = counters:new(4, []),
+        Count = fun(Event, _, _, Events) -> counters:add(Told, map_get(Event, Events), 1) end,
+        Last = [[pitcrew_test | Name] || Name <- [[worker, vitals], [python, gc, pause], [python, event], [python, dropped]]],
+        ok = pitcrew_telemetry:attach_many(from_python, Last, Count, maps:from_list(lists:zip(Last, [1, 2, 3, 4]))),
+        {ok, nil} = pitcrew:call(Pool, emit_unknown, [], Traced),
+        {ok, nil} = pitcrew:call(Pool, emit_unknown_in_a_thread, []),
+        {ok, nil} = pitcrew:call(Pool, collect, [], Traced),
+        {ok, nil} = pitcrew:call(Pool, flood, [50_000], Traced),
+        {error, _} = pitcrew:call(Pool, fail, [], Traced),
+        whole_stream(pitcrew:stream(Pool, chunks, [], Traced)),
+        ok = until(fun() -> case [counters:get(Told, I) || I <- [1, 2, 3, 4]] of [A, B, C, D] when A * B * C * D > 0 -> ok; Other -> Other end end),
+        ok = pitcrew_telemetry:detach(from_python)
     end).
 
 results_on_hold() ->
