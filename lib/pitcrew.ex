@@ -212,6 +212,26 @@ defmodule Pitcrew do
   @spec stop_stream(:pitcrew_stream.sent()) :: :ok
   def stop_stream(sent), do: :pitcrew_stream.stop(sent)
 
+  @doc """
+  What arrives in Python, in the arguments of a call, as an iterator that asks for the elements of an enumerable as it needs them.
+
+      iex> Pitcrew.call(MyApp.Py, "total", [Pitcrew.iterator(1..1000)])
+      {:ok, 500_500}
+      iex> Pitcrew.call(MyApp.Py, "first_of", [Pitcrew.iterator(Stream.iterate(1, &(&1 * 2))), 5])
+      {:ok, [1, 2, 4, 8, 16]}
+
+  Lists, maps and functions stay what they are in Python without it; a `Stream`, a `File.Stream` and an `IO.Stream` become such an iterator by
+  themselves. The enumerable is enumerated in a process of its own, from the first time that Python asks on, and anew in each call. It is ended, so
+  that its `after` functions run, when Python takes no more or the call ends.
+
+  Option `:buffer` (256) says how many elements may be there that Python has not taken yet. `docs/streams.md` has more.
+  """
+  @spec iterator(Enumerable.t(), buffer: pos_integer()) :: Pitcrew.Iterator.t()
+  def iterator(enumerable, opts \\ []) do
+    _ = Enumerable.impl_for!(enumerable)
+    Error.raising(fn -> :pitcrew.iterator(&Enumerable.reduce(enumerable, &1, &2), opts) end)
+  end
+
   @typedoc """
   A call of a batch: a tool and its arguments, or a map that has them by name, where `:args` (a list) and `:kwargs` (a map) may be left out.
   """

@@ -11,10 +11,11 @@
 -export([batch/2, batch/3, execute_batch/2, trace_context/0]).
 -export([register_tool/3, register_tool/4, unregister_tool/2, registered_tools/1]).
 -export([async/2, async/3, async/4, await/1, await/2, cancel/1]).
+-export([iterator/1, iterator/2, iterator/3]).
 -export([stream/2, stream/3, stream/4, next/1, stop/1, stream_to/5]).
 -export([session/2, session/3, start_session/2, start_session/3, stop_session/1, attribute/2, attribute/3, value/1, value/2]).
 -export_type([pool/0, target/0, session/0, session_options/0, ref/0, tool/0, args/0, bindings/0, call_options/0, bytes/0, async/0]).
--export_type([stream/0, stream_options/0, batch_call/0, batch_options/0]).
+-export_type([iterator/0, iterator_options/0, stream/0, stream_options/0, batch_call/0, batch_options/0]).
 
 %% The name of a pool, or the pid that {@link pitcrew_pool:start_link/1} returned.
 -type pool() :: atom() | pid().
@@ -88,6 +89,11 @@
     #{batch_size => pos_integer(), max_concurrency => pos_integer(), atom() => term()} | [{atom(), term()}].
 %% A call that was started by {@link async/4}, for this node.
 -type async() :: pitcrew_async:call().
+%% What {@link iterator/2} makes; Elixir's `%Pitcrew.Iterator{}'.
+-type iterator() :: pitcrew_iterator:iterator().
+%% How many elements may be made that Python has not taken yet, by default 256; and what is told the last state of {@link iterator/3}.
+-type iterator_options() ::
+    #{buffer => pos_integer(), stop => fun((State :: term()) -> term())} | [{buffer, pos_integer()} | {stop, fun((State :: term()) -> term())}].
 -opaque bytes() :: #{'__struct__' := 'Elixir.Pitcrew.Bytes', data := binary()}.
 
 %% @equiv call(Pool, Tool, [], [])
@@ -377,6 +383,35 @@ value(#{'__struct__' := 'Elixir.Pitcrew.Ref'} = Ref, Options) -> pitcrew_call:ru
 %% '''
 -spec bytes(binary()) -> bytes().
 bytes(Data) when is_binary(Data) -> #{'__struct__' => 'Elixir.Pitcrew.Bytes', data => Data}.
+
+%% @equiv iterator(Source, [])
+-spec iterator(pitcrew_iterator:source()) -> iterator().
+iterator(Source) -> iterator(Source, []).
+
+%% @doc What arrives in Python, in the arguments of a call, as an iterator that asks for the elements as it needs them: those of a list, or of what is reduced as Elixir's
+%% `Enumerable' reduces, by a function of a command and a reducer.
+%%
+%% ```
+%% {ok, 6} = pitcrew:call(py, sum, [pitcrew:iterator([1, 2, 3])]).
+%% '''
+%%
+%% Each call enumerates it anew. See docs/streams.md. Raises the {@link pitcrew_error:t()} where the options are wrong.
+-spec iterator(pitcrew_iterator:source(), iterator_options()) -> iterator().
+iterator(Source, Options) -> made(pitcrew_iterator:new(Source, Options)).
+
+%% @doc The same of what a function gives, together with the state that it is called with next, as {@link next/1} does.
+%%
+%% ```
+%% Stream = pitcrew:stream(py, count_to, [1000000]),
+%% {ok, 500000500000} = pitcrew:call(other, sum, [pitcrew:iterator(fun pitcrew:next/1, Stream, #{stop => fun pitcrew:stop/1})]).
+%% '''
+%%
+%% Option `stop' is called with the last state, whatever ends it.
+-spec iterator(fun((State) -> {ok, Element :: term(), State} | done | {error, Reason :: term()}), State, iterator_options()) -> iterator().
+iterator(Next, State, Options) when is_function(Next, 1) -> made(pitcrew_iterator:unfold(Next, State, Options)).
+
+made({ok, Made}) -> Made;
+made({error, Error}) -> error(Error).
 
 %% @doc The tools of a pool: what Python's decorators and signatures say.
 %%

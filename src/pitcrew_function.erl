@@ -2,7 +2,7 @@
 %% has become of it, and answers the worker. Knows neither the call that it belongs to nor its host.
 -module(pitcrew_function).
 
--export([run/4, refuse/3, fault/2]).
+-export([run/4, answer/2, encoded/3, encoded_end/1, refuse/3, fault/2, raised/3]).
 -export_type([to/0, fault/0, callee/0]).
 
 -type to() :: {pitcrew_nif:channel(), Id :: non_neg_integer()}.
@@ -51,27 +51,47 @@ apply_it(Function, Args) ->
         Class:Reason:Stack -> {error, raised(Class, Reason, Stack)}
     end.
 
-give(Value, Codec, {Channel, Id} = To) ->
-    case pitcrew_nif:encode(Value, Codec) of
-        {ok, Bytes} ->
-            case pitcrew_nif:lane_reply(Channel, reply, Id, Bytes) of
-                too_big -> refuse(To, too_big, "what the function returned is larger than max_frame");
-                full -> refuse(To, result_error, "there is no memory for what the function returned");
-                _ -> ok
-            end;
-        {error, #{struct := _} = Refused} ->
-            case pitcrew_structs:encoded([{[result], Value}], Refused) of
-                {ok, [Other]} -> give(Other, Codec, To);
-                {error, Still} -> unencodable(To, Still)
-            end;
-        {error, Refused} ->
-            unencodable(To, Refused)
+give(Value, Codec, To) ->
+    case encoded(Value, Codec, "what the function returned") of
+        {ok, Bytes} -> answer(To, Bytes);
+        {error, Fault} -> fail(To, Fault)
     end.
 
-unencodable(To, #{kind := Kind, message := Message, path := Path}) ->
-    Text = io_lib:format("what the function returned cannot be sent: ~ts, at ~0tp", [Message, Path]),
+%% @doc Answers with a value that is encoded.
+-spec answer(to(), binary()) -> ok.
+answer({Channel, Id} = To, Bytes) ->
+    case pitcrew_nif:lane_reply(Channel, reply, Id, Bytes) of
+        too_big -> refuse(To, too_big, "what the function returned is larger than max_frame");
+        full -> refuse(To, result_error, "there is no memory for what the function returned");
+        _ -> ok
+    end.
+
+%% @doc A value as a worker is sent it, also one with structs that have no form of their own; or why not, of something that is called so.
+-spec encoded(term(), pitcrew_nif:codec_opts(), string()) -> {ok, binary()} | {error, fault()}.
+encoded(Value, Codec, What) ->
+    case pitcrew_nif:encode(Value, Codec) of
+        {ok, _} = Encoded ->
+            Encoded;
+        {error, #{struct := _} = Refused} ->
+            case pitcrew_structs:encoded([{[result], Value}], Refused) of
+                {ok, [Other]} -> encoded(Other, Codec, What);
+                {error, Still} -> unencodable(What, Still)
+            end;
+        {error, Refused} ->
+            unencodable(What, Refused)
+    end.
+
+unencodable(What, #{kind := Kind, message := Message, path := Path}) ->
     Word = case Kind of too_big -> too_big; _ -> result_error end,
-    refuse(To, Word, Text).
+    {error, fault(Word, io_lib:format("~ts cannot be sent: ~ts, at ~0tp", [What, Message, Path]))}.
+
+%% @doc What stands at the end of what is enumerated: true, or why it has ended.
+-spec encoded_end(done | fault()) -> iodata().
+encoded_end(done) ->
+    <<16#c3>>;
+encoded_end(Fault) ->
+    {ok, Bytes} = pitcrew_nif:encode(Fault, #{binaries => auto}),
+    Bytes.
 
 %% @doc Answers with such an error.
 -spec refuse(to(), Kind :: atom(), unicode:chardata()) -> ok.
@@ -107,6 +127,8 @@ cut_whole(Text) ->
         {_, Good, _} -> Good
     end.
 
+%% @doc The error that a function of the user's has raised.
+-spec raised(error | exit | throw, term(), list()) -> fault().
 raised(Class, Reason, Stack) ->
     {Type, Message} = described(Class, Reason, Stack),
     error_of(Class, Type, Message, trace(Stack)).
@@ -143,7 +165,8 @@ show(Term) -> unicode:characters_to_binary(io_lib:format("~0tP", [Term, 64])).
 
 %% Down to our own frames.
 trace(Stack) ->
-    Theirs = lists:takewhile(fun(Entry) -> element(1, Entry) =/= ?MODULE end, Stack),
+    Ours = [?MODULE, pitcrew_runner, pitcrew_iterator],
+    Theirs = lists:takewhile(fun(Entry) -> not lists:member(element(1, Entry), Ours) end, Stack),
     unicode:characters_to_binary([
         io_lib:format("~ts:~b: ~0tp:~0tp/~b~n", [
             proplists:get_value(file, Place, "?"), proplists:get_value(line, Place, 0), Module, Function, arity(Arity)

@@ -24,13 +24,16 @@
     codec :: pitcrew_nif:codec_opts(),
     %% How long each may take.
     timeout :: timeout(),
+    %% Of the call, in monotonic milliseconds.
+    deadline :: pitcrew_deadline:deadline(),
     around :: [{Pool :: pid(), Session :: pos_integer() | none}],
     callers :: [pid()],
     trace :: pitcrew_trace:context() | nil,
     %% Those that run: whom to answer, and how long they may take.
     running = #{} :: #{pid() => {pitcrew_function:to(), timeout(), Timer :: reference() | none}},
     %% Those that have made a call of their own that waits.
-    nested = #{} :: #{pid() => atomics:atomics_ref()}
+    nested = #{} :: #{pid() => atomics:atomics_ref()},
+    fed = #{} :: pitcrew_iterator:fed()
 }).
 
 -type attempt() :: fun((#job{}) -> {{ok, term()} | {error, pitcrew_error:t()} | tuple(), #job{}}).
@@ -39,23 +42,21 @@
 
 %% @doc Another attempt, with the functions that the codec has come across in the arguments.
 -spec with(#job{}, pitcrew_nif:codec_error(), attempt()) -> {term(), #job{}}.
-with(#job{stream = Credit} = Job, Refused, _) when Credit > 0 ->
-    {{error, (pitcrew_error:from_codec(Refused))#{message => <<"a stream cannot be given functions">>}}, Job};
-with(#job{args = Args, kwargs = Kwargs, codec = Codec} = Job, Refused, Attempt) ->
+with(#job{args = Args, kwargs = Kwargs, codec = Codec, stream = Credit} = Job, Refused, Attempt) ->
     Before = case Codec of #{functions := {_, Known}} -> map_size(Known); #{} -> 0 end,
     Found = lists:usort(collect([Args, Kwargs], [])),
     case length(Found) > Before of
+        true when Credit > 0 -> Attempt(host_anew(Found, Job));
         true -> hosted(Job, Found, Attempt);
         false -> {{error, pitcrew_error:from_codec(Refused)}, Job}
     end.
 
 %% @doc An attempt, or what is left of one, of a call whose tool may call such functions, and those that are registered.
--spec hosted(#job{}, [fun()], attempt()) -> {term(), #job{}}.
+-spec hosted(#job{}, [fun() | pitcrew_iterator:iterator()], attempt()) -> {term(), #job{}}.
 hosted(#job{codec = Codec} = Job, Functions, Attempt) ->
-    Numbers = maps:from_list(lists:zip(Functions, lists:seq(0, length(Functions) - 1))),
-    Host = host(list_to_tuple(Functions), Job),
+    #job{codec = #{functions := {Host, _}}} = Hosted = host(Functions, Job),
     try
-        {Result, After} = Attempt(Job#job{codec = Codec#{functions => {Host, Numbers}}}),
+        {Result, After} = Attempt(Hosted),
         {Result, After#job{codec = Codec}}
     after
         stop(Host)
@@ -66,11 +67,16 @@ hosted(#job{codec = Codec} = Job, Functions, Attempt) ->
 host_stream(Call, _, #job{codec = #{functions := {Host, _}}} = Job) ->
     Host ! Call,
     Job;
-host_stream(Call, Way, #job{codec = Codec} = Job) ->
-    Host = host({}, Job),
+host_stream(Call, Way, Job) ->
+    #job{codec = #{functions := {Host, _}}} = Hosted = host([], Job),
     _ = pitcrew_pipeline:host(Way, Host),
     Host ! Call,
-    Job#job{codec = Codec#{functions => {Host, #{}}}}.
+    Hosted.
+
+%% Of a stream that nothing has gone out of yet.
+host_anew(Functions, Job) ->
+    ok = end_stream(Job),
+    host(Functions, Job).
 
 %% @doc It has ended.
 -spec end_stream(#job{} | nil) -> ok.
@@ -80,17 +86,23 @@ end_stream(_) -> ok.
 host(Functions, #job{codec = Codec, function_timeout = Timeout, pool = Pool} = Job) ->
     {_, Around} = around(),
     Host = #host{
-        functions = Functions,
+        functions = list_to_tuple(Functions),
         pool = Pool,
         session = session(Job),
         codec = maps:without([functions, nested], Codec),
         timeout = Timeout,
+        deadline = deadline(Job),
         around = [{Pool#pool.sup, session(Job)} | Around],
         callers = [self() | callers()],
         trace = pitcrew_trace:of_meta(Job#job.meta)
     },
     {ok, Pid} = supervisor:start_child(?MODULE, [{Host, self(), group_leader()}]),
-    Pid.
+    Numbers = maps:from_list(lists:zip(Functions, lists:seq(0, length(Functions) - 1))),
+    Job#job{codec = Codec#{functions => {Pid, Numbers}}}.
+
+%% A stream's own is only that of its first chunk.
+deadline(#job{stream = 0, deadline = Deadline}) -> Deadline;
+deadline(_) -> infinity.
 
 callers() ->
     case get('$callers') of
@@ -107,6 +119,7 @@ stop(Host) ->
     end.
 
 collect(Function, Found) when is_function(Function) -> [Function | Found];
+collect(#{'__struct__' := 'Elixir.Pitcrew.Iterator'} = Iterator, Found) -> [Iterator | Found];
 collect([First | Rest], Found) -> collect(Rest, collect(First, Found));
 collect(Tuple, Found) when is_tuple(Tuple) -> collect(tuple_to_list(Tuple), Found);
 %% In a key a function is a term like any other.
@@ -223,10 +236,11 @@ loop(#host{running = Running} = Host, Parent, Caller) ->
             loop(Host, Parent, Caller)
     end.
 
-%% A tool that has caught its interrupt would wait on.
-finish(#host{running = Running, nested = Nested}) ->
+%% A tool that has caught its interrupt would wait on. What is enumerated is closed before the caller goes on, as far as that has time for it.
+finish(#host{running = Running, nested = Nested, fed = Fed, pool = #pool{grace = Grace}, deadline = Deadline}) ->
     _ = [exit(Pid, kill) || Pid <- maps:keys(Running)],
     _ = [say_gone(To) || {To, _, _} <- maps:values(Running)],
+    ok = pitcrew_iterator:finish(Fed, min(Grace, pitcrew_deadline:left(Deadline))),
     _ = [atomics:sub(Count, 1, 1) || Count <- lists:usort(maps:values(Nested))],
     ok.
 
@@ -236,9 +250,11 @@ refuse({pitcrew_function, Channel, Id, _, _}) -> say_gone({Channel, Id}).
 
 say_gone(To) -> pitcrew_function:refuse(To, gone, "nobody waits any more for the call that the function belongs to").
 
-call(Channel, Id, What, Bytes, #host{running = Running} = Host) ->
+call(Channel, Id, What, Bytes, #host{running = Running, fed = Fed} = Host) ->
     To = {Channel, Id},
     case find(What, Host) of
+        {ok, #{'__struct__' := _} = Iterator, _} ->
+            Host#host{fed = pitcrew_iterator:ask({What, Iterator}, Bytes, To, terms(Host), Fed)};
         {ok, Callee, Timeout} ->
             Pid = start(Callee, Bytes, To, Host),
             Host#host{running = Running#{Pid => {To, Timeout, timer(Timeout, Pid)}}};
@@ -257,18 +273,28 @@ find(Name, #host{pool = Pool, session = Session, timeout = Timeout}) ->
         {error, Text} -> {error, unknown_tool, Text}
     end.
 
-start(Callee, Bytes, To, #host{codec = Codec, around = Around, callers = Callers, trace = Trace}) ->
-    Self = self(),
+terms(#host{codec = Codec, timeout = Timeout, pool = #pool{grace = Grace, max_frame = Max}} = Host) ->
+    #{codec => Codec, timeout => Timeout, grace => Grace, max_frame => Max, inherit => inherit(Host)}.
+
+start(Callee, Bytes, To, #host{codec = Codec} = Host) ->
+    Inherit = inherit(Host),
     {Pid, _} = spawn_opt(
         fun() ->
-            put(?AROUND, {Self, Around}),
-            put('$callers', Callers),
-            ok = pitcrew_trace:put(Trace),
+            _ = Inherit(),
             pitcrew_function:run(Callee, Bytes, Codec, To)
         end,
         [link, monitor]
     ),
     Pid.
+
+%% For a process that runs the user's code.
+inherit(#host{around = Around, callers = Callers, trace = Trace}) ->
+    Self = self(),
+    fun() ->
+        put(?AROUND, {Self, Around}),
+        put('$callers', Callers),
+        pitcrew_trace:put(Trace)
+    end.
 
 timer(infinity, _) -> none;
 timer(Timeout, Pid) -> erlang:send_after(Timeout, self(), {late, Pid}).

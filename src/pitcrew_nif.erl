@@ -55,7 +55,7 @@
     share_least => pos_integer(),
     lease => lease(),
     parcel => parcel(),
-    functions => {Host :: pid(), #{fun() => non_neg_integer()}},
+    functions => {Host :: pid(), #{fun() | pitcrew_iterator:iterator() => non_neg_integer()}},
     nested => boolean(),
     timed => boolean()
 }.

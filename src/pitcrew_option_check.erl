@@ -106,6 +106,8 @@ check(modules, []) -> {ok, []};
 check(packages, Names) -> packages(check(modules, Names));
 check(env, Env) when is_map(Env) -> env(maps:to_list(Env), #{});
 check(env, Env) when is_list(Env) -> env(Env, #{});
+check({function, _}, None) when None =:= nil; None =:= undefined -> {ok, nil};
+check({function, Arity}, Function) when is_function(Function, Arity) -> {ok, Function};
 check(start_call, None) when None =:= nil; None =:= undefined -> {ok, nil};
 check(start_call, {Tool, _} = Call) when is_binary(Tool); is_atom(Tool) -> {ok, Call};
 check(owner, None) when None =:= nil; None =:= undefined -> {ok, nil};
@@ -226,6 +228,7 @@ allowed({integer, Min, Max}) -> io_lib:format("an integer from ~b to ~b", [Min, 
 allowed({integer_or, Min, Max, Word}) -> io_lib:format("an integer from ~b to ~b, or ~tp", [Min, Max, Word]);
 allowed({options, Table}) -> ["a map or a list of pairs with some of ", names_text(Table)];
 allowed({switch, Table}) -> ["true, false, or a map or a list of pairs with some of ", names_text(Table)];
+allowed({function, Arity}) -> io_lib:format("a function of ~b arguments, or nil", [Arity]);
 allowed({backend, Table}) -> ["ets, or {redis, Options} with some of ", names_text(Table)];
 allowed({secret, Least}) -> io_lib:format("a binary of at least ~b bytes", [Least]);
 allowed({number, Min}) -> io_lib:format("a number of at least ~b", [Min]);

@@ -2,7 +2,7 @@
 %% one form; pitcrew_option_check reads them.
 -module(pitcrew_options).
 
--export([pool/1, call/2, batch/1, map/1, stream/2, session/1, defaults/1, table/2, given/2, set/3, unless_given/3, split/2, names/1]).
+-export([pool/1, call/2, batch/1, iterator/1, map/1, stream/2, session/1, defaults/1, table/2, given/2, set/3, unless_given/3, split/2, names/1]).
 -export_type([pool/0, call/0, session/0]).
 
 -type pool() :: #{
@@ -197,6 +197,9 @@ shared_table() ->
 stream_table() ->
     [{buffer, {integer, 1, 1_000_000}, {value, 256}}].
 
+iterator_table() ->
+    [{stop, {function, 1}, {value, nil}} | stream_table()].
+
 batch_table() ->
     [
         {batch_size, {integer, 1, 1_000_000}, none},
@@ -272,6 +275,10 @@ with_credit(_, {ok, #{cache := true}}) -> pitcrew_option_check:invalid("option c
 with_credit(Buffer, {ok, #{meta := nil} = Call}) -> {ok, Call#{meta := #{stream => Buffer}}};
 with_credit(Buffer, {ok, #{meta := Meta} = Call}) -> {ok, Call#{meta := Meta#{stream => Buffer}}};
 with_credit(_, {error, _} = Error) -> Error.
+
+%% @doc Checks the options of an iterator and fills in the defaults.
+-spec iterator(map() | [{atom(), term()}]) -> {ok, #{buffer := pos_integer(), stop := nil | fun((term()) -> term())}} | error().
+iterator(Options) -> table(Options, iterator_table()).
 
 %% @doc The options that a batch has of its own, without those that were not given, and those of its calls.
 -spec batch(map() | [{atom(), term()}]) ->

@@ -106,6 +106,7 @@ is_known('Elixir.Pitcrew.Tensor') -> true;
 is_known('Elixir.Pitcrew.Arrow') -> true;
 is_known('Elixir.Pitcrew.Bytes') -> true;
 is_known('Elixir.Pitcrew.Ref') -> true;
+is_known('Elixir.Pitcrew.Iterator') -> true;
 is_known('Elixir.Pitcrew.MessagePack.Ext') -> true;
 is_known(_) -> false.
 

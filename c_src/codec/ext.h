@@ -19,6 +19,7 @@ enum pc_ext {
     PC_EXT_OPAQUE = 13,
     PC_EXT_REF = 14,
     PC_EXT_SEGMENT = 15,
+    PC_EXT_ITERATOR = 16,
 };
 
 #endif

@@ -56,23 +56,27 @@ enum pc_status pc_term_encode_opaque(struct encoder *e, ERL_NIF_TERM term, bool 
     return pc_term_write_opaque(e->env, e->w, term) ? written(e) : no_memory(e);
 }
 
-/* One that the worker may call; in a key or an element it would not be the same as another one, and is opaque. */
-APART static enum pc_status encode_function(struct encoder *e, ERL_NIF_TERM function) {
+enum pc_status pc_term_encode_called(struct encoder *e, ERL_NIF_TERM term, int8_t type) {
     ErlNifUInt64 number;
     ERL_NIF_TERM found;
-    if (!e->opts->calls || e->keys > 0) { /* with all that it has closed over */
-        return pc_term_encode_opaque(e, function, false);
-    }
-    if (e->opts->functions == 0 || !enif_get_map_value(e->env, e->opts->functions, function, &found) ||
+    if (e->opts->functions == 0 || !enif_get_map_value(e->env, e->opts->functions, term, &found) ||
         !enif_get_uint64(e->env, found, &number)) {
-        (void)pc_term_fail(e->env, e->err, PC_INVALID, "a function cannot be sent with this call");
+        (void)pc_term_fail(e->env, e->err, PC_INVALID, "a function or an iterator cannot be sent with this call");
         e->err->is_function = true;
         return PC_INVALID;
     }
     size_t mark = pc_write_ext_begin(e->w);
     pc_write_uint(e->w, number);
-    pc_write_ext_end(e->w, mark, PC_EXT_FUNCTION);
+    pc_write_ext_end(e->w, mark, type);
     return written(e);
+}
+
+/* One that the worker may call; in a key or an element it would not be the same as another one, and is opaque. */
+APART static enum pc_status encode_function(struct encoder *e, ERL_NIF_TERM function) {
+    if (!e->opts->calls || e->keys > 0) { /* with all that it has closed over */
+        return pc_term_encode_opaque(e, function, false);
+    }
+    return pc_term_encode_called(e, function, PC_EXT_FUNCTION);
 }
 
 APART static enum pc_status encode_binary(struct encoder *e, ERL_NIF_TERM term) {

@@ -164,6 +164,15 @@ static enum pc_status encode_ref(struct encoder *e, const ERL_NIF_TERM f[]) {
     return written(e);
 }
 
+/* The whole struct is what its number is known by, as with a function. */
+static enum pc_status encode_iterator(struct encoder *e, ERL_NIF_TERM map) {
+    if (!e->opts->calls || e->keys > 0) {
+        return unsupported(e,
+                           "a Pitcrew.Iterator, which is only for the arguments of calls, and not for keys and sets,");
+    }
+    return pc_term_encode_called(e, map, PC_EXT_ITERATOR);
+}
+
 static enum pc_status encode_wrapped_bytes(struct encoder *e, ERL_NIF_TERM map) {
     ERL_NIF_TERM data;
     ErlNifBinary bin;
@@ -211,6 +220,8 @@ enum pc_status pc_term_encode_struct(struct encoder *e, ERL_NIF_TERM map, ERL_NI
         return encode_ext(e, fields);
     case PC_STRUCT_REF:
         return encode_ref(e, fields);
+    case PC_STRUCT_ITERATOR:
+        return encode_iterator(e, map);
     default: {
         enum pc_status status = pc_term_write_calendar(e->env, e->w, which, fields, e->err);
         return status == PC_OK ? written(e) : status;

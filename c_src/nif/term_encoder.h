@@ -65,6 +65,8 @@ struct progress {
 enum pc_status pc_term_encode_value(struct encoder *e, ERL_NIF_TERM term);
 enum pc_status pc_term_encode_typed(struct encoder *e, ERL_NIF_TERM term, ErlNifTermType type);
 enum pc_status pc_term_encode_opaque(struct encoder *e, ERL_NIF_TERM term, bool is_small);
+/* What the worker may call, by its number, as an extension of this type; only among the arguments of a call. */
+enum pc_status pc_term_encode_called(struct encoder *e, ERL_NIF_TERM term, int8_t type);
 void pc_term_go_back(struct encoder *e, const struct progress *to);
 
 /* A large binary in shared memory; *done: it is, or has failed. Its contents have been looked at. */

@@ -22,6 +22,7 @@ static const ERL_NIF_TERM *const names[PC_STRUCTS] = {
     [PC_STRUCT_BYTES] = &am_pitcrew_bytes,
     [PC_STRUCT_EXT] = &am_pitcrew_ext,
     [PC_STRUCT_REF] = &am_pitcrew_ref,
+    [PC_STRUCT_ITERATOR] = &am_pitcrew_iterator,
 };
 
 static const ERL_NIF_TERM *const fields_of[PC_STRUCTS][PC_STRUCT_FIELDS] = {
@@ -37,6 +38,7 @@ static const ERL_NIF_TERM *const fields_of[PC_STRUCTS][PC_STRUCT_FIELDS] = {
     [PC_STRUCT_BYTES] = {&am_data},
     [PC_STRUCT_EXT] = {&am_type, &am_data},
     [PC_STRUCT_REF] = {&am_handle, &am_pool, &am_type},
+    [PC_STRUCT_ITERATOR] = {&am_reduce, &am_buffer},
 };
 
 static void add_key(struct pc_template *t, ERL_NIF_TERM key, ERL_NIF_TERM value) {
@@ -157,6 +159,7 @@ const char *pc_struct_name(enum pc_struct which) {
         [PC_STRUCT_BYTES] = "Pitcrew.Bytes",
         [PC_STRUCT_EXT] = "Pitcrew.MessagePack.Ext",
         [PC_STRUCT_REF] = "Pitcrew.Ref",
+        [PC_STRUCT_ITERATOR] = "Pitcrew.Iterator",
     };
     return shown[which];
 }

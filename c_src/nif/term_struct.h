@@ -19,6 +19,7 @@ enum pc_struct {
     PC_STRUCT_BYTES,    /* data */
     PC_STRUCT_EXT,      /* type, data */
     PC_STRUCT_REF,      /* handle, pool, type */
+    PC_STRUCT_ITERATOR, /* reduce, buffer */
     PC_STRUCTS,
 };
 

@@ -192,6 +192,19 @@ static PyObject *call(const struct pc_function *f, PyObject *args, PyObject *kwa
     return PyThread_get_thread_ident() == home ? call_on_loop(f, args, kwargs) : call_in_thread(f, args, kwargs);
 }
 
+/* What the socket does not take is the main thread's to send. */
+static int tell(const struct pc_function *f, PyObject *args) {
+    struct pc_outbox out;
+    pc_outbox_init(&out);
+    int told = pc_function_write(&out, f, pc_waiter_spare_id(), args, Py_None);
+    int flow = told < 0 ? PC_FLOW_SENT : pc_outflow_put(&crowd->flow, &out);
+    if (flow == PC_FLOW_WAITS) {
+        pc_crowd_ring(crowd);
+    }
+    pc_outbox_destroy(&out);
+    return told < 0 || flow < 0 ? -1 : 0;
+}
+
 static bool runs(uint64_t id) { return crowd != NULL && !crowd->closed && pc_crowd_find(crowd, id) != NULL; }
 
 static uint64_t only(void) { return 0; }
@@ -199,8 +212,12 @@ static uint64_t only(void) { return 0; }
 void pc_crowd_functions_open(struct pc_crowd *c) {
     crowd = c;
     home = PyThread_get_thread_ident();
-    caller = (struct pc_caller){
-        .max_frame = c->s.to.max_frame, .max_depth = c->s.to.max_depth, .runs = runs, .only = only, .call = call};
+    caller = (struct pc_caller){.max_frame = c->s.to.max_frame,
+                                .max_depth = c->s.to.max_depth,
+                                .runs = runs,
+                                .only = only,
+                                .call = call,
+                                .tell = tell};
     pc_function_serve(&caller);
 }
 

@@ -144,6 +144,8 @@ PyObject *pc_decode_ext(struct pc_decoder *d, const struct pc_token *t, bool fro
         return pc_arrow_read(t->data, t->len);
     case PC_EXT_FUNCTION:
         return d->call != 0 ? pc_function_read(d->call, t->data, t->len) : read_foreign(d, t);
+    case PC_EXT_ITERATOR:
+        return d->call != 0 && !frozen ? pc_function_read_iterator(d->call, t->data, t->len) : read_foreign(d, t);
     case PC_EXT_OPAQUE:
         return pc_term_read_opaque(t->data, t->len);
     case PC_EXT_REF:

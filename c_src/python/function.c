@@ -157,6 +157,27 @@ PyObject *pc_function_read(uint64_t call_id, const uint8_t *payload, uint32_t n)
     return new_function(call_id, index, NULL);
 }
 
+PyObject *pc_function_read_iterator(uint64_t call_id, const uint8_t *payload, uint32_t n) {
+    PyObject *class = pc_lazy_get(PC_LAZY_ITERATOR);
+    PyObject *function = class == NULL ? NULL : pc_function_read(call_id, payload, n);
+    PyObject *iterator = function == NULL ? NULL : PyObject_CallOneArg(class, function);
+    Py_XDECREF(function);
+    return iterator;
+}
+
+PyObject *pc_function_tell(PyObject *module, PyObject *args) {
+    (void)module;
+    struct pc_function *f;
+    PyObject *list;
+    if (!PyArg_ParseTuple(args, "O!O!:tell", &pc_Function_Type, &f, &PyList_Type, &list)) {
+        return NULL;
+    }
+    if (!pc_guard_forked() && caller != NULL && caller->runs(f->call) && caller->tell(f, list) < 0) {
+        return NULL;
+    }
+    return Py_NewRef(Py_None);
+}
+
 PyObject *pc_function_tool(PyObject *module, PyObject *name) {
     (void)module;
     uint64_t id;

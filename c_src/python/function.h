@@ -30,6 +30,8 @@ struct pc_caller {
     uint64_t (*only)(void);
     /* `f' may be a copy of one, whose call it is. Sends the frame, made by pc_function_write, and gives what comes back, or something to be awaited. */
     PyObject *(*call)(const struct pc_function *f, PyObject *args, PyObject *kwargs);
+    /* Sends such a frame as far as that needs no wait, the rest later; nobody waits for what comes back. -1 with an exception. */
+    int (*tell)(const struct pc_function *f, PyObject *args);
 };
 
 int pc_function_init(PyObject *module);
@@ -39,6 +41,12 @@ void pc_function_serve(const struct pc_caller *caller);
 
 /* From the payload of extension 12, in the arguments of a call. */
 PyObject *pc_function_read(uint64_t call, const uint8_t *payload, uint32_t n);
+
+/* From that of extension 16: a pitcrew.Iterator around such a function. */
+PyObject *pc_function_read_iterator(uint64_t call, const uint8_t *payload, uint32_t n);
+
+/* Module function: tell(function, args): calls a function without waiting for what comes of it, from anywhere, finalizers too. When its call has ended, nothing happens. */
+PyObject *pc_function_tell(PyObject *module, PyObject *args);
 
 /* Module function: vm_tool(name) -> Function: the tool of the VM's with that name, for the call that runs here, or whichever does when it is called. */
 PyObject *pc_function_tool(PyObject *module, PyObject *name);

@@ -175,6 +175,17 @@ static PyObject *call(const struct pc_function *f, PyObject *args, PyObject *kwa
     return awaited ? as_awaitable(result) : result;
 }
 
+static int tell(const struct pc_function *f, PyObject *args) {
+    struct pc_outbox frame;
+    pc_outbox_init(&frame);
+    int told = pc_function_write(&frame, f, pc_waiter_spare_id(), args, Py_None);
+    if (told == 0 && (told = put(&frame)) == 0) {
+        (void)pc_function_flush(); /* if nobody reads it any more, the serve loop will find that, too */
+    }
+    pc_outbox_destroy(&frame);
+    return told;
+}
+
 static bool runs(uint64_t id) { return running == id; }
 
 static uint64_t only(void) { return running; }
@@ -186,8 +197,12 @@ void pc_function_open_alone(struct pc_server *s) {
     running = 0;
     home = PyThread_get_thread_ident();
     pc_outbox_init(&out);
-    caller = (struct pc_caller){
-        .max_frame = s->to.max_frame, .max_depth = s->to.max_depth, .runs = runs, .only = only, .call = call};
+    caller = (struct pc_caller){.max_frame = s->to.max_frame,
+                                .max_depth = s->to.max_depth,
+                                .runs = runs,
+                                .only = only,
+                                .call = call,
+                                .tell = tell};
     pc_function_serve(&caller);
 }
 

@@ -43,6 +43,7 @@ static struct {
     [PC_LAZY_CANCELLED_ERROR] = {"pitcrew.aio", "CancelledError", NULL, NULL},
     [PC_LAZY_START_HAND] = {"pitcrew.hands", "start", NULL, NULL},
     [PC_LAZY_MAKE_ELIXIR_ERROR] = {"pitcrew.functions", "make_error", NULL, NULL},
+    [PC_LAZY_ITERATOR] = {"pitcrew.iterators", "Iterator", NULL, NULL},
     [PC_LAZY_BATCH_EACH] = {"pitcrew.batch", "each", NULL, NULL},
     [PC_LAZY_BATCH_AT_ONCE] = {"pitcrew.batch", "at_once", NULL, NULL},
     [PC_LAZY_TRACE_ATTACH] = {"pitcrew.trace", "attach", NULL, NULL},

@@ -40,6 +40,7 @@ static PyMethodDef methods[] = {
     {"session_state", pc_session_state, METH_NOARGS, "session_state() -> dict: see pitcrew.session."},
     {"live_sessions", pc_session_count, METH_NOARGS, "live_sessions() -> int: how many keep a state here."},
     {"live_refs", pc_refs_count, METH_NOARGS, "live_refs() -> int: how many objects the VM refers to."},
+    {"tell", pc_function_tell, METH_VARARGS, "tell(function, args): calls it, and waits for nothing."},
     {"vm_tool", pc_function_tool, METH_O, "vm_tool(name) -> Function: see pitcrew.elixir."},
     {"deadline", pc_deadline, METH_NOARGS,
      "deadline() -> float | None\n\n"

@@ -13,6 +13,8 @@ void pc_waiter_begin(struct pc_waiter *w, uint64_t call, void (*wake)(struct pc_
     first = w;
 }
 
+uint64_t pc_waiter_spare_id(void) { return ++last_id; }
+
 void pc_waiter_end(struct pc_waiter *w) {
     struct pc_waiter **place = &first;
     while (*place != w) {

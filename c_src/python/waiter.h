@@ -26,6 +26,9 @@ struct pc_waiter {
 void pc_waiter_begin(struct pc_waiter *w, uint64_t call, void (*wake)(struct pc_waiter *w));
 void pc_waiter_end(struct pc_waiter *w);
 
+/* The id of a frame that nobody waits for. */
+uint64_t pc_waiter_spare_id(void);
+
 /* What it has come to: a new reference, or NULL with an exception; also where it has not ended, with the exception that is set. */
 PyObject *pc_waiter_take(struct pc_waiter *w);
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .buffers import empty, give
     from .events import span, traced
     from .functions import ElixirError
+    from .iterators import Iterator
     from .map import Map
     from .pressure import MemoryPressure
     from .refs import Ref, ref
@@ -65,6 +66,7 @@ __all__ = [
     "FrozenDict",
     "FrozenList",
     "Function",
+    "Iterator",
     "Map",
     "MemoryPressure",
     "Opaque",
@@ -102,6 +104,7 @@ _LAZY = {
     "DateTime": "times",
     "ElixirError": "functions",
     "Ext": "terms",
+    "Iterator": "iterators",
     "Map": "map",
     "MemoryPressure": "pressure",
     "Opaque": "terms",

@@ -4,6 +4,7 @@ defmodule Pitcrew.DocTest do
   doctest Pitcrew
   doctest Pitcrew.Bytes
   doctest Pitcrew.Error
+  doctest Pitcrew.Iterator
   doctest Pitcrew.LoadTest
   doctest Pitcrew.Pool
   doctest Pitcrew.Profiler

@@ -13,6 +13,16 @@ def add(a, b):
 
 
 @tool
+def total(numbers):
+    return sum(numbers)
+
+
+@tool
+def first_of(values, n):
+    return [next(values) for _ in range(n)]
+
+
+@tool
 def add_one(n):
     return n + 1
 

@@ -426,8 +426,29 @@ in_a_session_test_() ->
 where_a_function_cannot_be_given_test_() ->
     test(fun() ->
         with_pool(#{tools => ?TOOLS, size => 1}, fun(Pool) ->
-            ?assertMatch({error, #{kind := encode_error}}, pitcrew:next(pitcrew:stream(Pool, count, [fun(X) -> X end, 3]))),
             ?assertMatch({error, #{kind := encode_error}}, pitcrew:call(Pool, apply_to, [fun() -> 1 end], #{protocol => json})),
             ?assertEqual({ok, 1}, pitcrew:call(Pool, echo, [1]))
         end)
     end).
+
+%% ---- Streams
+
+in_a_stream_test_() ->
+    pitcrew_test:on_each_pool(#{tools => ["function_stream_tools"], size => 1}, fun(Pool, _) ->
+        Self = self(),
+        Told = fun(N) -> Self ! {told, N}, nil end,
+        [
+            begin
+                ?assertEqual([0, 1, 2], chunks(pitcrew:stream(Pool, yields_and_calls, [Told, 3]))),
+                [receive {told, N} -> ok end || N <- [0, 1, 2]]
+            end
+         || _ <- [1, 2]
+        ],
+        ?assertEqual({ok, 1}, pitcrew:call(Pool, echo, [1]))
+    end).
+
+chunks(Stream) ->
+    case pitcrew:next(Stream) of
+        {ok, Chunk, Rest} -> [Chunk | chunks(Rest)];
+        done -> []
+    end.

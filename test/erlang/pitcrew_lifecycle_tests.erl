@@ -88,6 +88,15 @@ rows() ->
             {pitcrew_tools_tests, how_long_a_tool_may_take_test_},
             {pitcrew_tools_lives_tests, the_deadline_of_the_call_ends_its_tools_test_}
         ]},
+        {<<"what is enumerated for a tool raises, gives nothing for `function_timeout`, or has not come to its end when the call ends">>, [
+            {pitcrew_iterator_tests, what_it_raises_comes_behind_the_elements_test_},
+            {pitcrew_iterator_tests, one_that_takes_too_long_test_},
+            {pitcrew_iterator_lives_tests, whoever_takes_no_more_test_},
+            {pitcrew_iterator_lives_tests, the_deadline_of_the_call_test_},
+            {pitcrew_iterator_lives_tests, a_caller_that_dies_test_},
+            {pitcrew_iterator_lives_tests, a_worker_that_dies_test_},
+            {pitcrew_iterator_lives_tests, a_pool_that_stops_test_}
+        ]},
         {<<"the consumer of a stream takes no more">>, [
             {pitcrew_stream_tests, an_early_stop_closes_the_generator_and_the_worker_goes_on_test_},
             {pitcrew_stream_tests, a_generator_that_does_not_let_itself_be_closed_is_interrupted_test_}

@@ -10,17 +10,19 @@ from pitcrew import _core, packb
 from pitcrew.terms import Ext
 
 CALL, REPLY, ERROR = _core.KIND_CALL, _core.KIND_REPLY, _core.KIND_ERROR
-FUNCTION = 12
+FUNCTION, ITERATOR = 12, 16
 
 
 def send_payload(worker: Worker, payload: bytes) -> None:
     worker.call_socket.sendall(struct.pack(">I", len(payload)) + payload)
 
 
-def begin(worker: Worker, tool: str, *args: Any, index: int = 0, meta: dict[str, Any] | None = None) -> int:
-    """Sends a call whose first argument is a function."""
+def begin(
+    worker: Worker, tool: str, *args: Any, index: int = 0, meta: dict[str, Any] | None = None, kind: int = FUNCTION
+) -> int:
+    """Sends a call whose first argument is a function, or an iterator."""
     worker.last_id += 1
-    frame = [CALL, worker.last_id, tool, [Ext(FUNCTION, packb(index)), *args], None, meta]
+    frame = [CALL, worker.last_id, tool, [Ext(kind, packb(index)), *args], None, meta]
     send_payload(worker, packb(frame))
     return worker.last_id
 
