@@ -3,7 +3,7 @@ for file <- ~w(stats table load), do: Code.require_file("#{file}.exs", __DIR__)
 defmodule Bench.Stream do
   @moduledoc """
   Chunks a second that one consumer takes from one generator, and how much memory VM and worker have gained by the end: small integers, and
-  arrays of 1 MiB. Memory is compared with what there was after the first tenth.
+  arrays of 1 MiB. Then the other way: elements of an enumerable that one tool takes. Memory is compared with what there was after the first tenth.
   """
 
   alias Bench.{Load, Stats, Table}
@@ -12,7 +12,9 @@ defmodule Bench.Stream do
 
   def main(argv) do
     {opts, [], []} =
-      OptionParser.parse(argv, strict: [rounds: :integer, chunks: :integer, blocks: :integer, buffer: :integer])
+      OptionParser.parse(argv,
+        strict: [rounds: :integer, chunks: :integer, blocks: :integer, elements: :integer, buffer: :integer]
+      )
 
     python = System.fetch_env!("PITCREW_BENCH_PYTHON")
 
@@ -30,23 +32,31 @@ defmodule Bench.Stream do
     _ = run("blocks", [100, 1_048_576], 100, stream_opts)
     {block_rate, block_growth} = run("blocks", [blocks, 1_048_576], blocks, stream_opts)
 
+    elements = Keyword.get(opts, :elements, 5_000_000)
+    _ = into(100_000, stream_opts)
+    into = for _ <- 1..rounds, do: elem(into(div(elements, rounds), stream_opts), 0)
+    {_, into_growth} = into(elements, stream_opts)
+
     Pitcrew.Pool.stop(pool)
 
     IO.puts("""
 
     Chunks that one consumer takes from one generator, a second, and how much memory VM and worker have gained when all were taken, in MiB,
     since the first tenth. small: integers; #{rounds} rounds of #{div(chunks, rounds)}, median [quartiles], and #{chunks} for the memory. 1MiB: #{blocks} arrays of 1 MiB.
+    into: integers of an enumerable that a tool iterates over, #{rounds} rounds of #{div(elements, rounds)}, and #{elements} for the memory.
     """)
 
     Table.print([
       ["case", "chunks/s", "gained"],
       ["small", small |> Stats.quartiles() |> Table.spread(0), Table.number(mb(growth), 1)],
-      ["1MiB", Table.number(block_rate, 0), Table.number(mb(block_growth), 1)]
+      ["1MiB", Table.number(block_rate, 0), Table.number(mb(block_growth), 1)],
+      ["into", into |> Stats.quartiles() |> Table.spread(0), Table.number(mb(into_growth), 1)]
     ])
 
     IO.puts("")
     Table.line("stream", "small", chunks_per_s: Stats.median(small), rss_growth_mb: mb(growth))
     Table.line("stream", "1MiB", chunks_per_s: block_rate, rss_growth_mb: mb(block_growth))
+    Table.line("stream", "into", elements_per_s: Stats.median(into), rss_growth_mb: mb(into_growth))
   end
 
   # Chunks a second, and bytes that VM and worker have gained since the first tenth.
@@ -63,6 +73,27 @@ defmodule Bench.Stream do
     seconds = System.convert_time_unit(System.monotonic_time() - begin, :native, :microsecond) / 1.0e6
     ^chunks = n
     {chunks / seconds, rss(pid) - before}
+  end
+
+  # Elements a second, and the same of the memory.
+  defp into(elements, opts) do
+    [pid] = Load.os_pids(:bench_stream)
+    mark = div(elements, 10)
+    me = self()
+
+    look = fn n ->
+      if n == mark, do: send(me, {:before, rss(pid)})
+      n
+    end
+
+    iterator = 1..elements |> Stream.map(look) |> Pitcrew.iterator(opts)
+    begin = System.monotonic_time()
+    {:ok, ^elements} = Pitcrew.call(:bench_stream, "taken", [iterator], timeout: :infinity)
+    seconds = System.convert_time_unit(System.monotonic_time() - begin, :native, :microsecond) / 1.0e6
+
+    receive do
+      {:before, before} -> {elements / seconds, rss(pid) - before}
+    end
   end
 
   # Without garbage that only waits for its turn.

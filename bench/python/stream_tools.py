@@ -13,3 +13,8 @@ def numbers(n):
 def blocks(n, size):
     for i in range(n):
         yield numpy.full(size, i % 256, dtype="uint8")
+
+
+@tool
+def taken(elements):
+    return sum(1 for _ in elements)
