@@ -77,7 +77,7 @@ defmodule Pitcrew.MixProject do
     [
       licenses: @app[:licenses],
       links: %{},
-      files: ~w(c_src lib src python docs mix.exs rebar.config README.md CHANGELOG.md LICENSE)
+      files: ~w(c_src dashboard lib src python docs mix.exs rebar.config README.md CHANGELOG.md LICENSE)
     ]
   end
 end

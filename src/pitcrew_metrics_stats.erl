@@ -1,7 +1,7 @@
 %% What has been counted of a pool, read and put together: figures, as they were counted, and what people make of them.
 -module(pitcrew_metrics_stats).
 
--export([of_pool/1, facts/1]).
+-export([of_pool/1, facts/1, all_together/1]).
 -export_type([facts/0, figures/0]).
 
 -include("pitcrew_pool.hrl").
@@ -77,6 +77,8 @@ places() ->
         {hits, ?CACHE_HITS}, {misses, ?CACHE_MISSES}, {retries, ?RETRIES}, {batched, ?BATCHED}
     ].
 
+%% @doc The sums of what tools have counted.
+-spec all_together([{binary(), figures()}]) -> figures().
 all_together(Tools) -> lists:foldl(fun({_, Figures}, All) -> add(Figures, All) end, nothing(), Tools).
 
 nothing() -> (maps:from_list([{Name, 0} || {Name, _} <- places()]))#{errors => #{}, durations => [], queues => []}.

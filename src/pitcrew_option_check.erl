@@ -103,6 +103,7 @@ check({matching, Test, _}, Value) -> Test(Value);
 check(prefix, [_ | _] = Prefix) -> all(Prefix, fun is_atom/1);
 check(modules, [_ | _] = Modules) -> modules(Modules);
 check(modules, []) -> {ok, []};
+check(hosts, Hosts) -> check(modules, Hosts);
 check(packages, Names) -> packages(check(modules, Names));
 check(env, Env) when is_map(Env) -> env(maps:to_list(Env), #{});
 check(env, Env) when is_list(Env) -> env(Env, #{});
@@ -240,6 +241,7 @@ allowed(handlers) ->
     "a function of type and data, or a map from types (-128 to 127) to functions of the data";
 allowed(prefix) -> "a list of atoms with at least one element";
 allowed(modules) -> "a list of names of Python modules (binaries, strings or atoms)";
+allowed(hosts) -> "a list of names of hosts (binaries, strings or atoms)";
 allowed(packages) -> "a list of names of Python modules or packages, such as numpy or os.path";
 allowed(env) -> "a map or a list of pairs from names to texts, or to nil, which removes the variable";
 allowed(start_call) -> "a tool and its arguments, {Tool, Args}, or nil";

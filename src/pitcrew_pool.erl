@@ -11,7 +11,7 @@
 
 -include("pitcrew_pool.hrl").
 
--export([start_link/1, start/1, child_spec/1, stop/1, stop/2, reload/1, reload/2, health/1]).
+-export([start_link/1, start/1, child_spec/1, stop/1, stop/2, reload/1, reload/2, recycle/2, health/1]).
 -export_type([options/0]).
 
 %% `name' (an atom) is required.
@@ -206,6 +206,21 @@ reload(Pool, Given) ->
             Outcome -> Outcome
         end
     end).
+
+%% @doc Replaces one worker, by its `id' in {@link pitcrew:info/1}, as `max_calls' does: another one is ready before it takes no more calls, and it ends those
+%% that it has. Returns as soon as that has begun.
+-spec recycle(atom() | pid(), Worker :: integer()) -> ok | {error, pitcrew_error:t()}.
+recycle(Pool, Worker) when is_integer(Worker) ->
+    case pitcrew_pools:find(Pool) of
+        {ok, #pool{name = Name} = Entry} ->
+            case pitcrew_pool_server:recycle(Entry, Worker) of
+                ok -> ok;
+                none -> {error, pitcrew_error:new(bad_arguments, "worker ~b of pool ~tp is not ready, or is being replaced", [Worker, Name])};
+                down -> {error, pitcrew_error:new(pool_down, "pool ~tp does not answer", [Name])}
+            end;
+        absent ->
+            {error, pitcrew_call:no_pool(Pool)}
+    end.
 
 %% @doc Stops a pool in an orderly way: it takes no more calls, those that it has go on until they have ended, and then its workers leave.
 %%

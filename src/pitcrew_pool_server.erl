@@ -5,7 +5,7 @@
 -module(pitcrew_pool_server).
 -behaviour(gen_server).
 
--export([start_link/2, await/1, ask/2, drain/2, reload/2]).
+-export([start_link/2, await/1, ask/2, drain/2, reload/2, recycle/2]).
 -export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -90,6 +90,15 @@ reload(#pool{name = Name, server = Server}, Timeout) ->
         exit:_ -> {error, pitcrew_error:new(pool_down, "pool ~tp does not answer", [Name])}
     end.
 
+%% @doc Has a worker replaced as one that is worn; says only whether that begins. `none': it is not ready, or it is being replaced already.
+-spec recycle(pitcrew_pools:entry(), integer()) -> ok | none | down.
+recycle(#pool{server = Server}, Index) ->
+    try
+        gen_server:call(Server, {recycle, Index}, infinity)
+    catch
+        exit:_ -> down
+    end.
+
 -spec init({pid(), pitcrew_options:pool()}) -> {ok, #state{}, {continue, subscribe}}.
 init({Sup, #{start_timeout := Timeout, strategy := Order} = Options}) ->
     process_flag(trap_exit, true),
@@ -147,6 +156,11 @@ handle_call(health, _, State) ->
     {reply, pitcrew_pool_info:health(facts(State)), State};
 handle_call(reload, From, #state{reload = Reload} = State) ->
     {noreply, act(pitcrew_reload:request(From, Reload), State)};
+handle_call({recycle, Index}, _, #state{crew = Crew} = State) ->
+    case pitcrew_crew:replace(Index, Crew) of
+        none -> {reply, none, State};
+        Replaced -> {reply, ok, refill(State#state{crew = Replaced})}
+    end;
 handle_call({drain, Timeout}, From, State) ->
     {noreply, start_draining(From, Timeout, State)};
 handle_call(_, _, State) ->

@@ -94,7 +94,13 @@ metrics(Sup) -> ets:lookup_element(?TABLE, {Sup, metrics}, 2).
 
 %% @doc The pools that callers find now.
 -spec all() -> [entry()].
-all() -> [Pool || {Name, Sup} <- lists:sort(ets:tab2list(?TABLE)), is_atom(Name), {ok, Pool} <- [find(Sup)]].
+all() ->
+    try ets:tab2list(?TABLE) of
+        Rows -> [Pool || {Name, Sup} <- lists:sort(Rows), is_atom(Name), {ok, Pool} <- [find(Sup)]]
+    catch
+        %% The application is not running, so no pool is.
+        error:badarg -> []
+    end.
 
 %% @doc Takes out the pool and whoever joined.
 -spec forget(atom(), pid()) -> ok.

@@ -1,7 +1,7 @@
 %% What the kernel says of a process.
 -module(pitcrew_proc).
 
--export([state/1, resident/1]).
+-export([state/1, resident/1, times/1]).
 
 %% @doc Whether a process is stopped, by a signal or by whoever traces it. A pid that may be another process's by now is the caller's care.
 -spec state(pos_integer()) -> pitcrew_heart:os_state().
@@ -35,3 +35,21 @@ resident(OsPid) ->
         {error, _} ->
             nil
     end.
+
+%% Of the clock that /proc counts in, on every Linux that there is.
+-define(TICKS, 100).
+
+%% @doc How many milliseconds of processor time a process has used, and how long ago it was started; none if nobody says.
+-spec times(pos_integer()) -> [{CpuMs :: non_neg_integer(), AgeMs :: non_neg_integer()}].
+times(OsPid) ->
+    case {file:read_file(["/proc/", integer_to_list(OsPid), "/stat"]), file:read_file("/proc/uptime")} of
+        {{ok, Stat}, {ok, Uptime}} -> times(lists:last(binary:split(Stat, <<") ">>, [global])), hd(binary:split(Uptime, <<" ">>)));
+        _ -> []
+    end.
+
+%% Behind the name: the state is the first, the processor times are the 12th and 13th, and its beginning, since the system's, is the 20th.
+times(Stat, Uptime) ->
+    Fields = binary:split(Stat, <<" ">>, [global]),
+    [User, System, Begin] = [binary_to_integer(lists:nth(N, Fields)) || N <- [12, 13, 20]],
+    Ms = fun(Ticks) -> Ticks * 1000 div ?TICKS end,
+    [{Ms(User + System), max(0, round(1000 * binary_to_float(Uptime)) - Ms(Begin))}].

@@ -129,6 +129,15 @@ defmodule Pitcrew.Pool do
     with {:error, error} <- :pitcrew_pool.start_link(opts), do: {:error, Pitcrew.Error.from(error)}
   end
 
+  @doc """
+  Replaces one worker, by its `id` in `Pitcrew.info/1`, as `:max_calls` does: another one is ready before it takes no more calls, and it
+  ends those that it has. Returns as soon as that has begun.
+  """
+  @spec recycle(Pitcrew.pool(), integer()) :: :ok | {:error, Pitcrew.Error.t()}
+  def recycle(pool, worker) do
+    with {:error, error} <- :pitcrew_pool.recycle(pool, worker), do: {:error, Pitcrew.Error.from(error)}
+  end
+
   @doc "Stops a pool: its workers end in an orderly way, or are killed after `:grace`."
   @spec stop(Pitcrew.pool()) :: :ok | {:error, Pitcrew.Error.t()}
   def stop(pool) do
