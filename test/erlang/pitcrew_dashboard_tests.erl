@@ -52,6 +52,8 @@ host(Port) -> {"Host", ["127.0.0.1:", integer_to_list(Port)]}.
 origin(Port) -> {"Origin", ["http://127.0.0.1:", integer_to_list(Port)]}.
 token() -> {"X-Pitcrew-Token", ?TOKEN}.
 
+soon(Fun) -> ?assertEqual(ok, until(fun() -> Fun() andalso ok end)).
+
 has(Text, Head) -> binary:match(Head, Text) =/= nomatch.
 
 %% ---- What is shown
@@ -144,7 +146,7 @@ change_needs_token_origin_and_host_test_() ->
                 404 = status(Port, ["GET", lists:nthtail(4, lists:flatten(Line))], [host(Port), token()]),
                 [#{os_pid := Before}] = maps:get(workers, pitcrew:info(Pool)),
                 202 = Status([host(Port), origin(Port), token()]),
-                until(fun() ->
+                soon(fun() ->
                     case pitcrew:info(Pool) of
                         #{workers := [#{os_pid := After, state := idle}]} -> After =/= Before;
                         #{} -> false
@@ -252,7 +254,7 @@ many_connections_test_() ->
             Sockets = [open(Port) || _ <- lists:seq(1, 48)],
             <<"HTTP/1.1 503 ", _/binary>> = send(Port, ""),
             lists:foreach(fun gen_tcp:close/1, Sockets),
-            until(fun() -> has(<<"HTTP/1.1 200 ">>, try_page(Port)) end)
+            soon(fun() -> has(<<"HTTP/1.1 200 ">>, try_page(Port)) end)
         end)
     end).
 
@@ -270,7 +272,7 @@ many_clients_of_events_test_() ->
             Clients = [events(Port) || _ <- lists:seq(1, 16)],
             503 = status(Port, "GET /events", [host(Port)]),
             lists:foreach(fun gen_tcp:close/1, Clients),
-            until(fun() -> has(<<"HTTP/1.1 200 ">>, first(Port)) end)
+            soon(fun() -> has(<<"HTTP/1.1 200 ">>, first(Port)) end)
         end)
     end).
 
@@ -305,7 +307,7 @@ options_test_() ->
             {error, #{kind := invalid_option}} = pitcrew_dashboard:start_link([Wrong])
          || Wrong <- [{port, -1}, {ip, "here"}, {token, <<"short">>}, {hosts, here}, {pools, []}, {prot, 1}]
         ],
-        with_page(#{}, fun(Port) -> {error, eaddrinuse} = pitcrew_dashboard:start_link(#{port => Port}) end),
+        with_page(#{}, fun(Port) -> pitcrew_test:quietly(fun() -> {error, eaddrinuse} = pitcrew_dashboard:start_link(#{port => Port}) end) end),
         {ok, Pid} = pitcrew_dashboard:start_link(#{port => 0}),
         #{query := Query} = uri_string:parse(pitcrew_dashboard:url(Pid)),
         [{<<"token">>, Token}] = uri_string:dissect_query(Query),
