@@ -4,6 +4,8 @@
 -export([run/1, text/2]).
 -export_type([options/0]).
 
+-import(pitcrew_dashboard_text, [of_all/2, number/1, percent/1, bytes/1, ms/1, age/1]).
+
 %% <ul>
 %% <li>`node' (this one): another node, which must run Pitcrew</li>
 %% <li>`cookie' (that of the file `.erlang.cookie'): for that node</li>
@@ -139,26 +141,3 @@ column(Texts, Side) ->
             right -> leading
         end,
     [string:pad(Text, Width, Direction) || Text <- Texts].
-
-of_all(N, All) -> io_lib:format("~b/~b", [N, All]).
-
-number(nil) -> "-";
-number(N) when is_integer(N) -> integer_to_list(N);
-number(F) when F < 10 -> io_lib:format("~.1f", [F]);
-number(F) -> integer_to_list(round(F)).
-
-percent(nil) -> "-";
-percent(Share) -> io_lib:format("~b %", [round(100 * Share)]).
-
-bytes(nil) -> "-";
-bytes(N) -> io_lib:format("~.1f MiB", [N / 1048576]).
-
-ms(nil) -> "-";
-ms(Ms) when Ms < 1 -> io_lib:format("~b µs", [round(1000 * Ms)]);
-ms(Ms) when Ms < 1000 -> io_lib:format("~.1f ms", [float(Ms)]);
-ms(Ms) -> io_lib:format("~.1f s", [Ms / 1000]).
-
-age(nil) -> "-";
-age(Seconds) when Seconds < 120 -> io_lib:format("~b s", [trunc(Seconds)]);
-age(Seconds) when Seconds < 7200 -> io_lib:format("~b min", [trunc(Seconds) div 60]);
-age(Seconds) -> io_lib:format("~b h", [trunc(Seconds) div 3600]).

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from conftest import SCREENSHOTS, Dashboard
+from page_server import SCREENSHOTS, Dashboard
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 LINE = re.compile("M.*L")
@@ -26,9 +26,10 @@ def page(context: BrowserContext, dashboard: Dashboard) -> Iterator[Page]:
     """A page on which nothing goes wrong unseen, and which asks nobody else for anything."""
     opened = context.new_page()
     wrong: list[str] = []
-    opened.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
+    own = (dashboard.plain, "blob:")
+    opened.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
     opened.on("pageerror", lambda error: wrong.append(str(error)))
-    opened.on("request", lambda sent: None if sent.url.startswith((dashboard.plain, "blob:")) else wrong.append(sent.url))
+    opened.on("request", lambda sent: None if sent.url.startswith(own) else wrong.append(sent.url))
     yield opened
     assert wrong == []
 

@@ -1,3 +1,25 @@
+unless Code.ensure_loaded?(Phoenix.LiveDashboard.PageBuilder) do
+  defmodule Phoenix.LiveDashboard.PageBuilder do
+    # A stand-in for the library's module: templates are texts.
+    @callback menu_link(term(), term()) :: {:ok, String.t()}
+    @callback render(map()) :: term()
+    defmacro __using__(_) do
+      quote do
+        @behaviour Phoenix.LiveDashboard.PageBuilder
+        import Phoenix.LiveDashboard.PageBuilder
+      end
+    end
+
+    defmacro sigil_H({:<<>>, _, [template]}, _) do
+      # What templates use is used.
+      quote do
+        _ = unquote(Code.string_to_quoted!("{&fetcher/1, Text}"))
+        {var!(assigns), unquote(template)}
+      end
+    end
+  end
+end
+
 defmodule Pitcrew.DashboardTest do
   use ExUnit.Case, async: false
   import ExUnit.CaptureIO
@@ -34,5 +56,23 @@ defmodule Pitcrew.DashboardTest do
 
   test "mix pitcrew.top says what is wrong" do
     assert_raise OptionParser.ParseError, fn -> Mix.Tasks.Pitcrew.Top.run(["--nod", "a@b"]) end
+  end
+
+  test "the page of Phoenix.LiveDashboard names columns that its rows have" do
+    unless Code.ensure_loaded?(Pitcrew.LiveDashboardPage),
+      do: Code.compile_file(Path.expand("../../lib/pitcrew/live_dashboard_page.ex", __DIR__))
+
+    page = Pitcrew.LiveDashboardPage
+    assert {:ok, "Pitcrew"} = page.menu_link(%{}, %{})
+    source = File.read!(Path.expand("../../lib/pitcrew/live_dashboard_page.ex", __DIR__))
+    {:ok, _} = Pitcrew.call(MyApp.Py, "add", [1, 2])
+
+    for [_, kind, columns] <- Regex.scan(~r/fetcher\(:(\w+)\).*?>(.*?)<\/.live_table>/s, source) do
+      params = %{search: nil, sort_by: :pool, sort_dir: :asc, limit: 50}
+      {[row | _], _, _} = :pitcrew_dashboard_rows.fetch(String.to_atom(kind), params, node(), :none)
+      fields = for [_, field] <- Regex.scan(~r/(?:field=\{:|row\.)(\w+)/, columns), do: String.to_atom(field)
+      assert length(fields) >= 7
+      assert Enum.uniq(fields) -- Map.keys(row) == []
+    end
   end
 end

@@ -9,6 +9,7 @@ defmodule Pitcrew.PagesTest do
     {"buffers", "buffers_page", Buffers.Py, 5},
     {"dspy", "trip_tools", Trip.Py, 6},
     {"events", "library_tools", Library.Py, 8},
+    {"dashboard", "dashboard_page", Board.Py, 3},
     {"metrics", "metrics_page", Counted.Py, 3},
     {"loadtest", "load_page", Load.Py, 8},
     {"observability", "watch_page", Watched.Py, 6},

@@ -330,3 +330,27 @@ the_token_is_not_shown_test_() ->
             exit(Pid, shutdown)
         end
     end).
+
+%% ---- Rows for pages of others
+
+rows_test_() ->
+    test(fun() ->
+        with_pool(#{tools => ["py_tools"], size => 2}, fun(Pool) ->
+            [{ok, _} = pitcrew:call(Pool, add, [N, 1]) || N <- lists:seq(1, 3)],
+            {error, _} = pitcrew:call(Pool, add, [1, <<"x">>]),
+            {ok, _} = pitcrew:call(Pool, describe),
+            Name = atom_to_binary(Pool),
+            Params = #{search => Name, sort_by => calls, sort_dir => desc, limit => 50},
+            Fetch = fun(Kind, Given) -> pitcrew_dashboard_rows:fetch(Kind, Given, node(), none) end,
+            {[#{pool := Name, calls := 5, errors := 1, ready := 2, rate := 0.0}], 1, Before} = Fetch(pools, Params),
+            {[#{name := <<"add">>, calls := 4}, #{name := <<"describe">>, calls := 1}], 2, _} = Fetch(tools, Params),
+            {[#{name := <<"describe">>}], 2, _} = Fetch(tools, Params#{sort_dir := asc, limit := 1}),
+            {[#{name := <<"describe">>}], 1, _} = Fetch(tools, Params#{search := <<"DESCR">>}),
+            {[_, _], 2, _} = Fetch(workers, Params),
+            {[], 0, _} = Fetch(workers, Params#{search := <<"nobody">>}),
+            %% The second time there are rates.
+            {ok, _} = pitcrew:call(Pool, describe),
+            {[#{rate := Rate}], 1, _} = pitcrew_dashboard_rows:fetch(pools, Params, node(), Before),
+            ?assert(Rate > 0)
+        end)
+    end).
