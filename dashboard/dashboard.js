@@ -123,9 +123,11 @@ function showRows(body, items, keyOf, fill) {
   wanted.forEach((row, at) => { if (body.rows[at] !== row) body.insertBefore(row, body.rows[at] ?? null); });
 }
 
-function cells(row, texts) {
+// What a column is called is in its cells, too, for where there is no room for columns.
+function cells(table, row, texts) {
   if (row.cells.length === 0) {
-    row.append(element("th", { scope: "row", role: "rowheader" }), ...texts.slice(1).map(() => element("td", { role: "cell" })));
+    const labels = [...table.tHead.rows[0].cells].map((head) => head.textContent);
+    row.append(element("th", { scope: "row", role: "rowheader" }), ...texts.slice(1).map((_, at) => element("td", { role: "cell", "data-label": labels[at + 1] })));
   }
   texts.forEach(([text, look], at) => {
     const cell = row.cells[at];
@@ -136,7 +138,7 @@ function cells(row, texts) {
 
 const workerRow = (pool) => (row, worker) => {
   const isNew = row.cells.length === 0;
-  cells(row, [
+  cells(by("workers").parentNode, row, [
     [`${worker.id}`, ""],
     [worker.os_pid == null ? nothing : `${worker.os_pid}`, "number"],
     [worker.running > 1 ? `${worker.state}, ${worker.running} calls` : worker.state, `state ${worker.state}`],
@@ -156,7 +158,7 @@ const workerRow = (pool) => (row, worker) => {
 };
 
 function toolRow(row, tool) {
-  cells(row, [
+  cells(by("tools").parentNode, row, [
     [tool.name, ""],
     [number(tool.rate), "number"],
     [number(tool.calls), "number"],

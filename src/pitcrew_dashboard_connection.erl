@@ -120,7 +120,7 @@ recycled(ok) -> {202, ?JSON_TYPE, [], "{}"};
 recycled({error, #{kind := pool_down} = Error}) -> plain(503, pitcrew_error:format(Error));
 recycled({error, Error}) -> plain(409, pitcrew_error:format(Error)).
 
-profiled({ok, Profile}) -> {200, ?JSON_TYPE, [], pitcrew_dashboard_json:encode(Profile)};
+profiled({ok, Profile}) -> {200, ?JSON_TYPE, [], pitcrew_plain_json:line(Profile)};
 profiled({error, Error}) -> plain(409, pitcrew_error:format(Error)).
 
 %% No atom is made of what somebody sends.

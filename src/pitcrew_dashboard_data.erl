@@ -8,7 +8,7 @@
 
 -type times() :: #{pos_integer() => {CpuMs :: non_neg_integer(), AgeMs :: non_neg_integer()}}.
 -opaque look() :: #{at := integer(), pools := [{pitcrew_metrics_stats:facts(), times()}]}.
-%% With what {@link pitcrew_dashboard_json} takes. Times in milliseconds, but an age and what goes by the second.
+%% With what {@link pitcrew_plain_json} takes. Times in milliseconds, but an age and what goes by the second.
 -type view() :: #{time := integer(), can_profile := boolean(), pools := [map()]}.
 
 -define(MOST_TOOLS, 20).

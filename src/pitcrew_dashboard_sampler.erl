@@ -23,19 +23,19 @@
 start_link(Pools) -> gen_server:start_link(?MODULE, Pools, []).
 
 %% @doc From now on the caller is sent `{pitcrew_dashboard, Json}' once a second, as long as it lives. What there was is returned.
--spec subscribe(pid()) -> {ok, iodata()} | full.
+-spec subscribe(pid()) -> {ok, binary()} | full.
 subscribe(Sampler) ->
     case gen_server:call(Sampler, subscribe) of
         {ok, View, History} ->
             Points = maps:from_list([{Name, lists:reverse(Kept)} || {Name, Kept} <- maps:to_list(History)]),
-            {ok, pitcrew_dashboard_json:encode(View#{history => Points})};
+            {ok, pitcrew_plain_json:line(View#{history => Points})};
         full ->
             full
     end.
 
 %% @doc What was seen last, as JSON.
--spec latest(pid()) -> iodata().
-latest(Sampler) -> pitcrew_dashboard_json:encode(gen_server:call(Sampler, latest)).
+-spec latest(pid()) -> binary().
+latest(Sampler) -> pitcrew_plain_json:line(gen_server:call(Sampler, latest)).
 
 init(Pools) ->
     Look = pitcrew_dashboard_data:look(Pools),
@@ -70,7 +70,7 @@ tell([], _) ->
     ok;
 tell(Clients, View) ->
     %% One binary that all share.
-    Text = iolist_to_binary(pitcrew_dashboard_json:encode(View)),
+    Text = pitcrew_plain_json:line(View),
     lists:foreach(fun(Client) -> Client ! {pitcrew_dashboard, Text} end, Clients).
 
 %% A pool that is gone takes its history along.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -114,6 +115,28 @@ def test_the_keyboard_is_enough(page: Page, dashboard: Dashboard) -> None:
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
     expect(button).to_be_focused()
+
+
+def test_a_profile_is_shown(page: Page, dashboard: Dashboard) -> None:
+    """The page's part of it, whether or not the VM has a profiler."""
+    page.goto(dashboard.url)
+    seen = page.request.get(f"{dashboard.plain}stats").json() | {"can_profile": True, "history": {}}
+    events = f"event: history\ndata: {json.dumps(seen)}\n\n"
+    profile = {
+        "table": "calls  function\n    3  <b>square</b>",
+        "flame_graph": "<svg xmlns='http://www.w3.org/2000/svg'/>",
+    }
+    page.route("**/events", lambda route: route.fulfill(content_type="text/event-stream", body=events))
+    page.route("**/profile?pool=busy", lambda route: route.fulfill(json=profile))
+    page.reload()
+    page.get_by_label("Pool").select_option("busy")
+    page.get_by_role("button", name="Profile for 10 s").click()
+    page.get_by_role("dialog", name="Profile busy").get_by_role("button", name="Profile").click()
+    expect(page.get_by_role("heading", name="Profile")).to_be_focused()
+    expect(page.locator("#profile-table")).to_have_text(profile["table"])
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Save the flame graph").click()
+    assert download.value.path().read_text() == profile["flame_graph"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -96,7 +96,7 @@ numbers_of_pools_test_() ->
             #{rate := 0.0, p99 := nil, msgpack := 0.0, running := 0, room := 2} = Now,
             with_page(#{pools => [Pool]}, fun(Port) ->
                 {200, _, Body} = request(Port, "GET /stats", [host(Port)]),
-                ?assert(has(<<"\"calls\":5">>, Body)),
+                ?assert(has(<<"\"calls\": 5">>, Body)),
                 Socket = open(Port),
                 ok = gen_tcp:send(Socket, ["GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"]),
                 %% What there was, and from then on what there is.
@@ -115,9 +115,9 @@ seen(Socket, Data, [Text | Rest] = Wanted) ->
             seen(Socket, <<Data/binary, More/binary>>, Wanted)
     end.
 
-json_test() ->
-    Text = iolist_to_binary(pitcrew_dashboard_json:encode(#{a => [1, 1.5, nil, true, <<"é\"\\\n\x{1}"/utf8>>, <<255>>, ok]})),
-    ?assertEqual(<<"{\"a\":[1,1.5,null,true,\"é\\\"\\\\\\u000a\\u0001\",\"ÿ\",\"ok\"]}"/utf8>>, Text).
+json_in_one_line_test() ->
+    Text = pitcrew_plain_json:line(#{a => [1, 1.5, nil, true, <<"é\"\\\n\x{1}"/utf8>>, <<255>>, ok, #{}]}),
+    ?assertEqual(<<"{\"a\": [1,1.5,null,true,\"é\\\"\\\\\\n\\u0001\",\"ÿ\",\"ok\",{}]}"/utf8>>, Text).
 
 %% ---- Who may do what
 
@@ -177,6 +177,46 @@ what_can_be_changed_test_() ->
             end)
         end)
     end).
+
+%% With a profiler's stand-in, where there is none.
+profile_test_() ->
+    test(fun() ->
+        IsStandIn = code:ensure_loaded(pitcrew_profiler) =/= {module, pitcrew_profiler},
+        [stand_in() || IsStandIn],
+        try
+            with_pool(#{tools => ["py_tools"], size => 1}, fun(Pool) ->
+                with_page(#{pools => [Pool]}, fun(Port) ->
+                    Line = ["POST /profile?pool=", atom_to_list(Pool)],
+                    401 = status(Port, Line, [host(Port), origin(Port)]),
+                    {200, _, Body} = request(Port, Line, [host(Port), origin(Port), token()]),
+                    ?assert(has(<<"\"table\": \"">>, Body) andalso has(<<"\"flame_graph\": \"<svg">>, Body)),
+                    {200, _, Stats} = request(Port, "GET /stats", [host(Port)]),
+                    ?assert(has(<<"\"can_profile\": true">>, Stats))
+                end)
+            end)
+        after
+            IsStandIn andalso code:delete(pitcrew_profiler),
+            IsStandIn andalso code:purge(pitcrew_profiler)
+        end
+    end).
+
+stand_in() ->
+    Source = [
+        "-module(pitcrew_profiler). ",
+        "-export([run/3, format/1]). ",
+        "run(_, #{sample := _}, Fun) when is_function(Fun, 0) -> {ok, ok, #{flame_graph => <<\"<svg/>\">>}}. ",
+        "format(_) -> \"a table\". "
+    ],
+    Forms = [
+        begin
+            {ok, Tokens, _} = erl_scan:string(Form),
+            {ok, Parsed} = erl_parse:parse_form(Tokens),
+            Parsed
+        end
+     || Form <- Source
+    ],
+    {ok, Module, Code} = compile:forms(Forms),
+    {module, Module} = code:load_binary(Module, "stand-in", Code).
 
 %% 0.0.0.0 is not a loopback address, and is reached by one.
 elsewhere_everything_needs_the_token_test_() ->
@@ -288,6 +328,26 @@ events(Port) ->
     ok = gen_tcp:send(Socket, ["GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"]),
     true = seen(Socket, <<>>, [<<"event: history">>]),
     Socket.
+
+%% One that takes nothing is let go of: what is sent to it fits into no buffer.
+slow_clients_of_events_test_() ->
+    test(fun() ->
+        {ok, Pid} = pitcrew_dashboard:start_link(#{port => 0}),
+        Socket = events(pitcrew_dashboard:port(Pid)),
+        [Listener] = [Child || {listener, Child, _, _} <- supervisor:which_children(Pid)],
+        {links, Links} = process_info(Listener, links),
+        %% Besides the supervisor and the acceptor.
+        Connections = [Link || Link <- Links, is_pid(Link), Link =/= Pid, {current_function, {pitcrew_dashboard_connection, _, _}} <- [process_info(Link, current_function)]],
+        [Connection] = Connections,
+        Monitor = monitor(process, Connection),
+        Connection ! {pitcrew_dashboard, binary:copy(<<"x">>, 64_000_000)},
+        receive
+            {'DOWN', Monitor, process, Connection, Reason} -> ?assertEqual(normal, Reason)
+        end,
+        ok = gen_tcp:close(Socket),
+        unlink(Pid),
+        exit(Pid, shutdown)
+    end).
 
 %% Whoever looks is let go with the listener, and the port is free again.
 the_end_test_() ->
