@@ -70,8 +70,13 @@ defmodule Pitcrew.MixProject do
     ]
   end
 
-  # Everything builds without Hex; whether telemetry is there is asked when the application starts.
-  defp deps, do: if(Code.ensure_loaded?(Hex), do: [{:telemetry, "~> 1.0"}], else: [])
+  # Everything builds without Hex; whether telemetry is there is asked when the application starts. Who has the other one has it compiled before
+  # Pitcrew, which then has a page for it.
+  defp deps do
+    if Code.ensure_loaded?(Hex),
+      do: [{:telemetry, "~> 1.0"}, {:phoenix_live_dashboard, "~> 0.8", optional: true}],
+      else: []
+  end
 
   defp package do
     [
