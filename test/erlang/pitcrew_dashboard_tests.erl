@@ -362,18 +362,20 @@ the_end_test_() ->
 
 options_test_() ->
     test(fun() ->
-        process_flag(trap_exit, true),
+        Before = process_flag(trap_exit, true),
         [
             {error, #{kind := invalid_option}} = pitcrew_dashboard:start_link([Wrong])
          || Wrong <- [{port, -1}, {ip, "here"}, {token, <<"short">>}, {hosts, here}, {pools, []}, {prot, 1}]
         ],
         with_page(#{}, fun(Port) -> pitcrew_test:quietly(fun() -> {error, eaddrinuse} = pitcrew_dashboard:start_link(#{port => Port}) end) end),
+        receive {'EXIT', _, {shutdown, {failed_to_start_child, listener, eaddrinuse}}} -> ok end,
         {ok, Pid} = pitcrew_dashboard:start_link(#{port => 0}),
         #{query := Query} = uri_string:parse(pitcrew_dashboard:url(Pid)),
         [{<<"token">>, Token}] = uri_string:dissect_query(Query),
         ?assert(byte_size(Token) >= 32),
         exit(Pid, shutdown),
-        receive {'EXIT', Pid, shutdown} -> ok end
+        receive {'EXIT', Pid, shutdown} -> ok end,
+        true = process_flag(trap_exit, Before)
     end).
 
 %% A token that was given is nobody's to read in the log, nor in a report.
