@@ -41,7 +41,7 @@ const secret = token();
 
 // ---- What there is
 
-const state = { pools: new Map(), points: new Map(), canProfile: false, chosen: null };
+const state = { pools: new Map(), points: new Map(), chosen: null };
 
 const charts = [
   new Chart({ title: "Calls a second", series: [["calls", (p) => p.rate], ["errors", (p) => p.errors]], show: number }),
@@ -54,7 +54,6 @@ by("charts").append(...charts.map((chart) => chart.root));
 const cacheChart = charts.at(-1);
 
 function take(view) {
-  state.canProfile = view.can_profile;
   state.pools = new Map(view.pools.map((pool) => [pool.name, pool]));
   for (const name of state.points.keys()) if (!state.pools.has(name)) state.points.delete(name);
   for (const pool of view.pools) {
@@ -89,8 +88,7 @@ function show() {
   showRows(by("workers"), pool.workers, (worker) => `${pool.name} ${worker.id}`, workerRow(pool));
   showRows(by("tools"), pool.tools, (tool) => tool.name, toolRow);
   by("actions-note").hidden = Boolean(secret);
-  by("actions").hidden = !(secret && state.canProfile);
-  by("profile").hidden = !state.canProfile;
+  by("actions").hidden = !secret;
 }
 
 function showFacts(pool) {
@@ -206,7 +204,7 @@ by("profile").addEventListener("click", async () => {
   const sure = await ask(`Profile ${label} for 10 seconds?`, "Calls are slower as long as it lasts.", "Profile");
   if (!sure) return;
   by("profile").disabled = true;
-  await act("Profiling for 10 seconds…", "/profile", { pool }, showProfile);
+  await act("Profiling for 10 seconds…", "/profile", { pool, ms: 10_000 }, showProfile);
   by("profile").disabled = false;
 });
 

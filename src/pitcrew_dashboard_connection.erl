@@ -19,7 +19,7 @@
 %% What a client still sends is read, lest it lose the answer: so much of it, and for so long.
 -define(DRAIN_MS, 200).
 -define(DRAIN_READS, 32).
--define(PROFILE_MS, 10_000).
+-define(MOST_PROFILE_MS, 60_000).
 -define(JSON_TYPE, "application/json").
 -define(TEXT_TYPE, "text/plain; charset=utf-8").
 -define(HTML_TYPE, "text/html; charset=utf-8").
@@ -108,10 +108,11 @@ change(<<"/recycle">>, #{<<"pool">> := Name, <<"worker">> := Worker}, #{pools :=
         {{ok, #pool{sup = Pool}}, {Index, <<>>}} when is_integer(Index) -> recycled(pitcrew_pool:recycle(Pool, Index));
         _ -> plain(404, "there is no such worker")
     end;
-change(<<"/profile">>, #{<<"pool">> := Name}, #{pools := Pools}) ->
-    case {find(Name, Pools), pitcrew_dashboard_data:can_profile()} of
-        {{ok, #pool{sup = Pool}}, true} -> profiled(pitcrew_dashboard_data:profile(Pool, ?PROFILE_MS));
-        _ -> plain(404, "there is no such pool, or no profiler")
+change(<<"/profile">>, #{<<"pool">> := Name, <<"ms">> := Text}, #{pools := Pools}) ->
+    case {find(Name, Pools), string:to_integer(Text)} of
+        {{ok, #pool{sup = Pool}}, {Ms, <<>>}} when is_integer(Ms), Ms >= 1, Ms =< ?MOST_PROFILE_MS -> profiled(pitcrew_dashboard_data:profile(Pool, Ms));
+        {{ok, _}, _} -> plain(400, "it takes a number of milliseconds, up to a minute");
+        {absent, _} -> plain(404, "there is no such pool")
     end;
 change(_, _, _) ->
     plain(404, "there is nothing of this name").

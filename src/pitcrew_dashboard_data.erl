@@ -1,7 +1,7 @@
 %% What the dashboard and `mix pitcrew.top' show: two looks at the pools, one some time after the other, and what happened in between.
 -module(pitcrew_dashboard_data).
 
--export([look/1, view/2, can_profile/0, profile/2]).
+-export([look/1, view/2, profile/2]).
 -export_type([look/0, view/0]).
 
 -include("pitcrew_pool.hrl").
@@ -9,7 +9,7 @@
 -type times() :: #{pos_integer() => {CpuMs :: non_neg_integer(), AgeMs :: non_neg_integer()}}.
 -opaque look() :: #{at := integer(), pools := [{pitcrew_metrics_stats:facts(), times()}]}.
 %% With what {@link pitcrew_plain_json} takes. Times in milliseconds, but an age and what goes by the second.
--type view() :: #{time := integer(), can_profile := boolean(), pools := [map()]}.
+-type view() :: #{time := integer(), pools := [map()]}.
 
 -define(MOST_TOOLS, 20).
 
@@ -31,7 +31,6 @@ view(#{at := At, pools := Pools}, #{at := Earlier, pools := Others}) ->
     Before = maps:from_list([{Name, Pool} || {#{pool := Name}, _} = Pool <- Others]),
     #{
         time => erlang:system_time(millisecond),
-        can_profile => can_profile(),
         pools => [pool(Pool, maps:get(Name, Before, nobody), Seconds) || {#{pool := Name}, _} = Pool <- Pools]
     }.
 
@@ -148,24 +147,15 @@ tool({Name, #{calls := Calls, errors := Errors, durations := Durations}}, Before
 
 %% ---- Profiles
 
-%% @doc Whether there is a profiler.
--spec can_profile() -> boolean().
-can_profile() ->
-    Profiler = profiler(),
-    code:ensure_loaded(Profiler) =:= {module, Profiler} andalso erlang:function_exported(Profiler, run, 3).
-
-profiler() -> pitcrew_profiler.
-
 %% @doc What the workers of a pool do in so many milliseconds from now on: a table of functions, and a flame graph.
 -spec profile(pitcrew:pool(), pos_integer()) -> {ok, #{table := binary(), flame_graph := binary() | nil}} | {error, pitcrew_error:t()}.
 profile(Pool, Ms) ->
-    Profiler = profiler(),
     Wait = fun() ->
         receive
         after Ms -> ok
         end
     end,
-    case Profiler:run(Pool, #{sample => 5}, Wait) of
-        {ok, _, #{flame_graph := Graph} = Profile} -> {ok, #{table => unicode:characters_to_binary(Profiler:format(Profile)), flame_graph => Graph}};
+    case pitcrew_profiler:run(Pool, #{sample => 5}, Wait) of
+        {ok, _, #{flame_graph := Graph} = Profile} -> {ok, #{table => unicode:characters_to_binary(pitcrew_profiler:format(Profile)), flame_graph => Graph}};
         {error, _} = Error -> Error
     end.

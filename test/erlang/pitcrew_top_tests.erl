@@ -11,7 +11,7 @@ pool_view() ->
     }.
 
 columns_are_as_wide_as_their_texts_test() ->
-    Text = unicode:characters_to_list(pitcrew_top:text(#{time => 0, can_profile => false, pools => [pool_view()]}, a@b)),
+    Text = unicode:characters_to_list(pitcrew_top:text(#{time => 0, pools => [pool_view()]}, a@b)),
     [_, "", Heads, Pool, "", WorkerHeads, Busy, Starting, ""] = string:split(Text, "\n", all),
     ?assertEqual("POOL   STATUS  READY  RUNNING  WAITING  CALLS/S  ERRORS/S    P50    P99  JSON/S  CACHE  CALLS", Heads),
     ?assertEqual("Größe  ok        3/4      1/3        0     1234       0.5  12 µs  1.5 s     0.0      -    100", Pool),
