@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+import threading
+from collections import deque
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
@@ -38,6 +40,8 @@ class Dashboard:
         assert self.process.stdout is not None
         lines = iter(self.process.stdout.readline, "")
         self.url = next(line for line in lines if line.startswith("PAGE ")).split()[1]
+        # Nobody reads on, and the VM must not wait for anybody.
+        threading.Thread(target=deque, args=(lines, 0), daemon=True).start()
         self.plain = self.url.split("?")[0]
 
     def stop(self) -> None:
