@@ -343,6 +343,8 @@ handed_over({done, _, _, _, {gone, Reason}}, Job) ->
     gone(Reason, Job);
 handed_over(gone, Job) ->
     gone(interrupted, Job);
+handed_over(held, Job) ->
+    {pitcrew_functions:held(), Job};
 handed_over(foreign, Job) ->
     gone(foreign, Job);
 handed_over({done, _, _, _, unstarted}, Job) ->

@@ -7,7 +7,7 @@
 -module(pitcrew_functions).
 -behaviour(supervisor).
 
--export([with/3, hosted/3, host_stream/3, end_stream/1, within/2, inherit/0, refuse/1, start_supervisor/0, start_host/1]).
+-export([with/3, hosted/3, host_stream/3, end_stream/1, within/2, held/0, inherit/0, refuse/1, start_supervisor/0, start_host/1]).
 -export([init/1]).
 
 -include("pitcrew_pool.hrl").
@@ -26,7 +26,7 @@
     timeout :: timeout(),
     %% Of the call, in monotonic milliseconds.
     deadline :: pitcrew_deadline:deadline(),
-    around :: [{Pool :: pid(), Session :: pos_integer() | none}],
+    around :: [around()],
     callers :: [pid()],
     trace :: pitcrew_trace:context() | nil,
     %% Those that run: whom to answer, and how long they may take.
@@ -36,6 +36,8 @@
     fed = #{} :: pitcrew_iterator:fed()
 }).
 
+%% A call that waits for a function: its pool, its worker, and the number of the function where that worker can run something meanwhile, or 0.
+-type around() :: {Pool :: pid(), pitcrew_nif:channel(), non_neg_integer()}.
 -type attempt() :: fun((#job{}) -> {{ok, term()} | {error, pitcrew_error:t()} | tuple(), #job{}}).
 
 %% ---- In the caller
@@ -92,7 +94,7 @@ host(Functions, #job{codec = Codec, function_timeout = Timeout, pool = Pool} = J
         codec = maps:without([functions, nested], Codec),
         timeout = Timeout,
         deadline = deadline(Job),
-        around = [{Pool#pool.sup, session(Job)} | Around],
+        around = Around,
         callers = [self() | callers()],
         trace = pitcrew_trace:of_meta(Job#job.meta)
     },
@@ -136,46 +138,42 @@ within(#job{pool = #pool{sup = Sup}} = Job, Attempt) ->
             Format = "calls and functions are nested more than ~b levels deep",
             {{error, pitcrew_error:new(overloaded, Format, [?MOST_LEVELS])}, Job};
         {Host, Around} ->
-            case lists:keymember(Sup, 1, Around) of
-                true -> nested(Host, is_held(Job, Around), Job, Attempt);
-                false -> Attempt(Job)
+            case [{Channel, Function} || {Pool, Channel, Function} <- Around, Pool =:= Sup] of
+                [] -> Attempt(Job);
+                Outer -> nested(Host, Outer, Job, Attempt)
             end
     end.
-
-%% Whether a call around it holds the only worker that this one may go to.
-is_held(#job{pool = #pool{sup = Sup, one_at_a_time = true}} = Job, Around) ->
-    Session = session(Job),
-    Session =/= none andalso lists:member({Sup, Session}, Around);
-is_held(_, _) ->
-    false.
 
 session(#job{aim = {session, No, _}}) -> No;
 session(#job{aim = {tenant, No, _}}) -> No;
 session(_) -> none.
 
-%% The host counts, for it outlives this process.
-nested(_, true, Job, _) ->
-    {waits_for_itself("the worker of the session is"), Job};
-nested(Host, false, #job{pool = #pool{nested = Nested, room = Room}, codec = Codec} = Job, Attempt) ->
+%% The host counts, for it outlives this process. A call that may run in the worker that waits for the function which makes it never waits for itself.
+nested(Host, [{_, Function} | _] = Outer, #job{pool = #pool{nested = Nested, room = Room}, codec = Codec} = Job, Attempt) ->
     Ref = monitor(process, Host),
-    Host ! {nested, self(), Ref, Nested, Room},
+    Most = case Function of 0 -> Room; _ -> infinity end,
+    Host ! {nested, self(), Ref, Nested, Most},
     receive
         {Ref, ok} ->
             demonitor(Ref, [flush]),
             try
-                Attempt(Job#job{codec = Codec#{nested => true}})
+                Attempt(Job#job{codec = Codec#{nested => Outer}})
             after
                 Host ! {unnested, self()}
             end;
         {Ref, full} ->
             demonitor(Ref, [flush]),
-            {waits_for_itself("each worker of the pool is"), Job};
+            {waits_for_itself("each worker of the pool is held by a call that waits"), Job};
         {'DOWN', Ref, process, _, _} ->
             exit(shutdown)
     end.
 
+%% @doc What becomes of a call whose only worker can run nothing before it has ended.
+-spec held() -> {error, pitcrew_error:t()}.
+held() -> waits_for_itself("the worker that it must run in is held by the call").
+
 waits_for_itself(Who) ->
-    Format = "~ts held by a call that waits for a function which has called the pool again: this call would wait for itself",
+    Format = "~ts for a function which has called the pool again: this call would wait for itself",
     {error, pitcrew_error:new(overloaded, Format, [Who])}.
 
 %% @doc What a process that makes a call for the calling one does first.
@@ -214,8 +212,8 @@ start_host({Host, Caller, Leader}) ->
 
 loop(#host{running = Running} = Host, Parent, Caller) ->
     receive
-        {pitcrew_function, Channel, Id, Index, Bytes} ->
-            loop(call(Channel, Id, Index, Bytes, Host), Parent, Caller);
+        {pitcrew_function, Channel, Id, What, Waits, Bytes} ->
+            loop(call({Channel, Id}, What, Waits, Bytes, Host), Parent, Caller);
         {nested, Pid, Ref, Nested, Room} ->
             loop(nest(Pid, Ref, Nested, Room, Host), Parent, Caller);
         {unnested, Pid} ->
@@ -246,17 +244,16 @@ finish(#host{running = Running, nested = Nested, fed = Fed, pool = #pool{grace =
 
 %% @doc Says of what a worker has called that it will not run.
 -spec refuse(tuple()) -> ok.
-refuse({pitcrew_function, Channel, Id, _, _}) -> say_gone({Channel, Id}).
+refuse({pitcrew_function, Channel, Id, _, _, _}) -> say_gone({Channel, Id}).
 
 say_gone(To) -> pitcrew_function:refuse(To, gone, "nobody waits any more for the call that the function belongs to").
 
-call(Channel, Id, What, Bytes, #host{running = Running, fed = Fed} = Host) ->
-    To = {Channel, Id},
+call({Channel, _} = To, What, Waits, Bytes, #host{running = Running, fed = Fed} = Host) ->
     case find(What, Host) of
         {ok, #{'__struct__' := _} = Iterator, _} ->
-            Host#host{fed = pitcrew_iterator:ask({What, Iterator}, Bytes, To, terms(Host), Fed)};
+            Host#host{fed = pitcrew_iterator:ask({What, Iterator}, Bytes, To, terms(Channel, Host), Fed)};
         {ok, Callee, Timeout} ->
-            Pid = start(Callee, Bytes, To, Host),
+            Pid = start(Callee, Bytes, To, Waits, Host),
             Host#host{running = Running#{Pid => {To, Timeout, timer(Timeout, Pid)}}};
         {error, Kind, Text} ->
             ok = pitcrew_function:refuse(To, Kind, Text),
@@ -273,11 +270,12 @@ find(Name, #host{pool = Pool, session = Session, timeout = Timeout}) ->
         {error, Text} -> {error, unknown_tool, Text}
     end.
 
-terms(#host{codec = Codec, timeout = Timeout, pool = #pool{grace = Grace, max_frame = Max}} = Host) ->
-    #{codec => Codec, timeout => Timeout, grace => Grace, max_frame => Max, inherit => inherit(Host)}.
+%% An iterator's elements are made ahead, so nothing waits for them in particular.
+terms(Channel, #host{codec = Codec, timeout = Timeout, pool = #pool{grace = Grace, max_frame = Max}} = Host) ->
+    #{codec => Codec, timeout => Timeout, grace => Grace, max_frame => Max, inherit => inherit({Channel, 0}, Host)}.
 
-start(Callee, Bytes, To, #host{codec = Codec} = Host) ->
-    Inherit = inherit(Host),
+start(Callee, Bytes, {Channel, Id} = To, Waits, #host{codec = Codec} = Host) ->
+    Inherit = inherit({Channel, case Waits of true -> Id; false -> 0 end}, Host),
     {Pid, _} = spawn_opt(
         fun() ->
             _ = Inherit(),
@@ -288,8 +286,9 @@ start(Callee, Bytes, To, #host{codec = Codec} = Host) ->
     Pid.
 
 %% For a process that runs the user's code.
-inherit(#host{around = Around, callers = Callers, trace = Trace}) ->
+inherit({Channel, Function}, #host{pool = Pool, around = Outer, callers = Callers, trace = Trace}) ->
     Self = self(),
+    Around = [{Pool#pool.sup, Channel, Function} | Outer],
     fun() ->
         put(?AROUND, {Self, Around}),
         put('$callers', Callers),
@@ -335,7 +334,7 @@ counts(Nested, All) -> lists:member(Nested, maps:values(All)).
 
 takes_room(Nested, Room) ->
     case atomics:add_get(Nested, 1, 1) of
-        Count when Count < Room ->
+        Count when Count < Room -> % also where that is `infinity'
             true;
         _ ->
             ok = atomics:sub(Nested, 1, 1),

@@ -37,7 +37,7 @@
 %% Pitcrew.MessagePack.Ext; such a struct is written only when there is a `raw'. `inline_units' is for tests: how much
 %% work the codec does before it goes to a dirty scheduler; `share_least' is the smallest binary that shares the input's
 %% memory; `functions' are those that a worker may call, with their numbers, and the process that is told of it: in the arguments of a call any other
-%% is refused; `nested' is a call that such a function makes, which waits for no others to go out with; `lease' is what came with an answer that has references, `parcel' with one whose large payloads came in shared memory.
+%% is refused; `nested' is there where such a function makes the call: the calls around it in the same pool, innermost first, and for what each waits (0: where its worker can run nothing meanwhile); `lease' is what came with an answer that has references, `parcel' with one whose large payloads came in shared memory.
 %% With `timed' call/10, reply/3 and the answer to submit/10 tell how long the codec took: times() and sent().
 -type codec_opts() :: #{
     binaries => str | bin | bytes | auto,
@@ -56,7 +56,7 @@
     lease => lease(),
     parcel => parcel(),
     functions => {Host :: pid(), #{fun() | pitcrew_iterator:iterator() => non_neg_integer()}},
-    nested => boolean(),
+    nested => [{channel(), Function :: non_neg_integer()}],
     timed => boolean()
 }.
 %% Of an answer, how long the tool took, in nanoseconds, and, of a call that is `timed', the decoding.
@@ -260,17 +260,17 @@ dispatch_uneven(_Dispatch, _AgeNs) -> erlang:nif_error(not_loaded).
 %% reply/3; or {frame, reply | fault, PythonNs, BytesIn, Bytes}, to be decoded; or that with a lease behind it, or a lease or `none' and a parcel; or {exit, Reason}; or `unstarted': the worker has gone, or
 %% another one is free, and the call has had no effect. `over': the pool has ended.
 %% A call that can go to one worker only ends with {gone, Reason} instead of `unstarted', and is refused with `gone' when that worker takes no
-%% more calls or the tenant has ended, or with `foreign' when the worker is another pool's. An exclusive tenant's first call waits for a
+%% more calls or the tenant has ended, with `held' when that worker waits for this very call, or with `foreign' when the worker is another pool's. An exclusive tenant's first call waits for a
 %% worker that nobody else keeps to, and gets it for the tenant.
 -spec submit(way(), reference(), Tool :: binary(), Args :: list(), Kwargs :: map() | nil, Meta :: map() | nil,
              codec_opts(), MaxFrame :: pos_integer(), OnCallerExit :: cancel | finish, pitcrew_deadline:deadline()) ->
-    ok | queued | full | over | gone | foreign | {error, codec_error()}.
+    ok | queued | full | over | gone | held | foreign | {error, codec_error()}.
 submit(_Way, _Ref, _Tool, _Args, _Kwargs, _Meta, _Opts, _MaxFrame, _OnCallerExit, _Deadline) ->
     erlang:nif_error(not_loaded).
 %% The same with texts of pitcrew_json_nif, as in call_json/8.
 -spec submit_json(way(), reference(), Tool :: binary(), Args :: binary(), Named :: binary(), codec_opts(),
                   MaxFrame :: pos_integer(), OnCallerExit :: cancel | finish, pitcrew_deadline:deadline()) ->
-    ok | queued | full | over | gone | foreign | {error, codec_error()}.
+    ok | queued | full | over | gone | held | foreign | {error, codec_error()}.
 submit_json(_Way, _Ref, _Tool, _Args, _Named, _Opts, _MaxFrame, _OnCallerExit, _Deadline) ->
     erlang:nif_error(not_loaded).
 %% What the death of the caller does, too; then it may be {finish, Id}. `queued': it was taken out of the queue. {out, Index}: no message comes, and the worker's process is told {pitcrew_channel, Channel, {left, Id}};
@@ -283,7 +283,7 @@ leave(_Dispatch, _Ref, _OnlyQueued) -> erlang:nif_error(not_loaded).
 %% ends; `none': it has ended, or waits still.
 -spec stream_tell(dispatch(), reference(), Credit :: pos_integer() | stop) -> ok | none.
 stream_tell(_Dispatch, _Ref, _What) -> erlang:nif_error(not_loaded).
-%% Functions: with `functions' among the options of a call its host is sent {pitcrew_function, Channel, Id, Index | Name, Bytes} when the worker calls one,
+%% Functions: with `functions' among the options of a call its host is sent {pitcrew_function, Channel, Id, Index | Name, Waits, Bytes} when the worker calls one,
 %% or a tool of the VM, with [Args, Kwargs] as MessagePack. Without them its caller is sent {pitcrew_called, Ref, That}, which leave/3 counts like messages
 %% with chunks. What became of it, in MessagePack too: a value, or the map of an error. `gone': the channel is closed, or
 %% somebody else's; `full': there is no memory.

@@ -39,6 +39,7 @@
     | over
     | full
     | gone
+    | held
     | foreign
     | queue_timeout
     | checkout_timeout.

@@ -252,13 +252,17 @@ ready(info, {pitcrew_channel, Channel, {left, Id}}, #worker{call = Channel, star
     interrupt(Id, Worker);
 ready(info, {pitcrew_channel, Channel, {left, Id}}, #worker{call = Channel, start = #{options := #{grace := Grace}}} = Worker) ->
     cancel(Id, Grace, Worker);
+%% The same of a call that runs inside of another one, which goes on when it has ended.
+ready(info, {pitcrew_channel, Channel, {inner, Id}}, #worker{call = Channel, start = #{options := #{grace := Grace}}} = Worker) ->
+    cancel(Id, Grace, Worker);
 %% It is to go on, but not for ever.
 ready(info, {pitcrew_channel, Channel, {finish, Id}}, #worker{call = Channel, start = #{options := #{timeout := Timeout}}}) ->
     {keep_state_and_data, [{{timeout, {finish, Id}}, Timeout, too_late}]};
 ready({timeout, {finish, Id}}, too_late, #worker{call = Channel, start = #{options := #{pipeline := 1}}} = Worker) ->
     case pitcrew_nif:lane_stop(Channel, Id) of
         true -> interrupt(Id, Worker);
-        false -> keep_state_and_data
+        %% It has ended, or runs inside of another one.
+        false -> ready(info, {pitcrew_channel, Channel, {inner, Id}}, Worker)
     end;
 ready({timeout, {finish, Id}}, too_late, #worker{call = Channel} = Worker) ->
     ready(info, {pitcrew_channel, Channel, {left, Id}}, Worker);
@@ -269,7 +273,7 @@ ready(info, pitcrew_released, #worker{call = Channel} = Worker) ->
 ready(info, {pitcrew_move, Id}, #worker{side = Side}) ->
     _ = pitcrew_nif:channel_send(Side, [?CANCEL, Id, false]),
     keep_state_and_data;
-ready(info, {pitcrew_cancelled, Id, <<"unstarted">>}, #worker{call = Channel, start = #{options := #{pipeline := Depth}}}) when Depth > 1 ->
+ready(info, {pitcrew_cancelled, Id, <<"unstarted">>}, #worker{call = Channel}) ->
     ok = pitcrew_nif:lane_drop(Channel, Id),
     {keep_state_and_data, [{{timeout, {left, Id}}, cancel}]};
 %% One that was interrupted, or is about to be answered, has the grace to end. If it does, the worker goes on with the others. One that
@@ -297,6 +301,12 @@ ready(info, {pitcrew_cancelled, Id, <<"started">>}, #worker{stuck = Stuck} = Wor
     {keep_state, Worker#worker{stuck = Stuck#{Id := 0}}};
 ready(info, {pitcrew_cancelled, Id, <<"ended">>}, #worker{stuck = Stuck}) when is_map_key(Id, Stuck) ->
     {keep_state_and_data, [{{timeout, {held, Id}}, cancel}]};
+%% One that does not end holds up the call that it runs inside of.
+ready({timeout, {left, Id}}, too_late, #worker{call = Channel, start = #{options := #{pipeline := 1}}} = Worker) ->
+    case pitcrew_nif:lane_give_up(Channel, Id) of
+        {stuck, _} -> kill(Worker);
+        _ -> keep_state_and_data
+    end;
 ready({timeout, {left, Id}}, too_late, #worker{call = Channel, start = #{options := #{grace := Grace}}} = Worker) ->
     case pitcrew_nif:lane_stop(Channel, Id) of
         true ->

@@ -51,11 +51,58 @@ struct pc_job *pc_job_new(ErlNifEnv *env, ERL_NIF_TERM ref, bool finish, const s
     job->ref = enif_make_copy(job->env, ref);
     job->call.finish = finish;
     job->holds = NULL;
+    job->outer = NULL;
     job->opts = *opts;
-    job->opts.functions = job->opts.host = 0; /* terms of the caller's */
+    job->opts.functions = job->opts.host = job->opts.nested = 0; /* terms of the caller's */
     job->hosted = opts->host != 0 && enif_get_local_pid(env, opts->host, &job->host);
     (void)enif_self(env, &job->owner);
     return job;
+}
+
+static bool is_known(const struct pc_job *job, const struct pc_lane *lane) {
+    unsigned i = 0;
+    while (i < job->call.outer_count && job->outer[i].lane != lane) {
+        i++;
+    }
+    return i < job->call.outer_count;
+}
+
+/* Of several around it in one worker the innermost counts. */
+static void add_outer(ErlNifEnv *env, struct pc_job *job, const struct pc_dispatcher *dispatcher, ERL_NIF_TERM term) {
+    int arity;
+    const ERL_NIF_TERM *parts;
+    struct pc_channel *c;
+    ErlNifUInt64 function;
+    if (enif_get_tuple(env, term, &arity, &parts) && arity == 2 && pc_channel_get(env, parts[0], &c) &&
+        enif_get_uint64(env, parts[1], &function) && c->lane != NULL && c->lane->dispatch == &dispatcher->d &&
+        !is_known(job, c->lane)) {
+        enif_keep_resource(c);
+        job->outer[job->call.outer_count++] = (struct pc_outer){.lane = c->lane, .function = function};
+    }
+}
+
+bool pc_job_set_outer(ErlNifEnv *env, struct pc_job *job, struct pc_dispatcher *dispatcher, ERL_NIF_TERM nested) {
+    unsigned n;
+    ERL_NIF_TERM term;
+    if (nested == 0 || !enif_get_list_length(env, nested, &n) || n == 0) {
+        return true;
+    }
+    job->outer = enif_alloc(n * sizeof *job->outer);
+    if (job->outer == NULL) {
+        return false;
+    }
+    job->call.outer = job->outer;
+    while (enif_get_list_cell(env, nested, &term, &nested)) {
+        add_outer(env, job, dispatcher, term);
+    }
+    return true;
+}
+
+static void free_outer(struct pc_job *job) {
+    for (unsigned i = 0; i < job->call.outer_count; i++) {
+        enif_release_resource(job->outer[i].lane->channel);
+    }
+    enif_free(job->outer);
 }
 
 /* What it waited with, unless that has gone out. */
@@ -72,6 +119,7 @@ static void free_body(const struct pc_job *job) {
 
 static void free_job(struct pc_job *job) {
     free_body(job);
+    free_outer(job);
     if (job->holds != NULL) {
         enif_release_resource(job->holds);
     }
@@ -170,7 +218,7 @@ bool pc_job_has_ref(const struct pc_call *call, const void *ref) {
     return enif_is_identical(((const struct pc_job *)call)->ref, *(const ERL_NIF_TERM *)ref);
 }
 
-/* The worker's process is told of a call that is out: `left`, it may have it stopped, or `finish`. */
+/* The worker's process is told of a call that is out: `left`, it may have it stopped, or `inner`, but not what is around it, or `finish`. */
 static enum pc_leaving leave(ErlNifEnv *env, struct pc_dispatcher *dispatcher, const ErlNifPid *owner,
                              pc_call_test is_it, const void *context, bool only_queued, ERL_NIF_TERM *os_pid) {
     struct pc_call *call;
@@ -183,10 +231,10 @@ static enum pc_leaving leave(ErlNifEnv *env, struct pc_dispatcher *dispatcher, c
         pc_job_drop((struct pc_job *)call);
     } else if (lane != NULL) {
         ErlNifEnv *message = enif_alloc_env();
+        ERL_NIF_TERM what = goes_on ? am_finish : how == PC_LEAVE_INNER ? am_inner : am_left;
         *os_pid = make_os_pid(env, lane);
-        pc_channel_tell_controller(
-            env, lane->channel, message,
-            enif_make_tuple2(message, goes_on ? am_finish : am_left, enif_make_uint64(message, id)));
+        pc_channel_tell_controller(env, lane->channel, message,
+                                   enif_make_tuple2(message, what, enif_make_uint64(message, id)));
         pc_lane_unpin(lane, pc_lane_actor(env));
     }
     return how;
@@ -208,6 +256,7 @@ ERL_NIF_TERM nif_leave(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     case PC_LEAVE_QUEUED:
         outcome = am_queued;
         break;
+    case PC_LEAVE_INNER:
     case PC_LEAVE_OUT:
         outcome = only_queued ? am_out : enif_make_tuple2(env, am_out, os_pid);
         break;

@@ -37,6 +37,7 @@ struct pc_job {
     int64_t submitted;        /* monotonic ns */
     bool hosted;              /* what the worker calls in the VM comes to */
     ErlNifPid host;           /* that process; otherwise to the owner. Under the dispatcher's lock */
+    struct pc_outer *outer;   /* the calls around it, whose channels it holds; or NULL */
     void *holds;              /* a resource that the call needs: its tenant, or what keeps its target; or NULL */
 };
 
@@ -51,6 +52,8 @@ struct pc_lane_actor pc_lane_actor(ErlNifEnv *env);
 
 /* A call of the calling process; NULL when out of memory. */
 struct pc_job *pc_job_new(ErlNifEnv *env, ERL_NIF_TERM ref, bool finish, const struct pc_term_opts *opts);
+/* What `nested' of codec_opts() says: the calls around it. False when out of memory. */
+bool pc_job_set_outer(ErlNifEnv *env, struct pc_job *job, struct pc_dispatcher *dispatcher, ERL_NIF_TERM nested);
 /* The calls of a list, linked by `next`, end so; those that nobody waits for just end. `gone` is for those that only one worker can take. */
 void pc_jobs_end(ErlNifEnv *env, struct pc_call *calls, ERL_NIF_TERM answer, ERL_NIF_TERM gone);
 /* Of a call that is over: whoever waits for it is told, with a term of job->env, or nobody does any more. Frees it. */

@@ -7,6 +7,7 @@
 #include "nif/lane_answer.h"
 #include "nif/note.h"
 #include "nif/send.h"
+#include "wire/inner.h"
 
 /* Whom to tell. */
 struct target {
@@ -38,18 +39,31 @@ struct handle {
     uint64_t call, index;
     const char *name; /* or NULL */
     uint32_t n;
+    bool waits; /* the worker can run something meanwhile */
 };
 
-/* [call, index | name], and behind it the value of the frame. */
+/* Whether there is a true. */
+static bool read_flag(struct pc_frame *f, bool *flag) {
+    struct pc_token token;
+    bool good = pc_reader_next(&f->r, &token) == PC_OK && token.type == PC_BOOL;
+    *flag = good && token.b;
+    return good;
+}
+
+/* [call, index | name, waits], of which the last may be missing, and behind it the value of the frame. */
 static bool read_handle(struct pc_frame *f, struct handle *h) {
     uint32_t n;
     h->name = NULL;
-    if (f->json || f->count < 4 || pc_read_array(&f->r, &n) != PC_OK || n != 2 ||
+    h->waits = false;
+    if (f->json || f->count < 4 || pc_read_array(&f->r, &n) != PC_OK || n < 2 || n > 3 ||
         pc_read_uint(&f->r, &h->call) != PC_OK) {
         return false;
     }
     if (!pc_reader_is_number(&f->r) ? pc_read_str(&f->r, &h->name, &h->n) != PC_OK
                                     : pc_read_uint(&f->r, &h->index) != PC_OK) {
+        return false;
+    }
+    if (n == 3 && !read_flag(f, &h->waits)) {
         return false;
     }
     f->value = f->r.p;
@@ -96,9 +110,10 @@ enum pc_function pc_lane_function(ErlNifEnv *env, struct pc_channel *c, struct p
         enif_free_env(message);
         return say_gone(c, f->id);
     }
-    ERL_NIF_TERM fields[] = {am_pitcrew_function, enif_make_resource(message, c), enif_make_uint64(message, f->id),
-                             make_what(message, &h), 0};
-    fields[4] = make_bytes(message, c, f, is_taken); /* last: name and frame lie in what it may take */
+    bool waits = h.waits && pc_lane_waits(c->lane, h.call, f->id);
+    ERL_NIF_TERM fields[] = {am_pitcrew_function,    enif_make_resource(message, c), enif_make_uint64(message, f->id),
+                             make_what(message, &h), waits ? am_true : am_false,     0};
+    fields[5] = make_bytes(message, c, f, is_taken); /* last: name and frame lie in what it may take */
     ERL_NIF_TERM what = enif_make_tuple_from_array(message, fields, sizeof fields / sizeof fields[0]);
     pc_send(env, &to.pid, message, to.hosted ? what : enif_make_tuple3(message, am_pitcrew_called, to.ref, what));
     return PC_FUNCTION_CALLED;

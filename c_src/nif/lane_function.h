@@ -5,9 +5,9 @@
  * Functions and tools that a worker calls in the VM (docs/protocol.md, section 3, Functions): a frame `call` that a lane's reader finds goes to the
  * host of that call, a process, as
  *
- *   {pitcrew_function, Channel, Id, Index | Name, Bytes}
+ *   {pitcrew_function, Channel, Id, Index | Name, Waits, Bytes}
  *
- * with the array of args and kwargs as bytes, for whoever runs the function to decode. Of a call that has no host its caller is sent the same, as
+ * with the array of args and kwargs as bytes, for whoever runs the function to decode; Waits says whether what it calls may run inside of the call (wire/inner.h). Of a call that has no host its caller is sent the same, as
  * {pitcrew_called, Ref, _}: leave/3 tells it how many of these there have been.
  */
 

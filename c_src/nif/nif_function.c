@@ -9,6 +9,8 @@
 #include "nif/frame.h"
 #include "nif/lane.h"
 #include "nif/nif.h"
+#include "wire/clock.h"
+#include "wire/inner.h"
 #include "wire/kinds.h"
 
 enum { MOST_HEAD = 24, ARGS = 4 };
@@ -44,6 +46,7 @@ static ERL_NIF_TERM send_answer(ErlNifEnv *env, const struct answer *a, struct p
     enum pc_status status = PC_OK;
     bool pinned = pc_lane_pin(lane, pc_lane_actor(env));
     if (pinned) {
+        pc_lane_waited(lane, a->id, pc_clock_ns());
         status = pc_lane_send(lane, head.data, head.len, body);
         pc_channel_flush_lane(env, a->channel, false);
     }

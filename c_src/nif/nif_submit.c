@@ -85,28 +85,44 @@ static void drop_body(const struct request *r, const struct pc_body *body) {
     }
 }
 
+static void fill(struct pc_job *job, const struct request *r) {
+    job->call.json = r->json;
+    job->call.stream = r->credit > 0;
+    job->call.credit = r->credit;
+    job->call.urgent = r->opts.nested != 0;
+    job->call.slot = r->slot;
+    job->call.tenant = r->tenant;
+    job->call.target = r->target == NULL ? NULL : r->target->lane;
+    job->holds = r->holds;
+    if (r->holds != NULL) {
+        enif_keep_resource(r->holds);
+    }
+}
+
+static enum pc_submitted hand_on(ErlNifEnv *env, const struct request *r, struct pc_job *job, struct pc_body *body,
+                                 struct pc_lane **lane) {
+    bool claims_none = (job->call.stream || job->hosted) && r->holds == NULL && r->dispatcher->slots != NULL;
+    enum pc_submitted how = PC_SUBMIT_FULL;
+    if (claims_none && r->opts.nested != 0) { /* a worker that is free goes before one that waits */
+        how = submit_to_slot(env, r, job, body, lane);
+    }
+    if (how == PC_SUBMIT_FULL) {
+        how = pc_dispatcher_submit(env, r->dispatcher, job, body, lane);
+    }
+    if (how == PC_SUBMIT_FULL && claims_none) {
+        how = submit_to_slot(env, r, job, body, lane);
+    }
+    return how;
+}
+
 /* Takes the body's memory if that is owned. */
 static ERL_NIF_TERM submit(ErlNifEnv *env, const struct request *r, struct pc_body *body) {
     struct pc_lane *lane;
     struct pc_job *job = pc_job_new(env, r->ref, r->finish, &r->opts);
     enum pc_submitted how = PC_SUBMIT_NO_MEMORY;
-    if (job != NULL) {
-        job->call.json = r->json;
-        job->call.stream = r->credit > 0;
-        job->call.credit = r->credit;
-        job->call.urgent = r->opts.nested;
-        job->call.slot = r->slot;
-        job->call.tenant = r->tenant;
-        job->call.target = r->target == NULL ? NULL : r->target->lane;
-        job->holds = r->holds;
-        if (r->holds != NULL) {
-            enif_keep_resource(r->holds);
-        }
-        how = pc_dispatcher_submit(env, r->dispatcher, job, body, &lane);
-        if (how == PC_SUBMIT_FULL && (job->call.stream || job->hosted) && r->holds == NULL &&
-            r->dispatcher->slots != NULL) {
-            how = submit_to_slot(env, r, job, body, &lane);
-        }
+    if (job != NULL && pc_job_set_outer(env, job, r->dispatcher, r->opts.nested)) {
+        fill(job, r);
+        how = hand_on(env, r, job, body, &lane);
     }
     switch (how) {
     case PC_SUBMIT_OUT:
@@ -132,6 +148,7 @@ static ERL_NIF_TERM submit(ErlNifEnv *env, const struct request *r, struct pc_bo
     drop_body(r, body);
     return how == PC_SUBMIT_OVER   ? am_over
            : how == PC_SUBMIT_GONE ? am_gone
+           : how == PC_SUBMIT_HELD ? am_held
            : how == PC_SUBMIT_FULL ? am_full
                                    : no_memory(env);
 }
@@ -196,6 +213,8 @@ static void choose(ErlNifEnv *env, struct request *r) {
     struct pc_channel *c;
     if (dispatcher->slots == NULL) {
         c = pc_dispatch_next(&dispatcher->d, pc_lane_actor(env));
+    } else if (r->opts.nested != 0) { /* it may have to go to any worker that comes free, or to one that waits for it */
+        return;
     } else if (r->credit == 0 && r->opts.host == 0) {
         r->slot = pc_slots_share(dispatcher->slots);
         return;

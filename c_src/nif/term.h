@@ -81,7 +81,7 @@ struct pc_term_opts {
     bool calls;                 /* encoding: a function is one that the worker may call, or refused: err->is_function */
     ERL_NIF_TERM functions;     /* encoding: a map from those to their numbers; or 0 */
     ERL_NIF_TERM host;          /* their host, a pid; or 0 */
-    bool nested;                /* the call is one that such a function makes */
+    ERL_NIF_TERM nested;        /* of a call that such a function makes: a list of the calls around it; or 0 */
     bool timed;                 /* of a call: how long the codec took for it is told, too */
     bool *kept_raw;             /* decoding: set when an extension was kept; or NULL */
 };

@@ -120,7 +120,8 @@ static bool set_option(ErlNifEnv *env, struct pc_term_opts *opts, ERL_NIF_TERM k
         return set_functions(env, value, opts);
     }
     if (key == am_nested) {
-        return set_flag(&opts->nested, CHOICE(value, &am_false, &am_true));
+        opts->nested = value;
+        return enif_is_list(env, value);
     }
     if (key == am_timed) {
         return set_flag(&opts->timed, CHOICE(value, &am_false, &am_true));

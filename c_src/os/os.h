@@ -74,6 +74,9 @@ int pc_os_alarm_set(int alarm, int milliseconds);
 
 /* ---- These may allocate. */
 
+/* The stack of the calling thread: its lowest address, and how large it may grow. */
+int pc_os_stack(void **lowest, size_t *size);
+
 /*
  * Takes out of this process what it has mapped of files and nobody can have changed: code and read-only data. They are still in the system's
  * cache, and a page that is used again is a fault. Where no other thread runs.

@@ -94,6 +94,12 @@ int pc_os_keep_from_children(void *pages, size_t n) {
     return -ENOSYS;
 }
 
+int pc_os_stack(void **lowest, size_t *size) {
+    (void)lowest;
+    (void)size;
+    return -ENOSYS;
+}
+
 int pc_os_leave_file_pages(void) { return -ENOSYS; }
 
 int pc_os_each_child(pc_os_pid_fn visit, void *context) {

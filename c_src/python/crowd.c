@@ -273,6 +273,7 @@ void pc_crowd_release(struct pc_crowd *c) {
         PyMem_Free(c->spare);
     }
     pc_inbox_destroy(&c->s.to.in);
+    pc_inbox_destroy(&c->s.inner);
     pc_inbox_destroy(&c->s.later);
     pc_outbox_destroy(&c->s.to.out);
     Py_XDECREF(c->s.tools.known);

@@ -62,7 +62,7 @@ static PyObject *call_in_thread(const struct pc_function *f, PyObject *args, PyO
     pc_waiter_begin(&s.w, f->call, wake_thread);
     (void)sem_init(&s.bell, 0, 0);
     pc_outbox_init(&out);
-    if (pc_function_write(&out, f, s.w.id, args, kwargs) == 0) {
+    if (pc_function_write(&out, f, s.w.id, false, args, kwargs) == 0) {
         if (s.w.state == PC_WAITER_WAITS) {
             c->refs++;
             begin_wait(f->call);
@@ -152,7 +152,7 @@ static void keep_promise(struct pc_waiter *w) {
 static int send_promise(struct promise *p, const struct pc_function *f, PyObject *args, PyObject *kwargs) {
     struct pc_outbox out;
     pc_outbox_init(&out);
-    int sent = pc_function_write(&out, f, p->w.id, args, kwargs);
+    int sent = pc_function_write(&out, f, p->w.id, false, args, kwargs);
     if (sent == 0 && p->w.state != PC_WAITER_WAITS) { /* converters have run: the call has ended meanwhile */
         pc_waiter_raise_gone();
         sent = -1;
@@ -196,7 +196,7 @@ static PyObject *call(const struct pc_function *f, PyObject *args, PyObject *kwa
 static int tell(const struct pc_function *f, PyObject *args) {
     struct pc_outbox out;
     pc_outbox_init(&out);
-    int told = pc_function_write(&out, f, pc_waiter_spare_id(), args, Py_None);
+    int told = pc_function_write(&out, f, pc_waiter_spare_id(), false, args, Py_None);
     int flow = told < 0 ? PC_FLOW_SENT : pc_outflow_put(&crowd->flow, &out);
     if (flow == PC_FLOW_WAITS) {
         pc_crowd_ring(crowd);

@@ -6,6 +6,8 @@ static _Thread_local int64_t deadline_ns = PC_NO_DEADLINE;
 
 void pc_deadline_set(int64_t at_ns) { deadline_ns = at_ns; }
 
+int64_t pc_deadline_get(void) { return deadline_ns; }
+
 static PyObject *variable; /* of int, or not set */
 
 int pc_deadline_init(void) {

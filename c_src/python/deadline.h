@@ -11,6 +11,7 @@
 
 /* As a call begins; PC_NO_DEADLINE as it ends. */
 void pc_deadline_set(int64_t at_ns);
+int64_t pc_deadline_get(void);
 
 int pc_deadline_init(void);
 

@@ -55,6 +55,19 @@ PyObject *pc_driver_run(PyObject *coroutine);
 /* Whether one runs. */
 bool pc_driver_runs(void);
 
+/* The loop that it runs on, a new reference. */
+PyObject *pc_driver_running_loop(void);
+
+/* The coroutine that runs, if one does, and the loop that the thread runs, also if it is a tool's own. */
+struct pc_driver_rest {
+    PyObject *driver, *loop; /* borrowed */
+    PyObject *running, *task;
+};
+
+/* What waits is put away: what runs until it is taken out knows nothing of it, and has a loop of its own. -1: an exception, and nothing was done. Without one set. */
+int pc_driver_put_away(struct pc_driver_rest *rest);
+void pc_driver_take_out(struct pc_driver_rest *rest);
+
 /* In the handler: 1 when what runs was told to end at its await; 0 when no coroutine waits, so that the handler may raise; or -1. */
 int pc_driver_interrupt_run(void);
 

@@ -89,11 +89,18 @@ static PyObject *call(PyObject *self, PyObject *const *items, size_t nargsf, PyO
     return result;
 }
 
-static int write_handle(struct pc_writer *w, const struct pc_function *f) {
-    pc_write_array(w, 2);
+static void write_flag(struct pc_writer *w, bool flag) {
+    if (flag) {
+        pc_write_bool(w, true);
+    }
+}
+
+static int write_handle(struct pc_writer *w, const struct pc_function *f, bool waits) {
+    pc_write_array(w, waits ? 3 : 2);
     pc_write_uint(w, f->call);
     if (f->name == NULL) {
         pc_write_uint(w, f->index);
+        write_flag(w, waits);
         return 0;
     }
     Py_ssize_t n;
@@ -102,6 +109,7 @@ static int write_handle(struct pc_writer *w, const struct pc_function *f) {
         return -1;
     }
     pc_write_str(w, utf8, (size_t)n);
+    write_flag(w, waits);
     return 0;
 }
 
@@ -115,14 +123,14 @@ static int write_values(struct pc_outbox *out, PyObject *args, PyObject *kwargs)
     return pc_encode(&out->w, kwargs, max_depth, "kwargs");
 }
 
-int pc_function_write(struct pc_outbox *out, const struct pc_function *f, uint64_t id, PyObject *args,
+int pc_function_write(struct pc_outbox *out, const struct pc_function *f, uint64_t id, bool waits, PyObject *args,
                       PyObject *kwargs) {
     size_t mark = pc_outbox_begin(out, caller->max_frame);
     struct pc_writer *w = &out->w;
     pc_write_array(w, 4);
     pc_write_int(w, PC_KIND_CALL);
     pc_write_uint(w, id);
-    if (write_handle(w, f) < 0 || write_values(out, args, kwargs) < 0) {
+    if (write_handle(w, f, waits) < 0 || write_values(out, args, kwargs) < 0) {
         pc_outbox_undo(out, mark);
         return -1;
     }

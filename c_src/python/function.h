@@ -52,7 +52,7 @@ PyObject *pc_function_tell(PyObject *module, PyObject *args);
 PyObject *pc_function_tool(PyObject *module, PyObject *name);
 
 /* Appends the frame of one call of it, with this id; kwargs may be NULL. -1 with an exception, and nothing is left of it. */
-int pc_function_write(struct pc_outbox *out, const struct pc_function *f, uint64_t id, PyObject *args,
+int pc_function_write(struct pc_outbox *out, const struct pc_function *f, uint64_t id, bool waits, PyObject *args,
                       PyObject *kwargs);
 
 #endif

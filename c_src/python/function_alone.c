@@ -13,6 +13,7 @@
 #include "driver.h"
 #include "function.h"
 #include "hold.h"
+#include "inner.h"
 #include "waiter.h"
 
 struct sleeper {
@@ -22,10 +23,22 @@ struct sleeper {
 
 static struct pc_server *server; /* NULL: nothing is served */
 static struct pc_caller caller;
-static uint64_t running;   /* the call that does; 0 */
+static struct level {
+    uint64_t id;
+    PyObject *name;       /* borrowed */
+} levels[PC_MOST_LEVELS]; /* calls that run, each inside of the one before */
+static unsigned count;
 static unsigned long home; /* the thread that serves */
 static struct pc_outbox out;
 static struct pc_bell home_bell = {.ends = {-1, -1}}; /* opened when that waits for the first time */
+
+static bool runs(uint64_t id) {
+    unsigned i = count;
+    while (i > 0 && levels[i - 1].id != id) {
+        i--;
+    }
+    return i > 0;
+}
 
 static void wake(struct pc_waiter *w) { pc_bell_ring(((struct sleeper *)w)->bell); }
 
@@ -96,9 +109,12 @@ static enum pc_next flush_rest(void) {
  * All that there is, for nobody is told of frames that are in the inbox already. When the call has ended, which it may whenever Python runs, they are
  * the serve loop's.
  */
-static enum pc_io read_all(uint64_t call) {
+static enum pc_io read_all(const struct sleeper *s) {
     enum pc_io io = PC_IO_DONE;
-    while (io == PC_IO_DONE && running == call) {
+    while (io == PC_IO_DONE && runs(s->w.call)) {
+        if (s->bell == &home_bell && pc_inner_run(server) < 0) {
+            return PC_IO_BAD;
+        }
         io = pc_aside_read(server);
     }
     return io;
@@ -107,7 +123,10 @@ static enum pc_io read_all(uint64_t call) {
 /* Until it is answered, or ended; or -1 with an exception. */
 static int wait_answer(struct sleeper *s) {
     while (s->w.state == PC_WAITER_WAITS) {
-        enum pc_io io = read_all(s->w.call);
+        enum pc_io io = read_all(s);
+        if (PyErr_Occurred()) {
+            return -1;
+        }
         if (s->w.state != PC_WAITER_WAITS) {
             break;
         }
@@ -128,7 +147,8 @@ static PyObject *exchange(const struct pc_bell *bell, const struct pc_function *
     PyObject *result = NULL;
     struct pc_outbox frame;
     pc_outbox_init(&frame);
-    int sent = pc_function_write(&frame, f, s.w.id, args, kwargs);
+    bool waits = bell == &home_bell && pc_inner_can(server);
+    int sent = pc_function_write(&frame, f, s.w.id, waits, args, kwargs);
     /* Converters have run: the call may have ended meanwhile. */
     if (sent == 0 && s.w.state == PC_WAITER_WAITS && (sent = put(&frame)) == 0 && (sent = flush()) >= 0) {
         sent = wait_answer(&s);
@@ -156,14 +176,14 @@ static PyObject *as_awaitable(PyObject *result) {
         pc_exception_restore(exception);
         return NULL;
     }
-    PyObject *loop = pc_driver_loop();
-    PyObject *future = loop == NULL ? NULL : PyObject_CallMethod(loop, "create_future", NULL);
+    PyObject *loop = pc_driver_running_loop();
+    PyObject *future = PyObject_CallMethod(loop, "create_future", NULL);
     PyObject *done = future == NULL ? NULL : pc_waiter_settle(future, result, exception);
     if (done == NULL) {
         Py_CLEAR(future);
     }
     Py_XDECREF(done);
-    Py_XDECREF(loop);
+    Py_DECREF(loop);
     Py_XDECREF(result);
     Py_XDECREF(exception);
     return future;
@@ -178,7 +198,7 @@ static PyObject *call(const struct pc_function *f, PyObject *args, PyObject *kwa
 static int tell(const struct pc_function *f, PyObject *args) {
     struct pc_outbox frame;
     pc_outbox_init(&frame);
-    int told = pc_function_write(&frame, f, pc_waiter_spare_id(), args, Py_None);
+    int told = pc_function_write(&frame, f, pc_waiter_spare_id(), false, args, Py_None);
     if (told == 0 && (told = put(&frame)) == 0) {
         (void)pc_function_flush(); /* if nobody reads it any more, the serve loop will find that, too */
     }
@@ -186,15 +206,22 @@ static int tell(const struct pc_function *f, PyObject *args) {
     return told;
 }
 
-static bool runs(uint64_t id) { return running == id; }
+static uint64_t only(void) { return count == 0 ? 0 : levels[count - 1].id; }
 
-static uint64_t only(void) { return running; }
+/* Somebody else may have read what is the home thread's to run. */
+static void ring_home(void) {
+    if (PyThread_get_thread_ident() != home) {
+        pc_bell_ring(&home_bell);
+    }
+}
 
 /* ---- From the serve loop */
 
 void pc_function_open_alone(struct pc_server *s) {
     server = s;
-    running = 0;
+    server->on_inner = ring_home;
+    count = 0;
+    pc_inner_open();
     home = PyThread_get_thread_ident();
     pc_outbox_init(&out);
     caller = (struct pc_caller){.max_frame = s->to.max_frame,
@@ -209,25 +236,27 @@ void pc_function_open_alone(struct pc_server *s) {
 void pc_function_close_alone(void) {
     pc_function_serve(NULL);
     pc_waiter_end_call(0, true);
-    running = 0;
+    count = 0;
     pc_bell_close(&home_bell);
     pc_outbox_destroy(&out);
     server = NULL;
 }
 
+unsigned pc_function_levels(void) { return count; }
+
 void pc_function_begin_call(uint64_t id, PyObject *name) {
-    running = id;
+    levels[count++] = (struct level){.id = id, .name = name};
     pc_current_set(id, name);
 }
 
 enum pc_next pc_function_end_call(void) {
-    if (running == 0) {
+    if (count == 0) {
         return PC_GO_ON;
     }
     PyObject *exception = pc_exception_take();
-    pc_waiter_end_call(running, false);
-    running = 0;
-    pc_current_set(0, NULL);
+    pc_waiter_end_call(levels[count - 1].id, false);
+    count--;
+    pc_current_set(only(), count == 0 ? NULL : levels[count - 1].name);
     enum pc_next next = flush_rest();
     if (exception != NULL && next == PC_GO_ON) {
         pc_exception_restore(exception);

@@ -12,6 +12,9 @@
 void pc_function_open_alone(struct pc_server *s);
 void pc_function_close_alone(void);
 
+/* How many calls run, each inside of the one before, which waits for a function. */
+unsigned pc_function_levels(void);
+
 /* Which call runs. Before the answer of one that ends is made: whoever waits for a function of it does not any more, and what is left to be sent is. */
 void pc_function_begin_call(uint64_t id, PyObject *name);
 enum pc_next pc_function_end_call(void);

@@ -35,6 +35,7 @@ static struct {
     [PC_LAZY_PANDAS_FRAME] = {"pandas", "DataFrame", NULL, NULL},
     [PC_LAZY_POLARS_FRAME] = {"polars", "DataFrame", NULL, NULL},
     [PC_LAZY_LOOP] = {"pitcrew.aio", "loop", NULL, NULL},
+    [PC_LAZY_INNER_LOOP] = {"pitcrew.aio", "inner_loop", NULL, NULL},
     [PC_LAZY_STREAM] = {"pitcrew.aio", "stream", NULL, NULL},
     [PC_LAZY_WAIT_INPUT] = {"pitcrew.aio", "wait_input", NULL, NULL},
     [PC_LAZY_EVENT] = {"pitcrew.aio", "Event", NULL, NULL},

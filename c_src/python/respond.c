@@ -4,6 +4,7 @@
 
 #include "batch.h"
 #include "channel.h"
+#include "function_alone.h"
 #include "guard.h"
 #include "hold.h"
 #include "lazy.h"
@@ -44,13 +45,32 @@ bool pc_respond_hold(struct pc_responder *r) {
     return true;
 }
 
+enum pc_io pc_respond_try(struct pc_responder *r) {
+    enum pc_io put = PC_IO_DONE;
+    if (r->out.sent == 0) {
+        put = pc_function_flush();
+        if (put == PC_IO_DONE && pc_hold_any()) {
+            put = pc_hold_flush();
+        }
+    }
+    return put == PC_IO_DONE ? pc_outbox_flush(&r->out, r->fd) : put;
+}
+
 static enum pc_next send_now(struct pc_responder *r) {
     size_t n = pc_outbox_pending(&r->out);
-    int written = pc_channel_flush(&r->out, r->fd);
-    if (written > 0) {
-        pc_hold_count(n);
+    for (;;) {
+        enum pc_io put = pc_respond_try(r);
+        if (put == PC_IO_DONE) {
+            pc_hold_count(n);
+            return PC_GO_ON;
+        }
+        if (put == PC_IO_EOF) {
+            return PC_END_OF_FILE;
+        }
+        if (pc_channel_wait_room(r->fd) < 0) {
+            return PC_RAISED;
+        }
     }
-    return written < 0 ? PC_RAISED : written == 0 ? PC_END_OF_FILE : PC_GO_ON;
 }
 
 enum pc_next pc_respond_pour(struct pc_responder *r) {

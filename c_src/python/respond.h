@@ -33,6 +33,12 @@ bool pc_respond_hold(struct pc_responder *r);
 /* The same where many calls run at once: it goes out, or waits its turn. */
 enum pc_next pc_respond_pour(struct pc_responder *r);
 
+/*
+ * Tries to send what is in the outbox, in whole frames behind others that have been begun: where a call waits around the one that is answered, threads of
+ * its tool call functions meanwhile.
+ */
+enum pc_io pc_respond_try(struct pc_responder *r);
+
 /* -1 in a process that a tool forked, which has come back to us instead of ending. */
 int pc_respond_forked(void);
 

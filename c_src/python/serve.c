@@ -79,7 +79,10 @@ static enum pc_next run(struct pc_server *s, struct pc_request *q) {
 
 /* `read` is what came of reading it. A call that is refused has begun too, for an instant: it is answered, or was cancelled before. */
 static enum pc_next handle_call(struct pc_server *s, struct pc_request *q, int read) {
-    pc_inbox_consume(&s->to.in); /* everything was copied out; a large frame must not stay while the tool runs */
+    bool inner = pc_function_levels() > 0; /* it runs inside of another one, and its frame is not in the inbox */
+    if (!inner) {
+        pc_inbox_consume(&s->to.in); /* everything was copied out; a large frame must not stay while the tool runs */
+    }
     enum pc_next next = PC_GO_ON;
     if (pc_respond_forked() < 0) {
         next = PC_RAISED;
@@ -92,7 +95,7 @@ static enum pc_next handle_call(struct pc_server *s, struct pc_request *q, int r
         next = pc_server_refuse(s, q, read);
     }
     pc_request_clear(q);
-    if (pc_aside_take_back(s) < 0) {
+    if (!inner && pc_aside_take_back(s) < 0) {
         next = PC_RAISED;
     }
     return next;
@@ -282,6 +285,7 @@ PyObject *pc_serve(PyObject *module, PyObject *args, PyObject *kwargs) {
     }
     s.tools.known = PyDict_Copy(s.tools.known); /* nobody can change what was checked */
     pc_inbox_init(&s.to.in);
+    pc_inbox_init(&s.inner);
     pc_inbox_init(&s.later);
     pc_outbox_init(&s.to.out);
     enum pc_next next = PC_RAISED;
@@ -290,6 +294,7 @@ PyObject *pc_serve(PyObject *module, PyObject *args, PyObject *kwargs) {
     }
     close_started(&with);
     pc_inbox_destroy(&s.to.in);
+    pc_inbox_destroy(&s.inner);
     pc_inbox_destroy(&s.later);
     pc_outbox_destroy(&s.to.out);
     Py_XDECREF(s.tools.known);

@@ -193,7 +193,7 @@ static enum pc_next handle_packed(struct pc_server *s, struct pc_request *q, str
     if (kind.i == PC_KIND_FORGET) {
         return handle_forget(s, d);
     }
-    if (kind.i != PC_KIND_CALL) {
+    if (kind.i != PC_KIND_CALL && kind.i != PC_KIND_INNER) {
         return handle_no_call(s, d, kind.i, &from);
     }
     pc_request_init(q, &from);
@@ -207,7 +207,7 @@ static enum pc_next handle_json(struct pc_server *s, struct pc_request *q, const
         return refuse_frame();
     }
     const struct pc_question from = {.id = head.id, .json = true};
-    if (head.kind != PC_KIND_CALL) {
+    if (head.kind != PC_KIND_CALL && head.kind != PC_KIND_INNER) {
         return handle_other(s, head.kind, &from);
     }
     pc_request_init(q, &from);

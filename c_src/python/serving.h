@@ -21,6 +21,8 @@ struct pc_server {
     /* What the VM says of a stream: whether its call runs. */
     bool (*on_stream)(struct pc_server *s, int64_t kind, uint64_t id, int64_t credit);
     struct pc_stream *stream; /* where one call runs at a time: its own, if it is one */
+    void (*on_inner)(void);   /* one has come; or NULL */
+    struct pc_inbox inner;    /* calls that are to run inside of the one that runs (inner.h) */
     struct pc_inbox later;    /* frames that were put aside (aside.h) */
 };
 

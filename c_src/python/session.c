@@ -28,11 +28,29 @@ void pc_session_leave(PyObject *token) {
     pc_exception_restore(exception);
 }
 
+int pc_session_hide(void) {
+    PyObject *id = NULL;
+    if (running == NULL) {
+        return 0;
+    }
+    if (PyContextVar_Get(running, Py_None, &id) < 0) {
+        return -1;
+    }
+    int any = id != Py_None;
+    Py_DECREF(id);
+    PyObject *token = any ? PyContextVar_Set(running, Py_None) : NULL;
+    Py_XDECREF(token);
+    return any && token == NULL ? -1 : 0;
+}
+
 PyObject *pc_session_id(PyObject *module, PyObject *none) {
     (void)module, (void)none;
     PyObject *id;
     if (variable() == NULL || PyContextVar_Get(running, NULL, &id) < 0) {
         return NULL;
+    }
+    if (id == Py_None) {
+        Py_CLEAR(id);
     }
     if (id == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "there is no session here: this code was not called through one");

@@ -14,6 +14,9 @@ PyObject *pc_session_enter(uint64_t id);
 /* Whether or not an exception is set; steals what enter returned. */
 void pc_session_leave(PyObject *token);
 
+/* Code that runs from here on in this context belongs to none. -1 with an exception. */
+int pc_session_hide(void);
+
 /* The session has ended: what it keeps goes. */
 int pc_session_drop(uint64_t id);
 

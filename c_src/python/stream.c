@@ -83,24 +83,12 @@ void pc_stream_flush(struct pc_stream *st) {
     }
 }
 
-/* Before a chunk is begun, whatever else has been is sent to its end. */
-static enum pc_io send_some(struct pc_responder *r) {
-    enum pc_io put = PC_IO_DONE;
-    if (r->out.sent == 0) {
-        put = pc_function_flush();
-        if (put == PC_IO_DONE && pc_hold_any()) {
-            put = pc_hold_flush();
-        }
-    }
-    return put == PC_IO_DONE ? pc_outbox_flush(&r->out, r->fd) : put;
-}
-
 /* While we wait threads of the tool's may send frames of functions, and the rest of our own. */
 static void send_now(struct pc_stream *st) {
     struct pc_outbox *out = &st->to->out;
     size_t n = pc_outbox_pending(out);
     while (st->next == PC_GO_ON && pc_outbox_pending(out) > 0 && !is_forked(st)) {
-        enum pc_io put = send_some(st->to);
+        enum pc_io put = pc_respond_try(st->to);
         if (put == PC_IO_EOF) {
             st->next = PC_END_OF_FILE;
         } else if (put == PC_IO_AGAIN) {

@@ -19,8 +19,9 @@
 struct alone {
     struct pc_stream st; /* the first member, so that one is the other */
     struct pc_server *s;
-    struct pc_bell bell; /* open once it has waited */
-    bool reads;          /* itself, and then looks at what has come */
+    struct pc_stream *outer; /* that waits for a function, with this one inside of it */
+    struct pc_bell bell;     /* open once it has waited */
+    bool reads;              /* itself, and then looks at what has come */
     bool rung;
 };
 
@@ -28,7 +29,10 @@ struct alone {
 
 bool pc_stream_alone_hear(struct pc_server *s, int64_t kind, uint64_t id, int64_t credit) {
     struct alone *a = (struct alone *)s->stream;
-    if (a == NULL || !pc_stream_hear(&a->st, kind, id, credit)) {
+    while (a != NULL && !pc_stream_hear(&a->st, kind, id, credit)) {
+        a = (struct alone *)a->outer;
+    }
+    if (a == NULL) {
         return false;
     }
     if (!a->reads && !a->rung) {
@@ -105,7 +109,7 @@ static PyObject *run_in_context(struct alone *a, const struct pc_request *q, PyO
 }
 
 enum pc_next pc_stream_alone(struct pc_server *s, struct pc_request *q, PyObject *value, int64_t python_ns) {
-    struct alone a = {.s = s, .bell = PC_NO_BELL};
+    struct alone a = {.s = s, .outer = s->stream, .bell = PC_NO_BELL};
     pc_stream_init(&a.st, &s->to, q);
     a.st.python_ns = python_ns;
     a.st.look = look;
@@ -127,7 +131,7 @@ enum pc_next pc_stream_alone(struct pc_server *s, struct pc_request *q, PyObject
         pc_request_return(q);
         next = pc_stream_end(&a.st, result);
     }
-    s->stream = NULL;
+    s->stream = a.outer;
     pc_bell_close(&a.bell);
     pc_stream_destroy(&a.st);
     return next;

@@ -34,6 +34,12 @@ static struct {
 static size_t begun_count;
 static void (*wake_attendant)(void);
 
+static struct {
+    uint64_t id;
+    bool wanted; /* it is to be interrupted when it goes on, and what is on top of it at once */
+} outer[PC_TURN_MOST_OUTER];
+static atomic_size_t outer_count; /* written with the lock */
+
 static bool can_signal;
 static pthread_t loop;
 static int patience_ms; /* the side thread's; 0: nothing was asked for */
@@ -45,6 +51,7 @@ void pc_turn_open(bool signals) {
     atomic_store(&attention, false);
     waiting_count = 0;
     begun_count = 0;
+    atomic_store(&outer_count, 0);
     patience_ms = 0;
     can_signal = signals;
     many = false;
@@ -63,7 +70,7 @@ static void enter(void) {
 }
 
 static void leave(void) {
-    atomic_store(&attention, waiting_count > 0);
+    atomic_store(&attention, waiting_count > 0 || atomic_load(&outer_count) > 0);
     (void)pthread_mutex_unlock(&lock);
 }
 
@@ -89,6 +96,35 @@ static bool take_waiting(uint64_t id) {
     return found;
 }
 
+static bool is_outer_wanted(void) {
+    bool wanted = false;
+    for (size_t i = 0; i < outer_count; i++) {
+        wanted = wanted || outer[i].wanted;
+    }
+    return wanted;
+}
+
+/* PC_TURN_MOST_OUTER if it is not there. */
+static size_t find_outer(uint64_t id) {
+    size_t i = 0;
+    while (i < outer_count && outer[i].id != id) {
+        i++;
+    }
+    return i < outer_count ? i : PC_TURN_MOST_OUTER;
+}
+
+static void send_signal(void) {
+    if (can_signal) {
+        (void)pthread_kill(loop, PC_TURN_SIGNAL);
+    }
+}
+
+/* From the serve loop's thread, which has the signal when this returns: nobody need repeat it. */
+static void interrupt_here(uint64_t id) {
+    atomic_store(&interrupt, id);
+    send_signal();
+}
+
 /* ---- The serve loop */
 
 bool pc_turn_begin(uint64_t id) {
@@ -99,6 +135,8 @@ bool pc_turn_begin(uint64_t id) {
         cancelled = take_waiting(id);
         if (cancelled) {
             atomic_store(&running, 0);
+        } else if (is_outer_wanted()) {
+            interrupt_here(id);
         }
         atomic_store(&last, id);
         leave();
@@ -114,6 +152,29 @@ void pc_turn_end(void) {
         enter();
         leave();
     }
+}
+
+void pc_turn_suspend(void) {
+    enter();
+    uint64_t id = atomic_load(&running);
+    outer[outer_count].id = id;
+    outer[outer_count].wanted = id != 0 && atomic_load(&interrupt) == id;
+    if (outer[outer_count].wanted) { /* what comes next does not take it */
+        atomic_store(&interrupt, 0);
+    }
+    atomic_fetch_add(&outer_count, 1);
+    atomic_store(&running, 0);
+    leave();
+}
+
+void pc_turn_resume(void) {
+    enter();
+    size_t i = atomic_fetch_sub(&outer_count, 1) - 1;
+    atomic_store(&running, outer[i].id);
+    if (outer[i].wanted) {
+        interrupt_here(outer[i].id);
+    }
+    leave();
 }
 
 bool pc_turn_interrupted(void) {
@@ -188,12 +249,6 @@ bool pc_turn_missed(uint64_t id) {
 
 /* ---- The side thread */
 
-static void send_signal(void) {
-    if (can_signal) {
-        (void)pthread_kill(loop, PC_TURN_SIGNAL);
-    }
-}
-
 void pc_turn_signal(uint64_t id) {
     enter();
     if (id == atomic_load(&running)) {
@@ -224,8 +279,8 @@ static enum pc_turn_state decide(uint64_t id) {
         if (i < begun_count) {
             return begun[i].wanted ? PC_TURN_HELD : PC_TURN_STARTED;
         }
-    } else if (id != 0 && id == atomic_load(&running)) { /* before `last`, which is written after it */
-        return PC_TURN_STARTED;
+    } else if (id != 0 && (id == atomic_load(&running) || find_outer(id) < PC_TURN_MOST_OUTER)) {
+        return PC_TURN_STARTED; /* before `last`, which is written after it */
     }
     if (id <= atomic_load(&last)) {
         return PC_TURN_ENDED;
@@ -243,6 +298,15 @@ static void interrupt_running(uint64_t id) {
     send_signal();
 }
 
+/* And what runs on top of it. */
+static void interrupt_outer(size_t i) {
+    uint64_t top = atomic_load(&running);
+    outer[i].wanted = true;
+    if (top != 0) {
+        interrupt_running(top);
+    }
+}
+
 enum pc_turn_state pc_turn_cancel(uint64_t id, bool interrupts) {
     enter();
     enum pc_turn_state state = decide(id);
@@ -253,6 +317,8 @@ enum pc_turn_state pc_turn_cancel(uint64_t id, bool interrupts) {
         bool signaled = id == atomic_load(&running);
         if (signaled) {
             interrupt_running(id);
+        } else if (!many) {
+            interrupt_outer(find_outer(id));
         }
         if (many) {
             size_t i = find_begun(id);

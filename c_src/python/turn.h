@@ -20,6 +20,7 @@
  */
 enum { PC_TURN_SIGNAL = SIGURG };
 
+enum { PC_TURN_MOST_OUTER = 65 };     /* calls that wait for one on top of them */
 enum { PC_TURN_MOST_WAITING = 1024 }; /* calls that are cancelled before their turn */
 
 enum pc_turn_state {
@@ -41,6 +42,13 @@ bool pc_turn_begin(uint64_t id);
 
 /* It has ended. A signal that was meant for it has been sent by now. */
 void pc_turn_end(void);
+
+/*
+ * The call that runs waits, and one that begins then runs on top of it; and goes on. Whoever cancels a call that waits so interrupts what runs on top, and then that call, when
+ * it goes on.
+ */
+void pc_turn_suspend(void);
+void pc_turn_resume(void);
 
 /* In the signal's handler, but not in the kernel's: takes the interrupt that was asked for; whether it is for the call that runs. */
 bool pc_turn_interrupted(void);

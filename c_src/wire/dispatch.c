@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "wire/call_head.h"
+#include "wire/inner.h"
 #include "wire/lanes.h"
 #include "wire/segment_footer.h"
 #include "wire/tenant.h"
@@ -84,6 +85,7 @@ static void queue_call(struct pc_dispatch *d, struct pc_call *call) {
         q->n++;
         d->targeted += call->target != NULL;
     }
+    d->inner += call->outer_count > 0;
 }
 
 static void unqueue_call(struct pc_dispatch *d, struct pc_call *call) {
@@ -96,6 +98,7 @@ static void unqueue_call(struct pc_dispatch *d, struct pc_call *call) {
         q->n--;
         d->targeted -= call->target != NULL;
     }
+    d->inner -= call->outer_count > 0;
 }
 
 /* Nobody finds it any more, by its owner or its tenant. */
@@ -157,32 +160,42 @@ bool pc_lane_is_needed(const struct pc_lane *lane) { return pc_lane_wants(lane) 
 static struct pc_lane **first_of(struct pc_dispatch *d, unsigned load) { return &d->by_load[load]; }
 static struct pc_lane **last_of(struct pc_dispatch *d, unsigned load) { return &d->by_load[d->depth + 1 + load]; }
 
+/* Calls inside of others come on top of what a lane holds otherwise. */
+static unsigned rank_of(const struct pc_dispatch *d, const struct pc_lane *lane) {
+    return lane->load < d->depth ? lane->load : d->depth;
+}
+
+static bool is_loaded(const struct pc_dispatch *d, const struct pc_lane *lane) {
+    return lane->load - lane->inner > d->width;
+}
+
 static void list_lane(struct pc_dispatch *d, struct pc_lane *lane) {
-    struct pc_lane **first = first_of(d, lane->load);
-    struct pc_lane **last = last_of(d, lane->load);
+    struct pc_lane **first = first_of(d, rank_of(d, lane));
+    struct pc_lane **last = last_of(d, rank_of(d, lane));
     lane->prev = d->oldest_first ? *last : NULL;
     lane->next = d->oldest_first ? NULL : *first;
     *(lane->prev != NULL ? &lane->prev->next : first) = lane;
     *(lane->next != NULL ? &lane->next->prev : last) = lane;
-    if (lane->load < d->least) {
-        d->least = lane->load;
+    if (rank_of(d, lane) < d->least) {
+        d->least = rank_of(d, lane);
     }
 }
 
 static void unlist_lane(struct pc_dispatch *d, struct pc_lane *lane) {
-    *(lane->prev != NULL ? &lane->prev->next : first_of(d, lane->load)) = lane->next;
-    *(lane->next != NULL ? &lane->next->prev : last_of(d, lane->load)) = lane->prev;
+    *(lane->prev != NULL ? &lane->prev->next : first_of(d, rank_of(d, lane))) = lane->next;
+    *(lane->next != NULL ? &lane->next->prev : last_of(d, rank_of(d, lane))) = lane->prev;
 }
 
-static void set_load(struct pc_dispatch *d, struct pc_lane *lane, unsigned load) {
+static void set_load(struct pc_dispatch *d, struct pc_lane *lane, unsigned load, unsigned inner) {
     if (lane->listed) {
         unlist_lane(d, lane);
     }
     d->out += load;
     d->out -= lane->load;
-    d->loaded += load > d->width;
-    d->loaded -= lane->load > d->width;
+    d->loaded -= is_loaded(d, lane);
     lane->load = load;
+    lane->inner = inner;
+    d->loaded += is_loaded(d, lane);
     if (lane->listed) {
         list_lane(d, lane);
     }
@@ -248,7 +261,8 @@ static enum pc_status write_frame(struct pc_lane *lane, const struct pc_call *ca
     struct pc_outbox *box = &lane->pending.box;
     size_t mark = pc_outbox_begin(box, lane->max_frame);
     struct pc_writer *w = &box->w;
-    pc_call_head_write(w, call->json, body->apart > 0 ? PC_SEGMENT_CALL_COUNT : PC_CALL_FIELDS, call->id);
+    pc_some_call_head_write(w, call->inside == 0 ? PC_KIND_CALL : PC_KIND_INNER, call->json,
+                            body->apart > 0 ? PC_SEGMENT_CALL_COUNT : PC_CALL_FIELDS, call->id);
     *kept = body->owned && body->n > MOST_COPIED;
     if (!*kept) {
         pc_writer_append(w, body->data, body->n);
@@ -290,7 +304,8 @@ void pc_lane_add(struct pc_lane *lane, struct pc_call *call, int64_t now) {
         lane->since = now;
     }
     append(&lane->first, &lane->last, call);
-    set_load(lane->dispatch, lane, lane->load + 1);
+    set_load(lane->dispatch, lane, lane->load + 1, lane->inner + (call->inside != 0));
+    pc_inner_begin(lane, call);
 }
 
 /* The call, which is in no list and whose frame is ready, is the lane's. */
@@ -312,6 +327,21 @@ void pc_lane_refill(struct pc_lane *lane, int64_t now) {
            make_ready(lane, call, &call->body)) {
         unqueue_call(d, call);
         send_out(lane, call, now);
+    }
+}
+
+void pc_lane_run_inner(struct pc_lane *lane, int64_t now) {
+    struct pc_dispatch *d = lane->dispatch;
+    struct pc_call *call = d->inner == 0 ? NULL : pc_inner_next(lane);
+    if (call == NULL) {
+        return;
+    }
+    call->inside = pc_inner_room(lane);
+    if (make_ready(lane, call, &call->body)) {
+        unqueue_call(d, call);
+        send_out(lane, call, now);
+    } else {
+        call->inside = 0; /* it waits on, for a worker that is free */
     }
 }
 
@@ -345,14 +375,21 @@ static enum pc_submitted submit(struct pc_dispatch *d, struct pc_call *call, str
     if ((call->target != NULL && call->target->over) || (call->tenant != NULL && call->tenant->ended)) {
         return PC_SUBMIT_GONE;
     }
+    if (pc_inner_is_held(d, call)) {
+        return PC_SUBMIT_HELD;
+    }
     *lane = call->slot ? NULL : room_for(d, call);
     if (call->target == NULL && (*lane == NULL || (*lane)->load >= d->width) && d->watch == WATCH_ON) {
         d->watch = WATCH_SEEN;
+    }
+    if (*lane == NULL && !call->slot && (*lane = pc_inner_lane(call)) != NULL) {
+        call->inside = pc_inner_room(*lane);
     }
     if (*lane == NULL) {
         return enqueue(d, call, body, now);
     }
     if (!make_ready(*lane, call, body)) {
+        call->inside = 0;
         return PC_SUBMIT_NO_MEMORY;
     }
     send_out(*lane, call, now);
@@ -421,7 +458,8 @@ bool pc_dispatch_wants(struct pc_dispatch *d) {
 /* Under the lock: off its lane. */
 static void take_off(struct pc_lane *lane, struct pc_call *call) {
     unlink_call(&lane->first, &lane->last, call);
-    set_load(lane->dispatch, lane, lane->load - 1);
+    set_load(lane->dispatch, lane, lane->load - 1, lane->inner - (call->inside != 0));
+    pc_inner_end(lane, call);
     let_go(call);
     if (call->state == PC_CALL_STUCK) { /* it has ended after all */
         call->state = PC_CALL_LEFT;
@@ -470,6 +508,7 @@ struct pc_call *pc_lane_take(struct pc_lane *lane, uint64_t id, enum pc_format f
         lane->calls -= format == PC_ANY_FORMAT; /* it was none */
         call->state = PC_CALL_OVER;
         pc_lane_refill(lane, now);
+        pc_lane_run_inner(lane, now);
     }
     (void)pthread_mutex_unlock(&lane->dispatch->lock);
     return call;
@@ -539,18 +578,20 @@ enum pc_leaving pc_dispatch_leave(struct pc_dispatch *d, uint64_t key, pc_call_t
         pc_call_take_unsent(d, call);
         result = PC_LEAVE_QUEUED;
     } else if (call != NULL) {
+        result = PC_LEAVE_OUT;
         if (!only_queued) {
             pc_owner_remove(call);
             call->state = PC_CALL_LEFT;
             *lane = call->lane;
             *id = call->id;
             *goes_on = is_it == NULL && call->finish;
-            if (d->depth == 1 && !*goes_on) {
+            if (call->inside != 0) {
+                result = PC_LEAVE_INNER;
+            } else if (d->depth == 1 && !*goes_on) {
                 pc_lane_close_door(*lane);
             }
             pc_lane_enter(*lane, at);
         }
-        result = PC_LEAVE_OUT;
     }
     *found = call;
     (void)pthread_mutex_unlock(&d->lock);

@@ -49,25 +49,34 @@ struct pc_owner {
     struct pc_owner *next;
 };
 
+/* A call that one which a function has made stands inside of (inner.h). */
+struct pc_outer {
+    struct pc_lane *lane; /* outlives the call */
+    uint64_t function;    /* the number of what it waits for, where its worker can run something meanwhile; or 0 */
+};
+
 /* One call. Embedded in something larger; everything in it is the dispatcher's until it is PC_CALL_OVER. */
 struct pc_call {
     /* Set before it is submitted. */
     bool json;
-    bool finish;            /* it goes on when its owner dies */
-    bool stream;            /* chunks come before its answer (stream.h) */
-    bool slot;              /* has no body: what it waits for is a slot that is free, see pc_lane_take_for_slot */
-    bool urgent;            /* goes out at once: what its worker does now may wait for it */
-    bool deaf;              /* its owner wants no more messages before its end */
-    unsigned messages;      /* that its owner was sent before its end: with chunks, or what its worker calls */
-    int64_t credit;         /* that its worker has left for chunks; may be below zero */
-    struct pc_lane *target; /* the only lane that may have it, or NULL; outlives the call */
+    bool finish;                  /* it goes on when its owner dies */
+    bool stream;                  /* chunks come before its answer (stream.h) */
+    bool slot;                    /* has no body: what it waits for is a slot that is free, see pc_lane_take_for_slot */
+    bool urgent;                  /* goes out at once: what its worker does now may wait for it */
+    bool deaf;                    /* its owner wants no more messages before its end */
+    unsigned messages;            /* that its owner was sent before its end: with chunks, or what its worker calls */
+    int64_t credit;               /* that its worker has left for chunks; may be below zero */
+    struct pc_lane *target;       /* the only lane that may have it, or NULL; outlives the call */
+    const struct pc_outer *outer; /* the calls around it in this pool, the innermost first; outlives the call */
+    unsigned outer_count;
     struct pc_tenant *
         tenant; /* whose it is, or NULL; outlives the call. Without a target it is to reserve the lane that it goes to */
     enum pc_call_state state;
-    uint64_t id;  /* on its lane */
-    size_t bytes; /* of its frame, once it is out */
-    int64_t sent; /* when it went out or, before that, into a queue; monotonic ns */
-    uint64_t end; /* of its frame, in all that the lane has made ready; once it is out */
+    uint64_t id;     /* on its lane */
+    uint64_t inside; /* the number of the function that its worker runs it inside of; 0: of none */
+    size_t bytes;    /* of its frame, once it is out */
+    int64_t sent;    /* when it went out or, before that, into a queue; monotonic ns */
+    uint64_t end;    /* of its frame, in all that the lane has made ready; once it is out */
     struct pc_lane *lane;
     struct pc_body body;         /* while it waits */
     struct pc_call *prev, *next; /* in the queue, or in its lane by id */
@@ -101,6 +110,15 @@ struct pc_queue {
     _Atomic size_t n;
 };
 
+/* A function that a call waits for, in a worker that can run something meanwhile (inner.h). */
+struct pc_wait {
+    uint64_t function;
+    uint64_t call;
+    bool taken; /* it does */
+};
+
+enum { PC_MOST_WAITS = 64 }; /* of a worker, each inside of the one before */
+
 struct pc_lane {
     struct pc_dispatch *dispatch;
     void *channel;
@@ -121,6 +139,8 @@ struct pc_lane {
     unsigned stuck; /* calls that are STUCK */
     unsigned users; /* threads at the descriptor */
     unsigned load;  /* calls that are out */
+    unsigned inner; /* of those, the ones that run inside of others */
+    unsigned waits_count;
     unsigned ready; /* of those whose frames nobody sends yet */
     uint64_t last_id;
     uint64_t made;      /* bytes of frames, in all */
@@ -130,12 +150,13 @@ struct pc_lane {
     struct pc_call *first, *last;
     struct pc_lane *prev, *next; /* among lanes of the same load */
     struct pc_load_out pending;
-    struct pc_queue own;      /* calls that are targeted at it, and wait */
-    _Atomic unsigned tenants; /* that are not exclusive; this and the following are written under the lock */
-    _Atomic bool reserved;    /* by one that is */
-    _Atomic bool retiring;    /* it stays for those who can go nowhere else */
-    _Atomic bool over;        /* it will take no calls any more */
-    _Atomic bool noted;       /* frames that are no calls wait for the channel */
+    struct pc_wait waits[PC_MOST_WAITS]; /* the innermost last */
+    struct pc_queue own;                 /* calls that are targeted at it, and wait */
+    _Atomic unsigned tenants;            /* that are not exclusive; this and the following are written under the lock */
+    _Atomic bool reserved;               /* by one that is */
+    _Atomic bool retiring;               /* it stays for those who can go nowhere else */
+    _Atomic bool over;                   /* it will take no calls any more */
+    _Atomic bool noted;                  /* frames that are no calls wait for the channel */
 
     struct pc_load_out sending; /* belongs to whoever set `flushing` */
 };
@@ -158,6 +179,7 @@ struct pc_dispatch {
     _Atomic size_t queued;  /* written under the lock */
     struct pc_call *first, *last;
     size_t targeted;           /* calls that wait in lanes' own queues */
+    size_t inner;              /* calls that wait, and stand inside of others */
     struct pc_queue reserving; /* calls that wait for a lane to reserve */
     struct pc_lane **by_load;  /* depth + 1 lists of open lanes, and behind them their last ones */
     struct pc_owner *owners[PC_OWNER_BUCKETS];
@@ -192,6 +214,7 @@ enum pc_submitted {
     PC_SUBMIT_QUEUED,
     PC_SUBMIT_STRANGER, /* the owner is not known: pc_dispatch_meet comes first */
     PC_SUBMIT_FULL,     /* so many wait already that no other may */
+    PC_SUBMIT_HELD,     /* the target's worker waits for this call, and can do nothing else meanwhile */
     PC_SUBMIT_GONE,     /* the target's worker will take no more calls, or the tenant has ended */
     PC_SUBMIT_OVER,     /* there will be no more workers */
     PC_SUBMIT_NO_MEMORY,
@@ -218,11 +241,13 @@ typedef bool (*pc_call_test)(const struct pc_call *call, const void *context);
 
 /*
  * Nobody waits for a call any more, of those of `owner` the first that `is_it` agrees to; or, where that is NULL, any: the owner is dead, and
- * *goes_on says whether the call is to `finish`. A lane of depth 1 takes no more calls then, unless it goes on: its worker will be replaced.
+ * *goes_on says whether the call is to `finish`. A lane of depth 1 takes no more calls then, unless it goes on, or runs inside of another: its worker will be
+ * replaced.
  */
 enum pc_leaving {
     PC_LEAVE_NONE,   /* it has ended, or is about to be told so */
     PC_LEAVE_QUEUED, /* it was taken off: *call is the caller's */
+    PC_LEAVE_INNER,  /* the same as the next, of a call inside of another one */
     PC_LEAVE_OUT, /* it is in *lane, pinned, under *id; or, with `only_queued`, it goes on as before and nothing is pinned */
 };
 enum pc_leaving pc_dispatch_leave(struct pc_dispatch *d, uint64_t owner, pc_call_test is_it, const void *context,

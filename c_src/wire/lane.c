@@ -124,7 +124,7 @@ size_t pc_lane_retire(struct pc_lane *lane, uint64_t *ids, size_t most) {
     }
     const struct pc_call *call = lane->last;
     for (unsigned run = lane->dispatch->width, load = lane->load; load > run && n < most; call = call->prev, load--) {
-        if (call->target == NULL) {
+        if (call->target == NULL && call->inside == 0) {
             ids[n++] = call->id;
         }
     }

@@ -1,7 +1,7 @@
 #ifndef PC_WIRE_LANES_H
 #define PC_WIRE_LANES_H
 
-/* What dispatch.c, lane.c, owners.c, stream.c and tenant.c share. All of it under the dispatcher's lock. */
+/* What dispatch.c, inner.c, lane.c, owners.c, stream.c, take_over.c and tenant.c share. All of it under the dispatcher's lock. */
 
 #include "wire/dispatch.h"
 
@@ -31,6 +31,9 @@ void pc_call_take_unsent(struct pc_dispatch *d, struct pc_call *call);
 
 /* A call that is in no list, and has its id there, is out. */
 void pc_lane_add(struct pc_lane *lane, struct pc_call *call, int64_t now);
+
+/* A call that waits and may run inside of what the lane's worker waits for, if there is one, is sent there. */
+void pc_lane_run_inner(struct pc_lane *lane, int64_t now);
 
 /* Gives calls that wait to an open lane while it has room. */
 void pc_lane_refill(struct pc_lane *lane, int64_t now);

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _loop: asyncio.AbstractEventLoop | None = None
+_inner_loops: list[asyncio.AbstractEventLoop] = []
 
 
 class Cancelled(_core.Cancelled, CancelledError):
@@ -28,6 +29,15 @@ def loop() -> asyncio.AbstractEventLoop:
         _loop = asyncio.new_event_loop()
         asyncio.set_event_loop(_loop)
     return _loop
+
+
+def inner_loop() -> asyncio.AbstractEventLoop:
+    """Of a call inside of another one: that may be a coroutine, whose loop cannot run anything else meanwhile."""
+    for idle in (loop(), *_inner_loops):
+        if not idle.is_running():
+            return idle
+    _inner_loops.append(asyncio.new_event_loop())
+    return _inner_loops[-1]
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -4,6 +4,7 @@
 -import(pitcrew_test, [with_pool/2]).
 
 -define(TOOLS, ["function_tools"]).
+-define(IN_THREADS, ["function_tools", "nested_tools"]).
 
 test(Fun) -> {timeout, 60, Fun}.
 
@@ -278,22 +279,23 @@ a_function_that_calls_the_pool_test_() ->
         ?assertEqual({ok, 1}, pitcrew:call(Pool, apply_to, [Awaits, 1]))
     end).
 
-%% At once, and not at some deadline.
+%% At once, and not at some deadline: what is called from a thread of the tool's own holds the worker, which can run nothing meanwhile. The others:
+%% pitcrew_nested_tests.
 a_call_that_would_wait_for_itself_test_() ->
     [
         test(fun() ->
-            with_pool(Way#{tools => ?TOOLS, size => Size, timeout => infinity, checkout_timeout => infinity}, fun(Pool) ->
+            with_pool(#{tools => ?IN_THREADS, size => Size, timeout => infinity, checkout_timeout => infinity}, fun(Pool) ->
                 Level = fun
                     Level(0) -> 0;
-                    Level(N) -> case pitcrew:call(Pool, apply_to, [Level, N - 1]) of {ok, V} -> V; {error, #{kind := Kind}} -> Kind end
+                    Level(N) -> case pitcrew:call(Pool, in_thread, [Level, N - 1]) of {ok, V} -> V; {error, #{kind := Kind}} -> Kind end
                 end,
-                [?assertEqual({ok, 0}, pitcrew:call(Pool, apply_to, [Level, Size - 1])) || _ <- [1, 2, 3]],
-                [?assertMatch({ok, <<"overloaded">>}, text(pitcrew:call(Pool, apply_to, [Level, Size]))) || _ <- [1, 2, 3]],
-                Awaits = fun() -> {error, #{kind := Kind}} = pitcrew:await(pitcrew:async(Pool, apply_to, [Level, Size - 1]), infinity), Kind end,
-                Size =:= 1 andalso ?assertMatch({ok, <<"overloaded">>}, text(pitcrew:call(Pool, apply_to, [Awaits])))
+                [?assertEqual({ok, 0}, pitcrew:call(Pool, in_thread, [Level, Size - 1])) || _ <- [1, 2, 3]],
+                [?assertMatch({ok, <<"overloaded">>}, text(pitcrew:call(Pool, in_thread, [Level, Size]))) || _ <- [1, 2, 3]],
+                Awaits = fun() -> {error, #{kind := Kind}} = pitcrew:await(pitcrew:async(Pool, in_thread, [Level, Size - 1]), infinity), Kind end,
+                Size =:= 1 andalso ?assertMatch({ok, <<"overloaded">>}, text(pitcrew:call(Pool, in_thread, [Awaits])))
             end)
         end)
-     || Way <- [#{}], Size <- [1, 2, 3]
+     || Size <- [1, 2, 3]
     ].
 
 text({ok, Atom}) when is_atom(Atom) -> {ok, atom_to_binary(Atom)};
@@ -317,7 +319,7 @@ calls_that_would_wait_for_each_other_test_() ->
         end)
     end).
 
-%% They hold one worker, that of the call around them: the other one serves them all, one after the other.
+%% One has the other worker, and waits there; the others run in the worker of the call around them.
 several_at_once_out_of_one_function_test_() ->
     test(fun() ->
         with_pool(#{tools => ?TOOLS, size => 2, timeout => infinity, checkout_timeout => infinity}, fun(Pool) ->
@@ -326,16 +328,16 @@ several_at_once_out_of_one_function_test_() ->
             Several = fun() ->
                 First = pitcrew:async(Pool, apply_to, [Held]),
                 receive begun -> ok end,
-                Others = [pitcrew:async(Pool, echo, [N]) || N <- [2, 3]],
-                [element(2, {ok, _} = pitcrew:await(Async, infinity)) || Async <- [First | Others]]
+                Others = [element(2, {ok, _} = pitcrew:await(pitcrew:async(Pool, echo, [N]), infinity)) || N <- [2, 3]],
+                Self ! others,
+                [element(2, {ok, _} = pitcrew:await(First, infinity)) | Others]
             end,
             Outer = fun() -> Self ! {outer, self()}, Several() end,
             Caller = spawn_link(fun() -> Self ! {self(), pitcrew:call(Pool, apply_to, [Outer])} end),
             Function = receive {outer, Pid} -> Pid end,
             Inner = receive {here, Held1} -> Held1 end,
             Function ! begun,
-            ok = pitcrew_test:until(fun() -> case pitcrew:info(Pool) of #{queued := 2} -> ok; Info -> Info end end),
-            Inner ! go,
+            receive others -> Inner ! go end,
             receive {Caller, Result} -> ?assertEqual({ok, [1, 2, 3]}, Result) end,
             %% What was counted is given back.
             Once = fun() -> element(2, {ok, _} = pitcrew:call(Pool, echo, [4])) end,
@@ -346,14 +348,14 @@ several_at_once_out_of_one_function_test_() ->
 %% Whoever makes the calls for the function.
 those_that_others_make_for_it_would_wait_as_well_test_() ->
     test(fun() ->
-        with_pool(#{tools => ?TOOLS, size => 1, timeout => 3_000, checkout_timeout => infinity}, fun(Pool) ->
+        with_pool(#{tools => ?IN_THREADS, size => 1, timeout => 3_000, checkout_timeout => infinity}, fun(Pool) ->
             Batch = fun() -> [atom_to_binary(Kind) || {error, #{kind := Kind}} <- pitcrew:batch(Pool, [{echo, [1]}, {pid, []}, {keep, [2]}])] end,
-            ?assertEqual({ok, [<<"overloaded">> || _ <- [1, 2, 3]]}, pitcrew:call(Pool, apply_to, [Batch], #{timeout => 20_000})),
+            ?assertEqual({ok, [<<"overloaded">> || _ <- [1, 2, 3]]}, pitcrew:call(Pool, in_thread, [Batch], #{timeout => 20_000})),
             Sent = fun() ->
                 {Ref, _} = pitcrew:stream_to(self(), Pool, echo, [1], []),
                 receive {pitcrew_stream, Ref, {error, #{kind := Kind}}} -> atom_to_binary(Kind) end
             end,
-            ?assertEqual({ok, <<"overloaded">>}, pitcrew:call(Pool, apply_to, [Sent], #{timeout => 20_000}))
+            ?assertEqual({ok, <<"overloaded">>}, pitcrew:call(Pool, in_thread, [Sent], #{timeout => 20_000}))
         end)
     end).
 
@@ -413,8 +415,6 @@ in_a_session_test_() ->
     test(fun() ->
         with_pool(#{tools => ?TOOLS, size => 2, checkout_timeout => infinity}, fun(Pool) ->
             {ok, _} = pitcrew:session(Pool, fun(Session) ->
-                Same = fun() -> {error, #{kind := Kind}} = pitcrew:call(Session, echo, [1]), Kind end,
-                ?assertMatch({ok, <<"overloaded">>}, text(pitcrew:call(Session, apply_to, [Same]))),
                 Other = fun() -> {ok, One} = pitcrew:call(Pool, echo, [1]), One end,
                 ?assertEqual({ok, 1}, pitcrew:call(Session, apply_to, [Other]))
             end)
