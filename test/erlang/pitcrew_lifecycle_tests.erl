@@ -97,6 +97,11 @@ rows() ->
             {pitcrew_iterator_lives_tests, a_worker_that_dies_test_},
             {pitcrew_iterator_lives_tests, a_pool_that_stops_test_}
         ]},
+        {<<"the deadline of a call that runs inside of another one passes, or its caller dies">>, [
+            {pitcrew_nested_ends_tests, at_its_deadline_test_},
+            {pitcrew_nested_ends_tests, whose_caller_dies_test_},
+            {pitcrew_nested_ends_tests, that_cannot_be_interrupted_test_}
+        ]},
         {<<"the consumer of a stream takes no more">>, [
             {pitcrew_stream_tests, an_early_stop_closes_the_generator_and_the_worker_goes_on_test_},
             {pitcrew_stream_tests, a_generator_that_does_not_let_itself_be_closed_is_interrupted_test_}
