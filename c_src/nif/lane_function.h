@@ -7,8 +7,8 @@
  *
  *   {pitcrew_function, Channel, Id, Index | Name, Waits, Bytes}
  *
- * with the array of args and kwargs as bytes, for whoever runs the function to decode; Waits says whether what it calls may run inside of the call (wire/inner.h). Of a call that has no host its caller is sent the same, as
- * {pitcrew_called, Ref, _}: leave/3 tells it how many of these there have been.
+ * with the array of args and kwargs as bytes, for whoever runs the function to decode; Waits says whether what it calls may run inside of the call
+ * (wire/inner.h). Of a call that has no host its caller is sent the same, as {pitcrew_called, Ref, _}: leave/3 tells it how many of these there have been.
  */
 
 #include "nif/frame.h"

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -138,6 +139,16 @@ int pc_os_peer(int socket, pid_t *pid, uid_t *uid, gid_t *gid) {
     *uid = peer.uid;
     *gid = peer.gid;
     return 0;
+}
+
+int pc_os_stack(void **lowest, size_t *size) {
+    pthread_attr_t attr;
+    int error = pthread_getattr_np(pthread_self(), &attr);
+    if (error == 0) {
+        error = pthread_attr_getstack(&attr, lowest, size);
+        (void)pthread_attr_destroy(&attr);
+    }
+    return -error;
 }
 
 /* ---- Looking at processes. */

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,16 +39,6 @@ static void leave(const struct mapping *m) {
     if (m->clean) {
         (void)madvise((void *)m->begin, m->end - m->begin, MADV_DONTNEED);
     }
-}
-
-int pc_os_stack(void **lowest, size_t *size) {
-    pthread_attr_t attr;
-    int error = pthread_getattr_np(pthread_self(), &attr);
-    if (error == 0) {
-        error = pthread_attr_getstack(&attr, lowest, size);
-        (void)pthread_attr_destroy(&attr);
-    }
-    return -error;
 }
 
 int pc_os_leave_file_pages(void) {

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -399,6 +400,27 @@ static void test_vitals(void **state) {
     assert_int_equal(pc_os_process_vitals(pid, &other), -ENOENT);
 }
 
+static void *in_a_thread(void *context) {
+    void *lowest = NULL;
+    size_t size = 0;
+    assert_int_equal(pc_os_stack(&lowest, &size), 0);
+    uintptr_t here = (uintptr_t)&size, end = (uintptr_t)lowest;
+    assert_true(here > end && here - end < size);
+    *(void **)context = lowest;
+    return NULL;
+}
+
+/* Each thread has its own. */
+static void test_stack(void **state) {
+    (void)state;
+    void *mine, *other;
+    pthread_t thread;
+    (void)in_a_thread(&mine);
+    assert_int_equal(pthread_create(&thread, NULL, in_a_thread, &other), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_ptr_not_equal(mine, other);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pidfd),     cmocka_unit_test(test_parent_death_signal),
@@ -407,6 +429,7 @@ int main(void) {
         cmocka_unit_test(test_oom_score), cmocka_unit_test(test_private_memory),
         cmocka_unit_test(test_peer),      cmocka_unit_test(test_pages_kept_from_children),
         cmocka_unit_test(test_alarm),     cmocka_unit_test(test_vitals),
+        cmocka_unit_test(test_stack),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
