@@ -213,6 +213,27 @@ def test_cancels_at_any_moment(worker):
         assert worker.call("echo", round_) == round_
 
 
+@pytest.mark.parametrize("tool", ["apply_to", "async_apply", "in_own_loop"])
+def test_nothing_is_left_of_them(worker, tool):
+    """Less than one block of memory each time: caches may still grow."""
+
+    def some():
+        outer = begin(worker, tool)
+        function = waits(worker, outer)
+        for name, *args in [("echo", 1), ("gathers", 3), ("fails", "x"), ("what_is_around",)]:
+            id_ = inner(worker, name, *args)
+            assert worker.answer()[1] == id_
+        give(worker, function, 1)
+        assert worker.answer()[:2] == [REPLY, outer]
+
+    for _ in range(100):
+        some()
+    before = worker.call("blocks")
+    for _ in range(1500):
+        some()
+    assert worker.call("blocks") - before < 1500
+
+
 # ---- The end of the channel
 
 
