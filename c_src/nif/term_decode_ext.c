@@ -199,8 +199,8 @@ static enum pc_status decode_apart(struct decoder *d, const struct pc_token *t, 
 
 /* As a value of its own. */
 static enum pc_status decode_segment(struct decoder *d, const struct pc_token *t, ERL_NIF_TERM *term) {
-    enum pc_segment_kind kind;
-    ERL_NIF_TERM data;
+    enum pc_segment_kind kind = PC_SEGMENT_BIN;
+    ERL_NIF_TERM data = 0;
     enum pc_status status = decode_apart(d, t, &kind, &data);
     if (status != PC_OK) {
         return status;
