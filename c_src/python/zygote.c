@@ -29,10 +29,13 @@
 /* A payload of 64 KiB, and what stands around it in its packet. */
 enum { REQUEST_MOST = 64 * 1024 + 64 };
 
+enum { REST_MS = 200 };
+
 struct zygote {
     int link;
     pid_t pid;
     char **argv; /* NULL: fork mode */
+    bool rests;  /* and has let go of what only the imports needed */
     struct pc_children children;
     struct pc_packets packets;
     struct pc_inherited inherited;
@@ -204,12 +207,23 @@ static void run_signal_handlers(void) {
     }
 }
 
+/* Once nobody has asked for a worker for a while: it takes a millisecond or two. Workers map what they use by themselves, also of what stays here. */
+static void rest(struct zygote *z) {
+    z->rests = true;
+    if (z->argv == NULL) {
+        (void)pc_os_leave_file_pages();
+    }
+}
+
 static void wait_for_event(struct zygote *z) {
     int result, error;
     nfds_t n = (nfds_t)(z->children.count + 1);
-    Py_BEGIN_ALLOW_THREADS result = poll(z->polled, n, -1);
+    Py_BEGIN_ALLOW_THREADS result = poll(z->polled, n, z->rests ? -1 : REST_MS);
     error = errno;
     Py_END_ALLOW_THREADS if (result < 0 && error == EINTR) { run_signal_handlers(); }
+    if (result == 0) {
+        rest(z);
+    }
 }
 
 /* From the last to the first: what takes the place of a removed one has been looked at. */
@@ -286,10 +300,6 @@ PyObject *pc_zygote_loop(PyObject *module, PyObject *args) {
         pc_inherited_take(&z->inherited);
         let_interrupts_come();
         pc_upkeep_release(); /* of the imports: what is free here would be so in every worker, and never be used */
-        if (z->argv == NULL) {
-            (void)
-                pc_os_leave_file_pages(); /* what only imports needed; workers map what they use by themselves, also if it stayed */
-        }
         loop(z, &q);
         payload = decode_payload(&q);
     }
