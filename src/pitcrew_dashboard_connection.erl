@@ -58,7 +58,7 @@ end_with(Socket, Text) ->
     drain(Socket, pitcrew_deadline:in(?DRAIN_MS), ?DRAIN_READS).
 
 drain(Socket, Deadline, Reads) ->
-    case Reads > 0 andalso gen_tcp:recv(Socket, 0, max(0, Deadline - erlang:monotonic_time(millisecond))) of
+    case Reads > 0 andalso gen_tcp:recv(Socket, 0, pitcrew_deadline:left(Deadline)) of
         {ok, _} -> drain(Socket, Deadline, Reads - 1);
         _ -> gen_tcp:close(Socket)
     end.

@@ -32,7 +32,7 @@ read(Socket, Deadline, Data) ->
     end.
 
 read_more(Socket, Deadline, Data) ->
-    case gen_tcp:recv(Socket, 0, max(0, Deadline - erlang:monotonic_time(millisecond))) of
+    case gen_tcp:recv(Socket, 0, pitcrew_deadline:left(Deadline)) of
         {ok, More} -> read(Socket, Deadline, <<Data/binary, More/binary>>);
         {error, timeout} -> {bad, 408};
         {error, _} -> closed

@@ -21,7 +21,7 @@ find(Program) ->
 
 started(Path, Args, Env) ->
     try open_port({spawn_executable, Path}, [{args, Args}, {env, Env}, exit_status, stderr_to_stdout, binary, hide]) of
-        Port -> collect(Port, [], erlang:monotonic_time(millisecond) + ?TIMEOUT_MS)
+        Port -> collect(Port, [], pitcrew_deadline:in(?TIMEOUT_MS))
     catch
         error:_ -> absent
     end.
@@ -30,7 +30,7 @@ collect(Port, Output, Deadline) ->
     receive
         {Port, {data, Data}} -> collect(Port, [Output, Data], Deadline);
         {Port, {exit_status, Status}} -> {Status, iolist_to_binary(Output)}
-    after max(0, Deadline - erlang:monotonic_time(millisecond)) ->
+    after pitcrew_deadline:left(Deadline) ->
         _ = kill(erlang:port_info(Port, os_pid)),
         _ = catch port_close(Port),
         flush(Port),
