@@ -41,7 +41,7 @@ pool({#{pool := Name, health := Health, info := Info, tools := Tools, workers :=
     #{calls := Calls, errors := Errors} = All = pitcrew_metrics_stats:all_together(Tools),
     #{
         name => Name,
-        label => label(Name),
+        label => pitcrew_text:pool(Name),
         status => Status,
         wanted => Wanted,
         ready => Ready,
@@ -60,12 +60,6 @@ pool({#{pool := Name, health := Health, info := Info, tools := Tools, workers :=
 %% Of a pool that has only just come nothing is known of what was before.
 before(nobody) -> {#{}, #{}};
 before({#{tools := Tools}, Times}) -> {maps:from_list(Tools), Times}.
-
-label(Name) ->
-    case atom_to_binary(Name) of
-        <<"Elixir.", Rest/binary>> -> Rest;
-        Text -> Text
-    end.
 
 sum(Counts) -> lists:sum(maps:values(Counts)).
 

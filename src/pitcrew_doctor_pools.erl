@@ -35,13 +35,7 @@
 -define(ENOUGH, 100).
 
 -spec facts() -> facts().
-facts() ->
-    try pitcrew_pools:all() of
-        Pools -> lists:append([pool(Pool) || Pool <- Pools])
-    catch
-        %% The application is not running.
-        error:badarg -> []
-    end.
+facts() -> lists:append([pool(Pool) || Pool <- pitcrew_pools:all()]).
 
 %% A pool that stops meanwhile is none.
 pool(#pool{name = Name, cache = Cache, metrics = Metrics, events = Events}) ->
@@ -215,4 +209,4 @@ general() ->
     ].
 
 %% A pool's name comes first, as people write it.
-format(Format, [Name | Args]) -> io_lib:format(Format, [pitcrew_load_text:name(Name) | Args]).
+format(Format, [Name | Args]) -> io_lib:format(Format, [pitcrew_text:pool(Name) | Args]).

@@ -7,6 +7,8 @@
 
 -export([svg/3]).
 
+-import(pitcrew_text, [escape/1]).
+
 %% Pixels.
 -define(ROW, 20).
 -define(HEAD, 34).
@@ -99,13 +101,3 @@ label(_, Name) -> ["<text class=\"name\" x=\"4\" y=\"14\">", escape(Name), "</te
 colour(Name) ->
     File = hd(binary:split(lists:last(binary:split(Name, <<" (">>, [global])), <<":">>)),
     io_lib:format("hsl(~b 75% ~b%)", [erlang:phash2(File, 360), 74 + erlang:phash2(Name, 9)]).
-
-%% What XML allows, and does not take for its own.
-escape(Text) -> [escaped(C) || C <- unicode:characters_to_list(Text)].
-
-escaped($<) -> "&lt;";
-escaped($>) -> "&gt;";
-escaped($&) -> "&amp;";
-escaped($") -> "&quot;";
-escaped(C) when C < $\s; C =:= 16#fffe; C =:= 16#ffff -> $?;
-escaped(C) -> C.

@@ -78,7 +78,7 @@ by_percentile(Id, #{scenario := Name, percentiles := Percentiles} = Result) ->
     end,
     svg(Id, ["Latency by percentile, ", Name], percentile_text(Result), [
         grid(Scale),
-        [tick_x(X(Percent), [percent(Percent), "%"]) || Percent <- decades(Decades)],
+        [tick_x(X(Percent), [pitcrew_text:decimal(Percent, 6), "%"]) || Percent <- decades(Decades)],
         line("all", [{X(Percent), height(Ms, Scale)} || #{percent := Percent, latency := Ms} <- Percentiles])
     ]).
 
@@ -97,15 +97,12 @@ decades(Decades) ->
     Step = max(1, ceil(Decades / 5)),
     [0 || Decades =< 2.5] ++ [50 || Decades =< 5] ++ [100 - math:pow(10, 2 - K) || K <- lists:seq(1, trunc(Decades + 1.0e-9)), K rem Step =:= 0].
 
-percent(Percent) when is_integer(Percent) -> integer_to_list(Percent);
-percent(Percent) -> io_lib:format("~ts", [string:trim(string:trim(io_lib:format("~.6f", [Percent]), trailing, "0"), trailing, ".")]).
-
 %% ---- The frame
 
 svg(Id, Title, Description, Inside) ->
     [
         "<svg viewBox=\"0 0 ", number(?WIDTH), " ", number(?HEIGHT), "\" role=\"img\" aria-labelledby=\"", Id, "-title ", Id, "-desc\">",
-        "<title id=\"", Id, "-title\">", pitcrew_load_page:escape(Title), "</title><desc id=\"", Id, "-desc\">", pitcrew_load_page:escape(Description),
+        "<title id=\"", Id, "-title\">", pitcrew_text:escape(Title), "</title><desc id=\"", Id, "-desc\">", pitcrew_text:escape(Description),
         "</desc>", Inside, "</svg>\n"
     ].
 
@@ -173,9 +170,7 @@ duration(Ms) when Ms < 120_000 -> [short(Ms / 1000), " s"];
 duration(Ms) -> [short(Ms / 60_000), " min"].
 
 short(Value) when Value >= 99.95 -> integer_to_list(round(Value));
-short(Value) ->
-    Text = lists:flatten(io_lib:format("~.*f", [if Value >= 9.995 -> 1; true -> 2 end, float(Value)])),
-    string:trim(string:trim(Text, trailing, "0"), trailing, ".").
+short(Value) -> pitcrew_text:decimal(Value, if Value >= 9.995 -> 1; true -> 2 end).
 
 number(Value) when is_integer(Value) -> integer_to_list(Value);
 number(Value) -> io_lib:format("~.1f", [Value]).

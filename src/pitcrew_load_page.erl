@@ -1,7 +1,9 @@
 %% The report of a load test: one HTML page that needs no network, with its drawings in it and the same figures as tables.
 -module(pitcrew_load_page).
 
--export([page/2, escape/1]).
+-export([page/2]).
+
+-import(pitcrew_text, [decimal/2, escape/1]).
 
 %% @doc The page, as UTF-8. What was beyond a limit is said at its top.
 -spec page([pitcrew_load:result()], [pitcrew_load:violation()]) -> binary().
@@ -20,7 +22,7 @@ page(Results, Violations) ->
 
 about([#{started_at := At, pool := Pool} | _]) ->
     Time = calendar:system_time_to_rfc3339(At, [{offset, "Z"}, {time_designator, $\s}]),
-    ["<p class=\"small\">Pool ", escape(pitcrew_load_text:name(Pool)), ", started ", lists:droplast(Time), " UTC</p>\n"].
+    ["<p class=\"small\">Pool ", escape(pitcrew_text:pool(Pool)), ", started ", lists:droplast(Time), " UTC</p>\n"].
 
 verdict([]) ->
     [];
@@ -93,20 +95,16 @@ swatch(Class) -> ["<line class=\"", Class, "\" x1=\"0\" x2=\"24\" y1=\"6\" y2=\"
 
 tables(Id, #{series := Series, percentiles := Percentiles}) ->
     Moments = [
-        [time(At), pitcrew_load_text:count(Calls), pitcrew_load_text:count(Errors) | [pitcrew_load_text:ms(Ms) || Ms <- [P50, P99, Max]]]
+        [decimal(At, 3), pitcrew_load_text:count(Calls), pitcrew_load_text:count(Errors) | [pitcrew_load_text:ms(Ms) || Ms <- [P50, P99, Max]]]
      || #{at := At, calls := Calls, errors := Errors, p50 := P50, p99 := P99, max := Max} <- Series
     ],
-    Shares = [[percent(Percent), pitcrew_load_text:ms(Ms)] || #{percent := Percent, latency := Ms} <- Percentiles],
+    Shares = [[decimal(Percent, 5), pitcrew_load_text:ms(Ms)] || #{percent := Percent, latency := Ms} <- Percentiles],
     [
         "<details>\n<summary>The same as tables</summary>\n<div class=\"tables\">\n",
         table(["a", Id], "Over time", ["due from, s", "calls", "failed", "p50, ms", "p99, ms", "longest, ms"], Moments),
         table(["b", Id], "By percentile", ["percent of calls", "at most, ms"], Shares),
         "</div>\n</details>\n"
     ].
-
-time(At) -> string:trim(string:trim(lists:flatten(io_lib:format("~.3f", [At])), trailing, "0"), trailing, ".").
-
-percent(Percent) -> string:trim(string:trim(lists:flatten(io_lib:format("~.5f", [Percent])), trailing, "0"), trailing, ".").
 
 table(Id, Caption, Head, Rows) ->
     [
@@ -116,18 +114,6 @@ table(Id, Caption, Head, Rows) ->
         [["<tr><th scope=\"row\">", First, "</th>", [["<td>", Cell, "</td>"] || Cell <- Rest], "</tr>\n"] || [First | Rest] <- Rows],
         "</tbody></table></div>\n"
     ].
-
-%% @doc Text that stands in HTML.
--spec escape(unicode:chardata()) -> binary().
-escape(Text) ->
-    Characters = unicode:characters_to_list(Text),
-    unicode:characters_to_binary([entity(C) || C <- Characters]).
-
-entity($<) -> "&lt;";
-entity($>) -> "&gt;";
-entity($&) -> "&amp;";
-entity($") -> "&quot;";
-entity(C) -> C.
 
 style() ->
     <<"

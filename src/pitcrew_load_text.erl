@@ -1,7 +1,7 @@
 %% What people read of a load test in a terminal: the line that shows how far it is, the table of its results, and what was beyond a limit.
 -module(pitcrew_load_text).
 
--export([progress/1, bar/1, table/1, notes/1, violations/1, ms/1, count/1, name/1]).
+-export([progress/1, bar/1, table/1, notes/1, violations/1, ms/1, count/1]).
 
 -define(BAR, 24).
 
@@ -57,16 +57,12 @@ bar(#{scenario := Name, index := Index, scenarios := Count, phase := Phase, elap
 -spec table([pitcrew_load:result()]) -> unicode:chardata().
 table(Results) ->
     Head = ["scenario", "calls", "failed", "calls/s", "avg", "p50", "p99", "p99.9", "max"],
-    Rows = [Head | [row(Result) || Result <- Results]],
-    Widths = [lists:max([string:length(lists:nth(Column, Row)) || Row <- Rows]) || Column <- lists:seq(1, length(Head))],
-    [[line(Row, Widths) || Row <- Rows], "latencies in ms, from when a call was due\n", [named_notes(Result) || Result <- Results]].
+    Rows = [row(Result) || Result <- Results],
+    [pitcrew_text:table(Head, [left], Rows), "latencies in ms, from when a call was due\n", [named_notes(Result) || Result <- Results]].
 
 row(#{scenario := Name, calls := Calls, errors := Errors, throughput := Throughput} = Result) ->
     Times = [ms(maps:get(Key, Result)) || Key <- [avg_latency, p50_latency, p99_latency, p999_latency, max_latency]],
     [Name, count(Calls), count(Errors), rate(Throughput) | Times].
-
-line([Name | Cells], [First | Widths]) ->
-    [string:pad(Name, First), [["  ", string:pad(Cell, Width, leading)] || {Cell, Width} <- lists:zip(Cells, Widths)], "\n"].
 
 named_notes(#{scenario := Name} = Result) -> [[Name, ": ", Note, "\n"] || Note <- notes(Result)].
 
@@ -138,12 +134,3 @@ count(Number) -> lists:reverse(grouped(lists:reverse(integer_to_list(Number)))).
 
 grouped([A, B, C, D | Rest]) when D =/= $- -> [A, B, C, $, | grouped([D | Rest])];
 grouped(Digits) -> Digits.
-
-%% @doc A pool's name, as Elixir writes it where it is a module's.
--spec name(atom() | pid()) -> unicode:chardata().
-name(Name) when is_atom(Name) ->
-    case atom_to_list(Name) of
-        "Elixir." ++ Module -> Module;
-        Text -> Text
-    end;
-name(Pid) -> pid_to_list(Pid).

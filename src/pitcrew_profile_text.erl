@@ -1,25 +1,17 @@
 %% A profile as tables for people.
 -module(pitcrew_profile_text).
 
--export([format/1, name/1]).
+-export([format/1]).
 
 -spec format(pitcrew_profiler:profile()) -> unicode:chardata().
 format(#{pool := Pool, duration_ms := Ms, workers := Workers, missing := Missing} = Profile) ->
     [
-        io_lib:format("~ts: ~b ms, workers ~ts~n", [name(Pool), Ms, lists:join(", ", [integer_to_list(OsPid) || OsPid <- Workers])]),
+        io_lib:format("~ts: ~b ms, workers ~ts~n", [pitcrew_text:pool(Pool), Ms, lists:join(", ", [integer_to_list(OsPid) || OsPid <- Workers])]),
         [io_lib:format("worker ~b has no part in this (~ts): ~ts~n", [OsPid, Why, Text]) || #{worker := OsPid, reason := Why, message := Text} <- Missing],
         functions(Profile),
         samples(Profile),
         memory(Profile)
     ].
-
-%% @doc A pool's name, as its users write it.
--spec name(atom()) -> unicode:chardata().
-name(Pool) ->
-    case atom_to_binary(Pool) of
-        <<"Elixir.", Name/binary>> -> Name;
-        _ -> io_lib:format("~tp", [Pool])
-    end.
 
 functions(#{functions := nil}) ->
     [];

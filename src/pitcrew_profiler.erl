@@ -119,7 +119,7 @@ stacks(#{sample := Interval}, Told, #{pool := Name, workers := Workers}) ->
         io_lib:format("of ~b workers. Width is the share of samples;", [length(Workers)]),
         "who is called stands below the caller."
     ],
-    Title = ["Python in the pool ", pitcrew_profile_text:name(Name)],
+    Title = ["Python in the pool ", pitcrew_text:pool(Name)],
     #{
         samples => Samples,
         stacks => iolist_to_binary([[Stack, $\s, integer_to_binary(Count), $\n] || {Stack, Count} <- lists:sort(maps:to_list(All))]),

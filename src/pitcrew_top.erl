@@ -104,9 +104,9 @@ pools(Pools) ->
     Heads = ["POOL", "STATUS", "READY", "RUNNING", "WAITING", "CALLS/S", "ERRORS/S", "P50", "P99", "JSON/S", "CACHE", "CALLS"],
     WorkerHeads = ["POOL", "WORKER", "PID", "STATE", "MEMORY", "CPU", "CALLS", "AGE"],
     [
-        table(Heads, [left, left], [pool(Pool) || Pool <- Pools]),
+        pitcrew_text:table(Heads, [left, left], [pool(Pool) || Pool <- Pools]),
         "\n",
-        table(WorkerHeads, [left, right, right, left], [worker(Label, Worker) || #{label := Label, workers := Workers} <- Pools, Worker <- Workers])
+        pitcrew_text:table(WorkerHeads, [left, right, right, left], [worker(Label, Worker) || #{label := Label, workers := Workers} <- Pools, Worker <- Workers])
     ].
 
 pool(#{label := Label, status := Status, ready := Ready, wanted := Wanted, queued := Queued, calls := Calls, cache := Cache, now := Now}) ->
@@ -121,23 +121,3 @@ cache(#{hit_rate := Rate}) -> percent(Rate).
 
 worker(Label, #{id := Id, os_pid := OsPid, state := State, rss := Rss, cpu := Cpu, calls := Calls, age := Age}) ->
     [Label, number(Id), number(OsPid), atom_to_list(State), bytes(Rss), percent(Cpu), number(Calls), age(Age)].
-
-%% Columns as wide as what is in them; those that nothing is said of stand on the right.
-table(Heads, Sides, Rows) ->
-    Columns = transpose([Heads | Rows]),
-    Padded = [column(Column, Side) || {Column, Side} <- lists:zip(Columns, sides(Sides, length(Columns)))],
-    [[string:trim(lists:join("  ", Row), trailing), "\n"] || Row <- transpose(Padded)].
-
-sides(Sides, Length) -> lists:sublist(Sides ++ lists:duplicate(Length, right), Length).
-
-transpose([[] | _]) -> [];
-transpose(Rows) -> [[hd(Row) || Row <- Rows] | transpose([tl(Row) || Row <- Rows])].
-
-column(Texts, Side) ->
-    Width = lists:max([string:length(Text) || Text <- Texts]),
-    Direction =
-        case Side of
-            left -> trailing;
-            right -> leading
-        end,
-    [string:pad(Text, Width, Direction) || Text <- Texts].
