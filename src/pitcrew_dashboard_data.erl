@@ -4,6 +4,8 @@
 -export([look/1, view/2, profile/2]).
 -export_type([look/0, view/0]).
 
+-import(pitcrew_metrics_stats, [share/2, ms/1, seconds/1]).
+
 -include("pitcrew_pool.hrl").
 
 -type times() :: #{pos_integer() => {CpuMs :: non_neg_integer(), AgeMs :: non_neg_integer()}}.
@@ -22,12 +24,13 @@ look(Names) ->
     ],
     #{at => erlang:monotonic_time(), pools => [{Facts, times(Facts)} || Pool <- Pools, Facts <- pitcrew_metrics_stats:facts(Pool)]}.
 
+%% Asked for here, once a second: CPU in percent needs two looks so near to each other, whatever the pool's `vitals_interval' is.
 times(#{info := #{workers := Workers}}) ->
     maps:from_list([{OsPid, Times} || #{os_pid := OsPid} <- Workers, is_integer(OsPid), Times <- pitcrew_proc:times(OsPid)]).
 
 -spec view(look(), Before :: look()) -> view().
 view(#{at := At, pools := Pools}, #{at := Earlier, pools := Others}) ->
-    Seconds = (At - Earlier) / erlang:convert_time_unit(1, second, native),
+    Seconds = seconds(At - Earlier),
     Before = maps:from_list([{Name, Pool} || {#{pool := Name}, _} = Pool <- Others]),
     #{
         time => erlang:system_time(millisecond),
@@ -49,7 +52,7 @@ pool({#{pool := Name, health := Health, info := Info, tools := Tools, workers :=
         calls => Calls,
         errors => sum(Errors),
         started => Started,
-        restarts => sum(maps:without([idle, stop, start_failed], Endings)),
+        restarts => pitcrew_metrics_stats:restarts(Endings),
         latency => percentiles(maps:get(durations, All)),
         cache => cache(maps:get(cache, Facts), All),
         now => point(Facts, All, pitcrew_metrics_stats:all_together(maps:to_list(ToolsBefore)), Seconds),
@@ -96,18 +99,15 @@ between(Now, Before) ->
 percentiles(Counts) -> maps:from_list([{Name, time(pitcrew_histogram:quantile(Share, Counts))} || {Name, Share} <- [{p50, 0.5}, {p90, 0.9}, {p99, 0.99}]]).
 
 time(none) -> nil;
-time(Native) -> 1000 * Native / erlang:convert_time_unit(1, second, native).
-
-share(_, Of) when Of =< 0 -> 0.0;
-share(Part, Of) -> Part / Of.
+time(Native) -> ms(Native).
 
 %% ---- Workers and tools
 
 worker(#{id := Id, os_pid := OsPid, state := State, calls := Calls, running := Running, rss := Rss}, Times, Before, Seconds) ->
     {Cpu, Age} =
         case {Times, Before} of
-            {#{OsPid := {Used, Ms}}, #{OsPid := {Earlier, _}}} -> {max(0, Used - Earlier) / 1000, Ms};
-            {#{OsPid := {_, Ms}}, #{}} -> {0, Ms};
+            {#{OsPid := {Used, Ms}}, #{OsPid := {Earlier, _}}} -> {share(max(0, Used - Earlier) / 1000, Seconds), Ms / 1000};
+            {#{OsPid := {_, Ms}}, #{}} -> {0.0, Ms / 1000};
             {#{}, #{}} -> {nil, nil}
         end,
     #{
@@ -117,16 +117,8 @@ worker(#{id := Id, os_pid := OsPid, state := State, calls := Calls, running := R
         calls => Calls,
         running => Running,
         rss => Rss,
-        cpu =>
-            case Cpu of
-                nil -> nil;
-                _ -> share(Cpu, Seconds)
-            end,
-        age =>
-            case Age of
-                nil -> nil;
-                _ -> Age / 1000
-            end
+        cpu => Cpu,
+        age => Age
     }.
 
 most_called(Tools) -> lists:sublist(lists:reverse(lists:sort(fun({_, #{calls := A}}, {_, #{calls := B}}) -> A =< B end, Tools)), ?MOST_TOOLS).

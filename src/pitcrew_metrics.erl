@@ -9,7 +9,7 @@
 -module(pitcrew_metrics).
 
 -export([stats/1, openmetrics/0, openmetrics/1]).
--export([new/1, known/2, call/5, worker_started/1, worker_ended/2, rows/1, endings/0, workers/1]).
+-export([new/1, known/2, call/5, worker_started/1, worker_ended/2, rows/1, workers/1]).
 -export_type([row/0, ending/0]).
 
 -include("pitcrew_pool.hrl").
@@ -34,12 +34,13 @@ stats(Pool) ->
 
 %% @doc The same of all pools that count, as text in the OpenMetrics format, which Prometheus reads.
 -spec openmetrics() -> iodata().
-openmetrics() -> openmetrics([Name || #pool{name = Name, metrics = #metrics{}} <- pitcrew_pools:all()]).
+openmetrics() -> text(pitcrew_pools:all()).
 
 %% @doc The same of some. A pool that has ended meanwhile is left out.
 -spec openmetrics([pitcrew:pool()]) -> iodata().
-openmetrics(Pools) ->
-    pitcrew_metrics_text:of_pools([Facts || Name <- Pools, {ok, #pool{metrics = #metrics{}} = Pool} <- [pitcrew_pools:find(Name)], Facts <- pitcrew_metrics_stats:facts(Pool)]).
+openmetrics(Pools) -> text([Pool || Name <- Pools, {ok, Pool} <- [pitcrew_pools:find(Name)]]).
+
+text(Pools) -> pitcrew_metrics_text:of_pools([Facts || #pool{metrics = #metrics{}} = Pool <- Pools, Facts <- pitcrew_metrics_stats:facts(Pool)]).
 
 %% ---- The rows
 
@@ -152,7 +153,6 @@ waited(#job{queue = Queue, python = Python, retried = Retried, missed = Missed},
 
 %% ---- Workers
 
-%% @private
 -spec endings() -> [ending(), ...].
 endings() -> [recycled, reload, idle, stop, interrupted, crashed, exited, start_failed].
 

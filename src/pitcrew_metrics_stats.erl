@@ -1,7 +1,7 @@
 %% What has been counted of a pool, read and put together: figures, as they were counted, and what people make of them.
 -module(pitcrew_metrics_stats).
 
--export([of_pool/1, facts/1, all_together/1]).
+-export([of_pool/1, facts/1, all_together/1, restarts/1, share/2, ms/1, seconds/1]).
 -export_type([facts/0, figures/0]).
 
 -include("pitcrew_pool.hrl").
@@ -46,6 +46,7 @@ read(#pool{name = Name, sup = Sup, metrics = Metrics, cache = Cache} = Pool) ->
     #{workers := Workers} = Info = pitcrew_pool_server:ask(Pool, info),
     #{
         pool => Name,
+        %% As of now: the port's vitals may be ten seconds old, or not be there (`vitals_interval').
         info => Info#{workers := [Worker#{rss := resident(Worker)} || Worker <- Workers]},
         health => pitcrew_pool_server:ask(Pool, health),
         tools => [{Tool, figures(Row)} || {Tool, Row} <- pitcrew_metrics:rows(Metrics)],
@@ -107,7 +108,7 @@ of_pool(#pool{name = Name, metrics = #metrics{since = Begin}} = Pool) ->
         uptime => seconds(Now - Begin),
         queued => Queued,
         utilization => utilization([maps:get(load, Facts) | Loads]),
-        restarts => lists:sum(maps:values(maps:without([idle, stop, start_failed], Endings))),
+        restarts => restarts(Endings),
         started => Started,
         ended => Endings,
         workers => [maps:with([id, os_pid, state, calls, running, rss], Worker) || Worker <- Workers],
@@ -137,6 +138,10 @@ shown(Figures, Before, Seconds, HasCache) ->
         batched => maps:get(batched, Figures)
     }.
 
+%% @doc Workers that have ended though they were wanted.
+-spec restarts(#{pitcrew_metrics:ending() => non_neg_integer()}) -> non_neg_integer().
+restarts(Endings) -> lists:sum(maps:values(maps:without([idle, stop, start_failed], Endings))).
+
 times(Counts) ->
     maps:from_list([
         {Name, time(pitcrew_histogram:quantile(Share, Counts))}
@@ -146,10 +151,15 @@ times(Counts) ->
 time(none) -> 0.0;
 time(Native) -> ms(Native).
 
+%% @doc Of native time.
+-spec ms(integer() | float()) -> float().
 ms(Native) -> 1000 * Native / erlang:convert_time_unit(1, second, native).
 
+-spec seconds(integer()) -> float().
 seconds(Native) -> Native / erlang:convert_time_unit(1, second, native).
 
+%% @doc Nothing of nothing.
+-spec share(number(), number()) -> float().
 share(_, Of) when Of =< 0 -> 0.0;
 share(Part, Of) -> Part / Of.
 

@@ -3,6 +3,8 @@
 
 -export([of_pools/1]).
 
+-import(pitcrew_metrics_stats, [share/2, seconds/1]).
+
 %% The bounds of a histogram's buckets: powers of two, in native units, from 16 µs to 69 s, at which what is counted is exact.
 -define(FIRST, 14).
 -define(LAST, 36).
@@ -95,8 +97,6 @@ histogram(Tool, Counts, Sum) ->
      || Power <- lists:seq(?FIRST, ?LAST)
     ] ++ [{"_bucket", Tooled ++ [{"le", "+Inf"}], Total}, {"_count", Tooled, Total}, {"_sum", Tooled, seconds(Sum)}].
 
-seconds(Native) -> Native / erlang:convert_time_unit(1, second, native).
-
 %% ---- The rest
 
 of_cached(Name) ->
@@ -111,8 +111,7 @@ of_cache(Name) ->
         (#{cache := Stats}) -> [{"", [], maps:get(Name, Stats)}]
     end.
 
-utilization(#{load := {_, 0}}) -> [{"", [], 0.0}];
-utilization(#{load := {Running, Room}}) -> [{"", [], Running / Room}].
+utilization(#{load := {Running, Room}}) -> [{"", [], share(Running, Room)}].
 
 workers(#{info := #{workers := Workers}}) ->
     States = lists:foldl(fun(#{state := State}, N) -> maps:update_with(State, fun(M) -> M + 1 end, 1, N) end, #{idle => 0, busy => 0}, Workers),
