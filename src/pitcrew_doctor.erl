@@ -51,13 +51,8 @@ print() ->
 
 -spec worst([check()]) -> status().
 worst(Checks) ->
-    Order = [ok, note, warn, fail],
-    lists:foldl(fun(#{status := Status}, Worst) -> last(Status, Worst, Order) end, ok, Checks).
-
-last(A, B, [First | Rest]) when A =:= First, B =/= First -> last(B, B, Rest);
-last(A, B, [First | Rest]) when B =:= First, A =/= First -> last(A, A, Rest);
-last(A, A, _) -> A;
-last(A, B, [_ | Rest]) -> last(A, B, Rest).
+    Found = [Status || #{status := Status} <- Checks],
+    lists:last([ok | [Status || Status <- [note, warn, fail], lists:member(Status, Found)]]).
 
 %% @doc For people: a line for each check, and below it what to do.
 -spec format([check()]) -> unicode:chardata().

@@ -25,12 +25,10 @@
 
 -spec facts() -> facts().
 facts() ->
-    _ = application:load(pitcrew),
-    {ok, Version} = application:get_key(pitcrew, vsn),
     #{
         otp => erlang:system_info(otp_release),
         elixir => elixir(),
-        version => list_to_binary(Version),
+        version => pitcrew_app:version(),
         nif => nif(),
         port => is_program(pitcrew_python:priv("pitcrew_port")),
         json => json(),

@@ -204,7 +204,7 @@ general() ->
             {formats, "formats with real data: Pitcrew's own measurements are in docs/performance.md; a load test with protocol: :json beside one without shows yours"},
             {system, "settings of the operating system: the lines under System"},
             {slow_calls, "slow calls: Pitcrew.Telemetry.attach_default_logger(slow: 250) logs them with their parts; docs/telemetry.md"},
-            {gc, "Python's collector: the event worker, :trim is one that Pitcrew asked for; gc.callbacks in a tool module hears of all"}
+            {gc, "Python's collector: with the pool's option gc_pauses the event python, :gc, :pause tells of its pauses, docs/events.md; worker, :memory of what Pitcrew asked for"}
         ]
     ].
 

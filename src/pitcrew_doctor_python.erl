@@ -51,8 +51,6 @@ default() ->
 
 -spec facts(unicode:chardata()) -> facts().
 facts(Python) ->
-    _ = application:load(pitcrew),
-    {ok, Version} = application:get_key(pitcrew, vsn),
     Path = pitcrew_python:priv("python") ++ case os:getenv("PYTHONPATH", "") of "" -> ""; More -> ":" ++ More end,
     Said =
         case pitcrew_doctor_command:run(Python, ["-c", ?QUESTIONS], [{"PYTHONPATH", Path}]) of
@@ -60,7 +58,7 @@ facts(Python) ->
             {Status, Output} -> {status, Status, Output};
             Other -> Other
         end,
-    #{python => unicode:characters_to_binary(Python), said => Said, pitcrew => list_to_binary(Version)}.
+    #{python => unicode:characters_to_binary(Python), said => Said, pitcrew => pitcrew_app:version()}.
 
 answers(Output) ->
     Lines = [binary:split(Line, <<"\t">>) || Line <- binary:split(Output, <<"\n">>, [global])],
@@ -69,7 +67,7 @@ answers(Output) ->
 -spec checks(facts()) -> [pitcrew_doctor:check(), ...].
 checks(#{python := Python, said := #{<<"version">> := Version} = Said} = Facts) ->
     #{<<"executable">> := Executable, <<"prefix">> := Prefix, <<"implementation">> := Implementation, <<"gil">> := Gil} = Said,
-    Text = io_lib:format("~ts is ~ts~ts (~ts)", [Python, Executable, [", of a virtual environment" || Prefix =:= <<"venv">>], Version]),
+    Text = io_lib:format("~ts~ts~ts (~ts)", [Python, [[" is ", Executable] || Executable =/= Python], [", of a virtual environment" || Prefix =:= <<"venv">>], Version]),
     Usable = [
         {fail, io_lib:format("Pitcrew needs Python 3.11 or later; choose another with PITCREW_PYTHON or the pool's option python (this is ~ts)", [Version])}
      || numbers(Version) < [3, 11]

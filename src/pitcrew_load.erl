@@ -308,10 +308,8 @@ seen(throughput) -> throughput.
 %% @doc Results, and what was beyond a limit, as JSON: an object with `results', `violations', and the versions of Pitcrew and OTP.
 -spec json([result()], [violation()]) -> binary().
 json(Results, Violations) ->
-    _ = application:load(pitcrew),
-    {ok, Version} = application:get_key(pitcrew, vsn),
     pitcrew_plain_json:encode(#{
-        pitcrew => list_to_binary(Version),
+        pitcrew => pitcrew_app:version(),
         otp => list_to_binary(erlang:system_info(otp_release)),
         results => Results,
         violations => Violations
