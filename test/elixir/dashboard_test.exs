@@ -56,6 +56,7 @@ defmodule Pitcrew.DashboardTest do
 
   test "mix pitcrew.top says what is wrong" do
     assert_raise OptionParser.ParseError, fn -> Mix.Tasks.Pitcrew.Top.run(["--nod", "a@b"]) end
+    assert_raise Mix.Error, ~r/options only, not a@b/, fn -> Mix.Tasks.Pitcrew.Top.run(["a@b", "--once"]) end
   end
 
   test "the page of Phoenix.LiveDashboard names columns that its rows have" do

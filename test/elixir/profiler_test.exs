@@ -48,10 +48,13 @@ defmodule Pitcrew.ProfilerTest do
 
   test "it takes a file, and leaves out what is not wanted", %{tmp_dir: tmp_dir} do
     File.write!(Path.join(tmp_dir, "run.exs"), ~S|{:ok, 3} = Pitcrew.call(:file_pool, "add", [1, 2])|)
-    output = task(tmp_dir, ["--pool", ":file_pool", "--sample", "0", "--sort", "total", "run.exs"])
-    assert output =~ "with what they call"
-    assert tmp_dir |> Path.join("profile") |> File.ls!() |> Enum.sort() == ["functions.pstats", "profile.txt"]
-    assert :ok = Pitcrew.Pool.stop(:file_pool)
+
+    for name <- [":file_pool", "file_pool"] do
+      output = task(tmp_dir, ["--pool", name, "--sample", "0", "--sort", "total", "run.exs"])
+      assert output =~ "with what they call"
+      assert tmp_dir |> Path.join("profile") |> File.ls!() |> Enum.sort() == ["functions.pstats", "profile.txt"]
+      assert :ok = Pitcrew.Pool.stop(:file_pool)
+    end
   end
 
   test "what is not clear is said", %{tmp_dir: tmp_dir} do

@@ -25,8 +25,7 @@ defmodule Mix.Tasks.Pitcrew.Doctor do
 
   @impl true
   def run(args) do
-    {opts, rest} = OptionParser.parse!(args, strict: [python: :keep, start: :boolean, json: :boolean])
-    rest == [] || Mix.raise("mix pitcrew.doctor takes options only, not #{Enum.join(rest, " ")}")
+    opts = Mix.Pitcrew.options(args, "pitcrew.doctor", python: :keep, start: :boolean, json: :boolean)
     start(opts[:start])
     checks = :pitcrew_doctor.run(options(for {:python, python} <- opts, do: python))
     IO.write(if opts[:json], do: :pitcrew_doctor.json(checks), else: :pitcrew_doctor.format(checks))

@@ -61,8 +61,7 @@ defmodule Mix.Tasks.Pitcrew.Loadtest do
 
   @impl true
   def run(args) do
-    {opts, rest} = OptionParser.parse!(args, strict: @switches)
-    rest == [] || Mix.raise("mix pitcrew.loadtest takes options only, not #{Enum.join(rest, " ")}")
+    opts = Mix.Pitcrew.options(args, "pitcrew.loadtest", @switches)
     start(opts[:pool])
     results = measure(options(opts))
     violations = LoadTest.check(results, limits(opts))
@@ -88,7 +87,7 @@ defmodule Mix.Tasks.Pitcrew.Loadtest do
       scenarios: scenarios(opts),
       duration: opts[:duration],
       warmup: opts[:warmup],
-      pool: opts[:pool] && name(opts[:pool]),
+      pool: opts[:pool] && Mix.Pitcrew.name(opts[:pool]),
       pool_options: pool_options(opts),
       call_options: Keyword.take(opts, [:timeout, :retry]),
       faults: faults(opts),
@@ -140,9 +139,6 @@ defmodule Mix.Tasks.Pitcrew.Loadtest do
   end
 
   defp faults(opts), do: if(opts[:faults_every], do: [every: opts[:faults_every]], else: opts[:faults] || false)
-
-  defp name(":" <> name), do: String.to_atom(name)
-  defp name(name), do: if(name =~ ~r/^[A-Z]/, do: Module.concat([name]), else: String.to_atom(name))
 
   # Calls that fail are not what anybody wants, unless workers are killed to see it.
   defp limits(opts) do

@@ -54,8 +54,7 @@ defmodule Mix.Tasks.Pitcrew.Profile do
   end
 
   defp pool(nil), do: Mix.raise("Which pool? --pool MyApp.Py")
-  defp pool(":" <> name), do: String.to_atom(name)
-  defp pool(name), do: Module.concat([name])
+  defp pool(name), do: Mix.Pitcrew.name(name)
 
   defp code(nil, [file]), do: {File.read!(file), file}
   defp code(text, []) when is_binary(text), do: {text, "--eval"}

@@ -15,7 +15,7 @@ defmodule Mix.Tasks.Pitcrew.Python do
 
   @impl true
   def run(args) do
-    {opts, _} = OptionParser.parse!(args, strict: [python: :string])
+    opts = Mix.Pitcrew.options(args, "pitcrew.python", python: :string)
     Mix.Task.run("compile")
     python = interpreter(opts[:python] || System.get_env("PITCREW_PYTHON") || "python3")
     command("make", ["-s", "--no-print-directory", "-C", Path.join(source(), "c_src"), "python", "PYTHON=#{python}"])

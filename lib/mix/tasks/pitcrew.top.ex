@@ -24,15 +24,15 @@ defmodule Mix.Tasks.Pitcrew.Top do
 
   @impl true
   def run(args) do
-    {opts, _} = OptionParser.parse!(args, strict: @switches)
+    opts = Mix.Pitcrew.options(args, "pitcrew.top", @switches)
     Mix.Task.run(if(opts[:node], do: "compile", else: "app.start"))
 
     with {:error, error} <- :pitcrew_top.run(Map.new(options(opts))), do: Mix.raise(error.message)
   end
 
-  # What names a node or a pool becomes an atom: whoever types it is at this machine.
+  # What names a node becomes an atom: whoever types it is at this machine.
   defp options(opts) do
-    pools = for {:pool, name} <- opts, do: pool(name)
+    pools = for {:pool, name} <- opts, do: Mix.Pitcrew.name(name)
 
     [
       interval: max(1, round(1000 * (opts[:interval] || 1.0))),
@@ -40,8 +40,4 @@ defmodule Mix.Tasks.Pitcrew.Top do
       pools: if(pools == [], do: :all, else: pools)
     ] ++ for {key, text} when key in [:node, :cookie] <- opts, do: {key, String.to_atom(text)}
   end
-
-  # A name of Erlang, py, or of Elixir, MyApp.Py.
-  defp pool(<<first, _::binary>> = name) when first in ?A..?Z, do: Module.concat([name])
-  defp pool(name), do: String.to_atom(name)
 end
