@@ -1,5 +1,8 @@
 %% Listens for the dashboard, and has a process for each connection, linked, so that all end with it. It keeps count of them: beyond a few dozen, whoever
 %% connects is told to come back.
+%%
+%% It speaks HTTP by itself, and not through OTP's httpd, which serves the metrics: that is made for answers, while whoever watches is sent events as long as
+%% they like; and here a token guards what changes things, so what comes is bounded in time and size before anything else is done with it.
 -module(pitcrew_dashboard_listener).
 -behaviour(gen_server).
 

@@ -1,7 +1,7 @@
 %% The failover test of a load test: workers are killed while calls run, and what becomes of those is counted.
 -module(pitcrew_load_faults).
 
--export([with/4, unlisten/1, recovered/2]).
+-export([with/4, unlisten/1]).
 -export_type([report/0]).
 
 -include("pitcrew_pool.hrl").
@@ -80,7 +80,7 @@ workers(Pool) ->
         exit:_ -> {none, []}
     end.
 
-%% @doc After how many milliseconds a pool has as many workers as it wants; nil if it has not in time.
+%% After how many milliseconds a pool has as many workers as it wants; nil if it has not in time.
 -spec recovered(atom() | pid(), timeout()) -> non_neg_integer() | nil.
 recovered(Pool, Ms) ->
     Start = erlang:monotonic_time(millisecond),

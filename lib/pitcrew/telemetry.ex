@@ -18,8 +18,9 @@ defmodule Pitcrew.Telemetry do
       is the sum of `:queue`, `:encode`, `:transport`, `:python` and `:decode`
     * `[:pitcrew, :serialization, :stop]` - what of a call was encoding and decoding
     * `[:pitcrew, :cache, :hit | :miss | :evict]`
-    * `[:pitcrew, :worker, :start | :memory | :trim | :recycle | :stop]`
+    * `[:pitcrew, :worker, :start | :vitals | :memory | :trim | :recycle | :stop]`
     * `[:pitcrew, :pool, :health | :on_hold]`
+    * `[:pitcrew, :python, ...]` - what tools emit, and pauses of Python's collector: `docs/events.md`
 
   `docs/telemetry.md` has the measurements and metadata of each; `events/1` has the names.
   """
