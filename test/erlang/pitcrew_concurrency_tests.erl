@@ -2,7 +2,7 @@
 -module(pitcrew_concurrency_tests).
 -include_lib("eunit/include/eunit.hrl").
 -import(pitcrew_pipeline_harness, [call/4, await/1, holds/2, started/1, ended/1, os_pids/1]).
--import(pitcrew_test, [meet/1, answer/2, until/1]).
+-import(pitcrew_test, [meet/1, answer/2, until/1, is/2]).
 
 -define(MB, 1024 * 1024).
 -define(TOOLS, ["pipeline_tools", "concurrency_tools", "crowd_tools"]).
@@ -324,6 +324,3 @@ short_and_alone_test_() ->
             gen_tcp:close(LateSocket)
         end)
     end).
-
-is(Expected, Expected) -> ok;
-is(_, Other) -> Other.

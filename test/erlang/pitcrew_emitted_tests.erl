@@ -2,7 +2,7 @@
 -module(pitcrew_emitted_tests).
 -include_lib("eunit/include/eunit.hrl").
 -export([tell/4]).
--import(pitcrew_test, [with_pool/2, until/1, os_pids/1]).
+-import(pitcrew_test, [with_pool/2, until/1, os_pids/1, chunks/1]).
 
 %% The prefix of pools in tests is [pitcrew_test].
 -define(P, pitcrew_test, python).
@@ -202,7 +202,7 @@ an_event_belongs_to_its_call_test_() ->
             ?assertEqual(3, length([Call || {<<"emit_twice">>, _} = Call <- lists:usort(All), length([C || C <- All, C =:= Call]) =:= 2])),
             [{ok, true}, {ok, true}] = pitcrew:batch(Pool, [{emit, [<<"pitcrew.done">>]}, {emit, [<<"pitcrew.done">>]}]),
             [?assertMatch({_, #{tool_id := <<"emit">>}}, told([pitcrew, done])) || _ <- [1, 2]],
-            stream(pitcrew:stream(Pool, emit_each, [<<"pitcrew.done">>, 3])),
+            _ = chunks(pitcrew:stream(Pool, emit_each, [<<"pitcrew.done">>, 3])),
             [?assertMatch({#{count := I}, #{tool_id := <<"emit_each">>}}, told([pitcrew, done])) || I <- [0, 1, 2]],
             {ok, true} = pitcrew:call(Pool, emit, [<<"pitcrew.done">>], #{protocol => json}),
             ?assertMatch({_, #{tool_id := <<"emit">>}}, told([pitcrew, done])),
@@ -213,12 +213,6 @@ an_event_belongs_to_its_call_test_() ->
         end)}
      || N <- [1, 4]
     ].
-
-stream(Stream) ->
-    case pitcrew:next(Stream) of
-        {ok, _, Rest} -> stream(Rest);
-        done -> ok
-    end.
 
 %% ---- Spans
 
@@ -246,9 +240,9 @@ traced_functions_are_spans_and_tools_as_before_test_() ->
             spanned(<<"function">>),
             ?assertEqual({ok, 1}, pitcrew:call(Pool, traced_coroutine, [1])),
             spanned(<<"coroutine">>),
-            stream(pitcrew:stream(Pool, traced_generator, [3])),
+            _ = chunks(pitcrew:stream(Pool, traced_generator, [3])),
             spanned(<<"generator">>),
-            stream(pitcrew:stream(Pool, traced_async_generator, [3])),
+            _ = chunks(pitcrew:stream(Pool, traced_async_generator, [3])),
             spanned(<<"async_generator">>),
             %% One that is not taken to its end has one, too.
             {ok, 0, Halted} = pitcrew:next(pitcrew:stream(Pool, traced_async_generator, [1_000_000], #{buffer => 2})),

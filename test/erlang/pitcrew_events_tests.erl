@@ -160,17 +160,11 @@ calls() ->
 
 streams() ->
     with_pool(#{size => 1, tools => ["stream_tools"]}, fun(Pool) ->
-        whole_stream(pitcrew:stream(Pool, count_to, [3])),
+        _ = pitcrew_test:chunks(pitcrew:stream(Pool, count_to, [3])),
         {error, _} = pitcrew:next(pitcrew:stream(Pool, there_is_none)),
         {ok, 0, Halted} = pitcrew:next(pitcrew:stream(Pool, forever)),
         ok = pitcrew:stop(Halted)
     end).
-
-whole_stream(Stream) ->
-    case pitcrew:next(Stream) of
-        {ok, _, Rest} -> whole_stream(Rest);
-        done -> ok
-    end.
 
 calls_that_claim_no_worker() ->
     with_pool(#{size => 1, pipeline => 4}, fun(Pool) ->
@@ -194,7 +188,7 @@ from_python() ->
         {ok, nil} = pitcrew:call(Pool, collect, [], Traced),
         {ok, nil} = pitcrew:call(Pool, flood, [50_000], Traced),
         {error, _} = pitcrew:call(Pool, fail, [], Traced),
-        whole_stream(pitcrew:stream(Pool, chunks, [], Traced)),
+        _ = pitcrew_test:chunks(pitcrew:stream(Pool, chunks, [], Traced)),
         ok = until(fun() -> case [counters:get(Told, I) || I <- [1, 2, 3, 4]] of [A, B, C, D] when A * B * C * D > 0 -> ok; Other -> Other end end),
         ok = pitcrew_telemetry:detach(from_python)
     end).

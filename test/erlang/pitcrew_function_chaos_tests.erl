@@ -1,7 +1,7 @@
 %% Functions, their processes, callers and workers that die in an order that a seed decides. Afterwards all is well, and nothing is left of anybody.
 -module(pitcrew_function_chaos_tests).
 -include_lib("eunit/include/eunit.hrl").
--import(pitcrew_test, [with_pool/2, seeded/2, until/1]).
+-import(pitcrew_test, [with_pool/2, seeded/2, until/1, is/2, hosts/0, kill_a_worker/1]).
 
 -define(CALLERS, 40).
 -define(CALLS, 5).
@@ -20,7 +20,7 @@ call(Pool) ->
     Before = hosts(),
     Callers = [spawn_monitor(fun() -> calls(Pool, Seed) end) || Seed <- [rand:uniform(1 bsl 32) || _ <- lists:seq(1, ?CALLERS)]],
     [receive {'DOWN', Monitor, process, Pid, _} -> ok end || {Pid, Monitor} <- Callers],
-    ?assertEqual(Before, until_same(Before)),
+    ?assertEqual(ok, until(fun() -> is(Before, hosts()) end)),
     ?assertEqual(ok, until(fun() -> works(Pool, fun(X) -> X end) end)),
     %% What was counted was given back.
     Nested = fun(X) ->
@@ -29,22 +29,7 @@ call(Pool) ->
     end,
     ?assertEqual(ok, until(fun() -> works(Pool, Nested) end)).
 
-works(Pool, Function) ->
-    case pitcrew:call(Pool, apply_to, [Function, 1]) of
-        {ok, 1} -> ok;
-        Error -> Error
-    end.
-
-hosts() -> length(supervisor:which_children(pitcrew_functions)).
-
-until_same(Before) ->
-    _ = until(fun() ->
-        case hosts() of
-            Before -> ok;
-            Other -> Other
-        end
-    end),
-    hosts().
+works(Pool, Function) -> is({ok, 1}, pitcrew:call(Pool, apply_to, [Function, 1])).
 
 calls(Pool, Seed) ->
     _ = rand:seed(exsss, Seed),
@@ -73,9 +58,3 @@ failed({error, #{kind := _}}) -> ok.
 
 squares({ok, Squares}) -> ?assertEqual([X * X || X <- lists:seq(0, 19)], Squares);
 squares({error, #{kind := _}}) -> ok.
-
-kill_a_worker(Pool) ->
-    case [OsPid || #{os_pid := OsPid} <- maps:get(workers, pitcrew:info(Pool)), is_integer(OsPid)] of
-        [] -> ok;
-        OsPids -> os:cmd("kill -KILL " ++ integer_to_list(lists:nth(rand:uniform(length(OsPids)), OsPids)))
-    end.

@@ -1,7 +1,7 @@
 %% Functions in the arguments of calls, on every sort of pool: what crosses, what ends them, and calls that they make themselves.
 -module(pitcrew_function_tests).
 -include_lib("eunit/include/eunit.hrl").
--import(pitcrew_test, [with_pool/2]).
+-import(pitcrew_test, [with_pool/2, chunks/1, is_gone/1]).
 
 -define(TOOLS, ["function_tools"]).
 -define(IN_THREADS, ["function_tools", "nested_tools"]).
@@ -175,10 +175,6 @@ a_function_that_takes_too_long_test_() ->
 
 %% ---- Lifetimes
 
-is_gone(Pid) ->
-    Ref = monitor(process, Pid),
-    receive {'DOWN', Ref, process, Pid, _} -> ok after 5_000 -> error({still_there, Pid}) end.
-
 afterwards_it_cannot_be_called_test_() ->
     on_each_pool(#{size => 1}, fun(Pool, _) ->
         {ok, nil} = pitcrew:call(Pool, keep, [fun() -> 1 end]),
@@ -252,10 +248,7 @@ a_worker_that_dies_test_() ->
 a_pool_that_stops_test_() ->
     [
         test(fun() ->
-            pitcrew_test:gated(fun(Base) ->
-                #{name := Pool} = Options = pitcrew_test:options(Base, Way#{tools => ?TOOLS, size => 1}),
-                {ok, Sup} = pitcrew_pool:start_link(Options),
-                unlink(Sup),
+            pitcrew_test:with_pool_to_stop(Way#{tools => ?TOOLS, size => 1}, fun(Pool) ->
                 Self = self(),
                 Slow = fun() -> Self ! {slow, self()}, receive never -> ok end end,
                 spawn(fun() -> Self ! {result, pitcrew:call(Pool, apply_to, [Slow], #{timeout => infinity})} end),
@@ -446,9 +439,3 @@ in_a_stream_test_() ->
         ],
         ?assertEqual({ok, 1}, pitcrew:call(Pool, echo, [1]))
     end).
-
-chunks(Stream) ->
-    case pitcrew:next(Stream) of
-        {ok, Chunk, Rest} -> [Chunk | chunks(Rest)];
-        done -> []
-    end.

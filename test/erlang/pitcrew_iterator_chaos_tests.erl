@@ -12,16 +12,13 @@ all_that_begins_is_stopped_test_() ->
                 Counts = counters:new(2, []),
                 Callers = [spawn_monitor(fun() -> rounds(?ROUNDS, Pool, Counts, Seed) end) || Seed <- seeds(?CALLERS)],
                 [receive {'DOWN', Ref, process, Pid, Reason} -> ?assertEqual(normal, Reason) end || {Pid, Ref} <- Callers],
-                ?assertEqual(ok, pitcrew_test:until(fun() -> same(counters:get(Counts, 1), counters:get(Counts, 2)) end)),
+                ?assertEqual(ok, pitcrew_test:until(fun() -> pitcrew_test:is(counters:get(Counts, 1), counters:get(Counts, 2)) end)),
                 ?assert(counters:get(Counts, 1) > 0),
                 ?assertEqual({ok, 1}, pitcrew:call(Pool, echo, [1]))
             end)
         end)
      || Way <- pitcrew_test:ways()
     ].
-
-same(N, N) -> ok;
-same(Begun, Stopped) -> {Begun, Stopped}.
 
 seeds(N) -> [rand:uniform(1 bsl 40) || _ <- lists:seq(1, N)].
 

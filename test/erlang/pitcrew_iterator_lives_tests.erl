@@ -1,7 +1,8 @@
 %% What ends an enumeration for Python, on every sort of pool: the tool, the call, and whoever dies.
 -module(pitcrew_iterator_lives_tests).
 -include_lib("eunit/include/eunit.hrl").
--import(pitcrew_iterator_tests, [on_each_pool/2, endless/0, endless/1, then/2, then/3, stopped/0, was_stopped/0, is_gone/1]).
+-import(pitcrew_iterator_tests, [on_each_pool/2, endless/0, endless/1, then/2, then/3, stopped/0, was_stopped/0]).
+-import(pitcrew_test, [is_gone/1]).
 
 whoever_takes_no_more_test_() ->
     on_each_pool(#{size => 1}, fun(Pool, _) ->
@@ -125,10 +126,7 @@ a_call_that_is_tried_again_test_() ->
 a_pool_that_stops_test_() ->
     [
         {timeout, 60, fun() ->
-            pitcrew_test:gated(fun(Base) ->
-                #{name := Pool} = Options = pitcrew_test:options(Base, Way#{tools => ["iterator_tools"], size => 1}),
-                {ok, Sup} = pitcrew_pool:start_link(Options),
-                unlink(Sup),
+            pitcrew_test:with_pool_to_stop(Way#{tools => ["iterator_tools"], size => 1}, fun(Pool) ->
                 Self = self(),
                 Iterator = endless([{buffer, 2}]),
                 Held = fun(_) -> Self ! held, receive never -> ok end end,

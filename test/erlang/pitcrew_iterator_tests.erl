@@ -1,9 +1,9 @@
 %% Iterators in the arguments of calls, on every sort of pool: what comes, how much is made in advance, and what ends them.
 -module(pitcrew_iterator_tests).
 -include_lib("eunit/include/eunit.hrl").
--import(pitcrew_test, [with_pool/2]).
+-import(pitcrew_test, [with_pool/2, is_gone/1]).
 %% For other tests of iterators.
--export([on_each_pool/2, endless/0, endless/1, then/2, then/3, stopped/0, was_stopped/0, is_gone/1]).
+-export([on_each_pool/2, endless/0, endless/1, then/2, then/3, stopped/0, was_stopped/0]).
 
 -define(TOOLS, ["iterator_tools"]).
 
@@ -43,10 +43,6 @@ stopped() ->
 %% Before the call that it came with has returned.
 was_stopped() ->
     receive {stopped, N, _} -> N after 0 -> error(not_stopped) end.
-
-is_gone(Pid) ->
-    Ref = monitor(process, Pid),
-    receive {'DOWN', Ref, process, Pid, _} -> ok after 5_000 -> error({still_there, Pid}) end.
 
 %% ---- Elements
 

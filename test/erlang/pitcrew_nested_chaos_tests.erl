@@ -2,7 +2,7 @@
 %% of anybody.
 -module(pitcrew_nested_chaos_tests).
 -include_lib("eunit/include/eunit.hrl").
--import(pitcrew_test, [with_pool/2, seeded/2, until/1]).
+-import(pitcrew_test, [with_pool/2, seeded/2, until/1, is/2, hosts/0, kill_a_worker/1]).
 
 -define(CALLERS, 30).
 -define(CALLS, 10).
@@ -21,14 +21,12 @@ call(Pool) ->
     Before = hosts(),
     Callers = [spawn_monitor(fun() -> calls(Pool, Seed) end) || Seed <- [rand:uniform(1 bsl 32) || _ <- lists:seq(1, ?CALLERS)]],
     [receive {'DOWN', Monitor, process, Pid, _} -> ok end || {Pid, Monitor} <- Callers],
-    ?assertEqual(ok, until(fun() -> case hosts() of Before -> ok; Other -> Other end end)),
+    ?assertEqual(ok, until(fun() -> is(Before, hosts()) end)),
     Deep = fun
         Deep(0) -> 0;
         Deep(N) -> 1 + element(2, {ok, _} = pitcrew:call(Pool, apply_to, [Deep, N - 1]))
     end,
-    ?assertEqual(ok, until(fun() -> case pitcrew:call(Pool, apply_to, [Deep, 5]) of {ok, 5} -> ok; Error -> Error end end)).
-
-hosts() -> length(supervisor:which_children(pitcrew_functions)).
+    ?assertEqual(ok, until(fun() -> is({ok, 5}, pitcrew:call(Pool, apply_to, [Deep, 5])) end)).
 
 calls(Pool, Seed) ->
     _ = rand:seed(exsss, Seed),
@@ -56,7 +54,9 @@ at_random(2) -> error(at_random);
 at_random(_) -> ok.
 
 deepest(1, Pool) -> number(pitcrew:call(Pool, dies, [9]));
-deepest(2, Pool) -> kill_a_worker(Pool);
+deepest(2, Pool) ->
+    _ = kill_a_worker(Pool),
+    0;
 deepest(3, Pool) -> number(pitcrew:call(Pool, sleeps, [5], #{timeout => rand:uniform(50)}));
 deepest(4, Pool) -> number(pitcrew:call(Pool, async_sleeps, [5], #{timeout => rand:uniform(50)}));
 deepest(5, Pool) ->
@@ -70,8 +70,3 @@ deepest(7, Pool) ->
     0;
 deepest(8, Pool) -> number(pitcrew:call(Pool, forks));
 deepest(N, Pool) -> number(pitcrew:call(Pool, element(1 + N rem 2, {echo, gathers}), [N])).
-
-kill_a_worker(Pool) ->
-    Pids = [Pid || #{os_pid := Pid} <- maps:get(workers, pitcrew:info(Pool)), is_integer(Pid)],
-    _ = [pitcrew_test:kill(lists:nth(rand:uniform(length(Pids)), Pids)) || Pids =/= []],
-    0.

@@ -1,7 +1,7 @@
 %% The ends of calls that run inside of others, and of those around them: deadlines, callers, workers, pools that end.
 -module(pitcrew_nested_ends_tests).
 -include_lib("eunit/include/eunit.hrl").
--import(pitcrew_test, [with_pool/2, until/1]).
+-import(pitcrew_test, [with_pool/2, until/1, is_gone/1]).
 
 -define(TOOLS, ["function_tools", "nested_tools"]).
 
@@ -25,10 +25,6 @@ touched(Path) ->
     ok = file:delete(Path ++ ".begun").
 
 path() -> filename:join("/tmp", "pitcrew-nested-" ++ os:getpid() ++ "-" ++ integer_to_list(erlang:unique_integer([positive]))).
-
-is_gone(Pid) ->
-    Ref = monitor(process, Pid),
-    receive {'DOWN', Ref, process, Pid, _} -> ok after 5_000 -> error({still_there, Pid}) end.
 
 %% ---- The inner one ends
 
@@ -224,10 +220,7 @@ a_worker_that_is_to_leave_test_() ->
 
 a_pool_that_stops_test_() ->
     {timeout, 60, fun() ->
-        pitcrew_test:gated(fun(Base) ->
-            #{name := Pool} = Options = pitcrew_test:options(Base, #{tools => ?TOOLS, size => 1}),
-            {ok, Sup} = pitcrew_pool:start_link(Options),
-            unlink(Sup),
+        pitcrew_test:with_pool_to_stop(#{tools => ?TOOLS, size => 1}, fun(Pool) ->
             Self = self(),
             Path = path(),
             Inner = fun() -> value(Pool, sleeps_and_says, [list_to_binary(Path)]) end,

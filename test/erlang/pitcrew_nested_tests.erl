@@ -1,7 +1,7 @@
 %% Calls that functions make of the pool that waits for them, where no other worker is free: they run inside of the call that waits.
 -module(pitcrew_nested_tests).
 -include_lib("eunit/include/eunit.hrl").
--import(pitcrew_test, [with_pool/2]).
+-import(pitcrew_test, [with_pool/2, chunks/1]).
 
 -define(TOOLS, ["function_tools", "nested_tools"]).
 
@@ -45,7 +45,7 @@ one_that_is_free_goes_first_test_() ->
         ?assertNotEqual(Mine, Other),
         %% Both are held by then.
         ?assert(lists:member(Deeper, [Mine, Other])),
-        {ok, [Here, Chunks]} = pitcrew:call(Pool, with_pid, [fun() -> all(pitcrew:stream(Pool, count_pid, [2])) end]),
+        {ok, [Here, Chunks]} = pitcrew:call(Pool, with_pid, [fun() -> chunks(pitcrew:stream(Pool, count_pid, [2])) end]),
         ?assertMatch([Elsewhere, Elsewhere] when Elsewhere =/= Here, Chunks)
     end).
 
@@ -131,8 +131,8 @@ by_every_way_test_() ->
             [
                 value(pitcrew:call(Pool, pid, [], #{protocol => json})),
                 [Value || {ok, Value} <- pitcrew:batch(Pool, [{pid, []} || _ <- lists:seq(1, 10)], #{batch_size => 2})],
-                all(pitcrew:stream(Pool, counts, [3])),
-                all(pitcrew:stream(Pool, async_counts, [300])),
+                chunks(pitcrew:stream(Pool, counts, [3])),
+                chunks(pitcrew:stream(Pool, async_counts, [300])),
                 value(pitcrew:await(pitcrew:async(Pool, pid, []), infinity)),
                 value(Pool, gathers, [3])
             ]
@@ -144,20 +144,13 @@ by_every_way_test_() ->
         ]
     end).
 
-all(Stream) ->
-    case pitcrew:next(Stream) of
-        {ok, Chunk, Rest} -> [Chunk | all(Rest)];
-        done -> [];
-        {error, Error} -> error(Error)
-    end.
-
 %% Chunks go out around what runs inside of it, and credit comes meanwhile.
 inside_of_a_stream_test_() ->
     with_one(fun(Pool) ->
-        Squares = fun(X) -> all(pitcrew:stream(Pool, counts, [X])) ++ [value(Pool, echo, [X * X])] end,
+        Squares = fun(X) -> chunks(pitcrew:stream(Pool, counts, [X])) ++ [value(Pool, echo, [X * X])] end,
         ok = pitcrew:register_tool(Pool, squares, Squares),
         [
-            ?assertEqual([lists:seq(0, X - 1) ++ [X * X] || X <- lists:seq(0, 20)], all(pitcrew:stream(Pool, Tool, [squares, 21], #{buffer => 2})))
+            ?assertEqual([lists:seq(0, X - 1) ++ [X * X] || X <- lists:seq(0, 20)], chunks(pitcrew:stream(Pool, Tool, [squares, 21], #{buffer => 2})))
          || Tool <- [counts_around, async_counts_around]
         ]
     end).

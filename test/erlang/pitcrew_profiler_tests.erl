@@ -51,19 +51,13 @@ batches_and_streams_are_seen_too_test_() ->
         with_pool(options(#{}), fun(Pool) ->
             Run = fun() ->
                 _ = pitcrew:batch(Pool, [{work, [5]}, {work, [6]}]),
-                stream(pitcrew:stream(Pool, numbers, [7]))
+                pitcrew_test:chunks(pitcrew:stream(Pool, numbers, [7]))
             end,
             {ok, Seven, Profile} = pitcrew_profiler:run(Pool, #{top => 10_000}, Run),
             ?assertEqual(lists:seq(0, 6), Seven),
             ?assertEqual([5 + 6 + 7], calls(<<"inner">>, Profile))
         end)
     end).
-
-stream(Stream) ->
-    case pitcrew:next(Stream) of
-        {ok, Chunk, After} -> [Chunk | stream(After)];
-        done -> []
-    end.
 
 whatever_the_options_of_the_pool_are_test_() ->
     Unusual = #{cache => true, binaries => bytes, bytes => tagged, nil => undefined, keys => strict, copy_binaries => true, shared => false, retry => 2},

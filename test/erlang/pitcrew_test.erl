@@ -1,9 +1,10 @@
 %% For tests: pools with a leak gate around them, and meetings with tools in the middle of their calls.
 -module(pitcrew_test).
 -include_lib("eunit/include/eunit.hrl").
--export([with_pool/1, with_pool/2, gated/1, options/1, options/2, processes_of/1, fixtures/0, base/0, quietly/1]).
+-export([with_pool/1, with_pool/2, with_pool_to_stop/2, gated/1, options/1, options/2, processes_of/1, fixtures/0, base/0, quietly/1]).
 -export([stays_short/1, longest_stay/1, is_sanitized/0, unless_sanitized/1]).
--export([with_meeting/2, whole/1, queued/2, os_pids/1]).
+-export([with_meeting/2, whole/1, queued/2, os_pids/1, hosts/0, chunks/1]).
+-export([is/2, is_gone/1, kill_a_worker/1]).
 -export([both/2, shared_or_not/3, ways/0, on_each_pool/2, if_json/1, seeded/2, shuffle/1]).
 -export([held/1, nothing_held/1, garbage/0, with_library/3, second_vm/4]).
 -export([listen/0, port/1, meet/1, answer/2, until/1, mailbox/0, kill/1]).
@@ -21,6 +22,15 @@ with_pool(Options, Fun) ->
             unlink(Sup),
             ok = pitcrew_pool:stop(Name)
         end
+    end).
+
+%% @doc Runs a fun with the name of a pool that the fun stops, or that ends by itself.
+with_pool_to_stop(Options, Fun) ->
+    gated(fun(Base) ->
+        #{name := Name} = All = options(Base, Options),
+        {ok, Sup} = pitcrew_pool:start_link(All),
+        unlink(Sup),
+        Fun(Name)
     end).
 
 %% @doc Options of a pool whose files are in a folder and whose processes carry its name.
@@ -114,6 +124,15 @@ until(Fun, Deadline) ->
             end
     end.
 
+%% @doc For until/1: whether a value is as expected.
+is(Expected, Expected) -> ok;
+is(_, Other) -> Other.
+
+%% @doc Waits for the end of a process.
+is_gone(Pid) ->
+    Ref = monitor(process, Pid),
+    receive {'DOWN', Ref, process, Pid, _} -> ok after 5_000 -> error({still_there, Pid}) end.
+
 %% @doc Runs a fun whose log messages are expected.
 quietly(Fun) ->
     #{level := Level} = logger:get_primary_config(),
@@ -125,6 +144,13 @@ quietly(Fun) ->
     end.
 
 kill(OsPid) -> "" = os:cmd("kill -KILL " ++ integer_to_list(OsPid)).
+
+%% @doc Any of a pool, which may have died of something else meanwhile.
+kill_a_worker(Pool) ->
+    case [OsPid || OsPid <- os_pids(Pool), is_integer(OsPid)] of
+        [] -> ok;
+        OsPids -> os:cmd("kill -KILL " ++ integer_to_list(lists:nth(rand:uniform(length(OsPids)), OsPids)))
+    end.
 
 %% ---- Meetings: the tools meet and meet_again connect, say their pid, and wait for an answer.
 
@@ -209,6 +235,17 @@ queued(Pool, N) ->
     end).
 
 os_pids(Pool) -> lists:sort([OsPid || #{os_pid := OsPid} <- maps:get(workers, pitcrew:info(Pool))]).
+
+%% @doc How many processes are there for functions that Python can call.
+hosts() -> length(supervisor:which_children(pitcrew_functions)).
+
+%% @doc All that a stream brings, which ends well.
+chunks(Stream) ->
+    case pitcrew:next(Stream) of
+        {ok, Chunk, Rest} -> [Chunk | chunks(Rest)];
+        done -> [];
+        {error, Error} -> error(Error)
+    end.
 
 %% @doc Waits for a tool; {Its socket, its pid}.
 meet(Listener) ->

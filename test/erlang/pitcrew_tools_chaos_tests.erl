@@ -1,7 +1,7 @@
 %% Tools of the VM, callers, workers and time limits that end in an order that a seed decides. Afterwards all is well, and nothing is left of anybody.
 -module(pitcrew_tools_chaos_tests).
 -include_lib("eunit/include/eunit.hrl").
--import(pitcrew_test, [with_pool/2, seeded/2, until/1]).
+-import(pitcrew_test, [with_pool/2, seeded/2, until/1, is/2, hosts/0, kill_a_worker/1]).
 
 -define(CALLERS, 40).
 -define(CALLS, 6).
@@ -27,21 +27,16 @@ call(Pool) ->
     Callers = [spawn_monitor(fun() -> calls(Pool, Seed) end) || Seed <- [rand:uniform(1 bsl 32) || _ <- lists:seq(1, ?CALLERS)]],
     Ends = [receive {'DOWN', Monitor, process, Pid, Reason} -> Reason end || {Pid, Monitor} <- Callers],
     ?assertEqual([], [End || End <- Ends, End =/= normal, End =/= killed]),
-    ?assertEqual(ok, until(fun() -> same(Before, hosts()) end)),
-    ?assertEqual(ok, until(fun() -> same({ok, 1}, pitcrew:call(Pool, ask, [square, 1])) end)),
+    ?assertEqual(ok, until(fun() -> is(Before, hosts()) end)),
+    ?assertEqual(ok, until(fun() -> is({ok, 1}, pitcrew:call(Pool, ask, [square, 1])) end)),
     %% What was counted was given back.
-    ?assertEqual(ok, until(fun() -> same({ok, 1}, pitcrew:call(Pool, ask, [nested, 1])) end)).
+    ?assertEqual(ok, until(fun() -> is({ok, 1}, pitcrew:call(Pool, ask, [nested, 1])) end)).
 
 nested(Pool, 7) ->
     {ok, 7} = pitcrew:call(Pool, echo, [7]),
     49;
 nested(_, X) ->
     X * X.
-
-same(Same, Same) -> ok;
-same(_, Other) -> Other.
-
-hosts() -> length(supervisor:which_children(pitcrew_functions)).
 
 %% Nothing is left in the mailbox of anybody, whatever has come of the calls.
 calls(Pool, Seed) ->
@@ -65,9 +60,3 @@ failed({error, #{kind := _}}) -> ok.
 
 squares({ok, Squares}) -> ?assertEqual([X * X || X <- lists:seq(0, 19)], Squares);
 squares({error, #{kind := _}}) -> ok.
-
-kill_a_worker(Pool) ->
-    case [OsPid || #{os_pid := OsPid} <- maps:get(workers, pitcrew:info(Pool)), is_integer(OsPid)] of
-        [] -> ok;
-        OsPids -> os:cmd("kill -KILL " ++ integer_to_list(lists:nth(rand:uniform(length(OsPids)), OsPids)))
-    end.

@@ -1,8 +1,8 @@
 %% What ends tools of the VM that run, and what they end; and calls that they make themselves.
 -module(pitcrew_tools_lives_tests).
 -include_lib("eunit/include/eunit.hrl").
--import(pitcrew_test, [with_pool/2]).
--import(pitcrew_tools_tests, [test/1, on_each_pool/2, is_gone/1, waiting/0, inside/0, is/2, refused/1, text/1]).
+-import(pitcrew_test, [with_pool/2, with_pool_to_stop/2, is/2, is_gone/1]).
+-import(pitcrew_tools_tests, [test/1, on_each_pool/2, waiting/0, inside/0, refused/1, text/1]).
 
 -define(TOOLS, ["vm_tools"]).
 
@@ -83,10 +83,7 @@ a_worker_that_dies_test_() ->
 a_pool_that_stops_test_() ->
     [
         test(fun() ->
-            pitcrew_test:gated(fun(Base) ->
-                #{name := Pool} = Options = pitcrew_test:options(Base, Way#{tools => ?TOOLS, size => 1}),
-                {ok, Sup} = pitcrew_pool:start_link(Options),
-                unlink(Sup),
+            pitcrew_test:with_pool_to_stop(Way#{tools => ?TOOLS, size => 1}, fun(Pool) ->
                 ok = pitcrew:register_tool(Pool, wait, waiting()),
                 Call = pitcrew:async(Pool, ask, [wait], #{timeout => infinity}),
                 Pid = inside(),
@@ -106,10 +103,7 @@ a_pool_that_stops_test_() ->
 a_pool_that_lets_the_call_end_test_() ->
     [
         test(fun() ->
-            pitcrew_test:gated(fun(Base) ->
-                #{name := Pool} = Options = pitcrew_test:options(Base, Way#{tools => ?TOOLS, size => 1}),
-                {ok, Sup} = pitcrew_pool:start_link(Options),
-                unlink(Sup),
+            pitcrew_test:with_pool_to_stop(Way#{tools => ?TOOLS, size => 1}, fun(Pool) ->
                 Self = self(),
                 ok = pitcrew:register_tool(Pool, wait, fun(_) -> Self ! {inside, self()}, receive go -> done end end),
                 Call = pitcrew:async(Pool, many, [wait, 2], #{timeout => infinity}),

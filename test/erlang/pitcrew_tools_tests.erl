@@ -3,9 +3,9 @@
 -module(pitcrew_tools_tests).
 -include_lib("eunit/include/eunit.hrl").
 -include("../../src/pitcrew_pool.hrl").
--import(pitcrew_test, [with_pool/2]).
+-import(pitcrew_test, [with_pool/2, chunks/1, is/2, is_gone/1]).
 
--export([test/1, on_each_pool/2, is_gone/1, waiting/0, inside/0, is/2, refused/1, text/1]).
+-export([test/1, on_each_pool/2, waiting/0, inside/0, refused/1, text/1]).
 
 -define(TOOLS, ["vm_tools"]).
 
@@ -13,19 +13,12 @@ test(Fun) -> {timeout, 60, Fun}.
 
 on_each_pool(Options, Fun) -> pitcrew_test:on_each_pool(Options#{tools => ?TOOLS}, Fun).
 
-is_gone(Pid) ->
-    Ref = monitor(process, Pid),
-    receive {'DOWN', Ref, process, Pid, _} -> ok after 5_000 -> error({still_there, Pid}) end.
-
 %% A function that says where it runs, and waits.
 waiting() ->
     Self = self(),
     fun() -> Self ! {inside, self()}, receive go -> done end end.
 
 inside() -> receive {inside, Pid} -> Pid after 10_000 -> error(not_called) end.
-
-is(Same, Same) -> ok;
-is(_, Other) -> Other.
 
 refused({error, #{kind := Kind}}) when Kind =/= timeout -> ok;
 refused(Other) -> Other.
@@ -360,15 +353,9 @@ how_long_a_tool_may_take_test_() ->
 a_stream_can_call_them_test_() ->
     on_each_pool(#{size => 1}, fun(Pool, _) ->
         ok = pitcrew:register_tool(Pool, square, fun(X) -> X * X end),
-        ?assertEqual([0, 1, 4, 9], all(pitcrew:stream(Pool, count, [square, 4]))),
-        ?assertEqual([0, 1, 4, 9], all(pitcrew:stream(Pool, async_count, [square, 4])))
+        ?assertEqual([0, 1, 4, 9], chunks(pitcrew:stream(Pool, count, [square, 4]))),
+        ?assertEqual([0, 1, 4, 9], chunks(pitcrew:stream(Pool, async_count, [square, 4])))
     end).
-
-all(Stream) ->
-    case pitcrew:next(Stream) of
-        {ok, Chunk, Rest} -> [Chunk | all(Rest)];
-        done -> []
-    end.
 
 %% Whatever comes of a stream, and whether it calls anything.
 nothing_of_a_stream_is_left_test_() ->
@@ -376,7 +363,7 @@ nothing_of_a_stream_is_left_test_() ->
         ok = pitcrew:register_tool(Pool, square, fun(X) -> X * X end),
         ok = pitcrew:register_tool(Pool, bad, fun(_) -> error(bad) end),
         Before = erlang:system_info(process_count),
-        [0, 1] = all(pitcrew:stream(Pool, count, [square, 2])),
+        [0, 1] = chunks(pitcrew:stream(Pool, count, [square, 2])),
         {ok, 0, Halted} = pitcrew:next(pitcrew:stream(Pool, count, [square, 1_000])),
         ok = pitcrew:stop(Halted),
         {error, #{kind := tool_error}} = pitcrew:next(pitcrew:stream(Pool, count, [bad, 2])),

@@ -3,7 +3,7 @@
 -module(pitcrew_trace_tests).
 -include_lib("eunit/include/eunit.hrl").
 -export([tell/4]).
--import(pitcrew_test, [with_pool/2]).
+-import(pitcrew_test, [with_pool/2, chunks/1]).
 
 -define(TRACE, <<"0af7651916cd43dd8448eb211c80319c">>).
 -define(SPAN, <<"b7ad6b7169203331">>).
@@ -13,13 +13,7 @@
 
 tell(Event, _, Told, To) -> To ! {Event, Told}.
 
-pools(Fun) ->
-    [
-        {lists:concat(["pipeline ", Pipeline, ", concurrency ", Concurrency]), {timeout, 60, fun() ->
-            with_pool(#{size => 1, tools => ["trace_tools"], pipeline => Pipeline, concurrency => Concurrency}, Fun)
-        end}}
-     || {Pipeline, Concurrency} <- [{1, 1}, {4, 1}, {1, 4}]
-    ].
+pools(Fun) -> pitcrew_test:on_each_pool(#{size => 1, tools => ["trace_tools"]}, fun(Pool, _) -> Fun(Pool) end).
 
 given() -> #{traceparent => ?PARENT, tracestate => ?STATE}.
 
@@ -43,20 +37,14 @@ a_tool_sees_its_trace_and_the_next_one_none_test_() ->
         ?assertEqual({ok, None}, pitcrew:call(Pool, context, [])),
         [
             begin
-                ?assertEqual([Told, Told], all(pitcrew:stream(Pool, Tool, [2], Given))),
-                ?assertEqual([None], all(pitcrew:stream(Pool, Tool, [1])))
+                ?assertEqual([Told, Told], chunks(pitcrew:stream(Pool, Tool, [2], Given))),
+                ?assertEqual([None], chunks(pitcrew:stream(Pool, Tool, [1])))
             end
          || Tool <- [context_each, context_each_async]
         ],
         ?assertEqual([{ok, Told}, {ok, Told}], pitcrew:batch(Pool, [{context, []}, {context, []}], Given)),
         ?assertEqual({ok, Told}, pitcrew:await(pitcrew:async(Pool, context, [], Given)))
     end).
-
-all(Stream) ->
-    case pitcrew:next(Stream) of
-        {ok, Chunk, Rest} -> [Chunk | all(Rest)];
-        done -> []
-    end.
 
 %% Many at once do not mix.
 calls_that_run_at_once_have_each_their_own_test_() ->
@@ -104,7 +92,7 @@ functions_and_the_calls_that_they_make_belong_to_it_test_() ->
                         pitcrew:call(Pool, context, [], #{traceparent => nil}),
                         pitcrew:await(pitcrew:async(Pool, context, [])),
                         hd(pitcrew:batch(Pool, [{context, []}])),
-                        {ok, hd(all(pitcrew:stream(Pool, context_each, [1])))}
+                        {ok, hd(chunks(pitcrew:stream(Pool, context_each, [1])))}
                     ],
                     %% And so on: a function of a call that a function has made.
                     Deeper = pitcrew:call(Pool, call, [fun() -> Self ! {deeper, pitcrew:trace_context()}, nil end]),
@@ -135,7 +123,7 @@ tools_of_the_vm_belong_to_it_test_() ->
     pools(fun(Pool) ->
         ok = pitcrew:register_tool(Pool, traced, fun() -> maps:get(traceparent, pitcrew:trace_context()) end),
         ?assertEqual({ok, ?PARENT}, pitcrew:call(Pool, call_by_name, [traced], given())),
-        ?assertEqual([?PARENT], all(pitcrew:stream(Pool, call_by_name_each, [traced], given())))
+        ?assertEqual([?PARENT], chunks(pitcrew:stream(Pool, call_by_name_each, [traced], given())))
     end).
 
 telemetry_is_told_test_() ->
