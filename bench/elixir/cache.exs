@@ -1,4 +1,4 @@
-for file <- ~w(stats table)a, do: Code.require_file("#{file}.exs", __DIR__)
+for file <- ~w(stats table timed)a, do: Code.require_file("#{file}.exs", __DIR__)
 
 defmodule Bench.Cache do
   @moduledoc """
@@ -6,7 +6,7 @@ defmodule Bench.Cache do
   One caller; all in one run, every round measures every case, each time in another order.
   """
 
-  alias Bench.{Stats, Table}
+  alias Bench.{Stats, Table, Timed}
   import Bench.Stats, only: [middle: 2, spread: 2]
 
   @python_dir Path.expand("../python", __DIR__)
@@ -40,8 +40,10 @@ defmodule Bench.Cache do
   end
 
   # The same call everywhere: a pool without a cache, and one with it that this call goes round.
-  defp measure(:"plain-pool", trips), do: timed(trips, fn _ -> {:ok, 7} = Pitcrew.call(:bench_plain, "echo", [7]) end)
-  defp measure(:plain, trips), do: timed(trips, fn _ -> {:ok, 7} = Pitcrew.call(:bench_cached, "echo", [7]) end)
+  defp measure(:"plain-pool", trips),
+    do: Timed.each(trips, fn _ -> {:ok, 7} = Pitcrew.call(:bench_plain, "echo", [7]) end)
+
+  defp measure(:plain, trips), do: Timed.each(trips, fn _ -> {:ok, 7} = Pitcrew.call(:bench_cached, "echo", [7]) end)
   defp measure(:hit, trips), do: hits(7, trips)
   defp measure(:"hit-map", trips), do: hits(@map, trips)
   defp measure(:"hit-1000", trips), do: hits(Enum.to_list(1..1000), trips)
@@ -49,27 +51,11 @@ defmodule Bench.Cache do
   defp measure(:evict, trips), do: misses(:bench_full, trips)
 
   defp hits(value, trips),
-    do: timed(trips * 4, fn _ -> {:ok, ^value} = Pitcrew.call(:bench_cached, "same", [value]) end)
+    do: Timed.each(trips * 4, fn _ -> {:ok, ^value} = Pitcrew.call(:bench_cached, "same", [value]) end)
 
   defp misses(pool, trips) do
     first = System.unique_integer([:positive]) * 1_000_000
-    timed(trips, fn n -> {:ok, _} = Pitcrew.call(pool, "same", [first + n]) end)
-  end
-
-  # Microseconds of a call, from the time of all.
-  defp timed(trips, fun) do
-    repeat(div(trips, 10), fun)
-    :erlang.garbage_collect()
-    start = System.monotonic_time(:nanosecond)
-    repeat(trips, fun)
-    (System.monotonic_time(:nanosecond) - start) / trips / 1000
-  end
-
-  defp repeat(0, _fun), do: :ok
-
-  defp repeat(left, fun) do
-    fun.(left)
-    repeat(left - 1, fun)
+    Timed.each(trips, fn n -> {:ok, _} = Pitcrew.call(pool, "same", [first + n]) end)
   end
 
   defp report(results, trips, rounds) do

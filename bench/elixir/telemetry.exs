@@ -1,4 +1,4 @@
-for file <- ~w(stats table load)a, do: Code.require_file("#{file}.exs", __DIR__)
+for file <- ~w(stats table timed load)a, do: Code.require_file("#{file}.exs", __DIR__)
 
 defmodule Bench.Telemetry do
   @moduledoc """
@@ -6,7 +6,7 @@ defmodule Bench.Telemetry do
   count, or not; no handler is attached, or one to every event. In one run, every round measures every case, each time in another order.
   """
 
-  alias Bench.{Load, Stats, Table}
+  alias Bench.{Load, Stats, Table, Timed}
   import Bench.Stats, only: [middle: 2, spread: 2]
   require Record
 
@@ -44,7 +44,7 @@ defmodule Bench.Telemetry do
 
     {:ok, entry} = :pitcrew_pools.find(pool(metrics))
     part = quickest(fn _ -> part(entry) end) - quickest(fn _ -> started() end)
-    call = timed(trips, fn _ -> {:ok, 7} = Pitcrew.call(pool(metrics), "echo", [7]) end)
+    call = Timed.each(trips, fn _ -> {:ok, 7} = Pitcrew.call(pool(metrics), "echo", [7]) end)
 
     many = Load.run(64, 300, [], fn -> nil end, fn _ -> {:ok, 7} = Pitcrew.call(many(metrics), "echo", [7]) end)
     if handlers, do: :ok = Pitcrew.Telemetry.detach(__MODULE__)
@@ -71,23 +71,7 @@ defmodule Bench.Telemetry do
 
   defp started, do: :erlang.monotonic_time()
 
-  defp quickest(fun), do: 1..@goes |> Enum.map(fn _ -> timed(@parts, fun) end) |> Enum.min()
-
-  # Microseconds of each.
-  defp timed(times, fun) do
-    repeat(div(times, 10), fun)
-    :erlang.garbage_collect()
-    start = System.monotonic_time(:nanosecond)
-    repeat(times, fun)
-    (System.monotonic_time(:nanosecond) - start) / times / 1000
-  end
-
-  defp repeat(0, _fun), do: :ok
-
-  defp repeat(left, fun) do
-    fun.(left)
-    repeat(left - 1, fun)
-  end
+  defp quickest(fun), do: 1..@goes |> Enum.map(fn _ -> Timed.each(@parts, fun) end) |> Enum.min()
 
   defp report(results, rounds, trips) do
     IO.puts("""
