@@ -45,12 +45,13 @@
 %% @doc Another attempt, with the functions that the codec has come across in the arguments.
 -spec with(#job{}, pitcrew_nif:codec_error(), attempt()) -> {term(), #job{}}.
 with(#job{args = Args, kwargs = Kwargs, codec = Codec, stream = Credit} = Job, Refused, Attempt) ->
-    Before = case Codec of #{functions := {_, Known}} -> map_size(Known); #{} -> 0 end,
+    Known = case Codec of #{functions := {_, Numbers}} -> Numbers; #{} -> #{} end,
     Found = lists:usort(collect([Args, Kwargs], [])),
-    case length(Found) > Before of
-        true when Credit > 0 -> Attempt(host_anew(Found, Job));
-        true -> hosted(Job, Found, Attempt);
-        false -> {{error, pitcrew_error:from_codec(Refused)}, Job}
+    %% Not how many there are: a struct that has become an iterator since the last attempt may have had more of them in it.
+    case lists:all(fun(Function) -> is_map_key(Function, Known) end, Found) of
+        true -> {{error, pitcrew_error:from_codec(Refused)}, Job};
+        false when Credit > 0 -> Attempt(host_anew(Found, Job));
+        false -> hosted(Job, Found, Attempt)
     end.
 
 %% @doc An attempt, or what is left of one, of a call whose tool may call such functions, and those that are registered.

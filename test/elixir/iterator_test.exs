@@ -102,6 +102,15 @@ defmodule Pitcrew.IteratorTest do
     assert {:ok, [2, 4]} = take(Pitcrew.iterator(stream), 2)
   end
 
+  test "beside a function, which is found in the arguments before a stream has become an iterator" do
+    stream = 1..4 |> Stream.map(&(&1 + 1)) |> Stream.filter(&(&1 > 2))
+    assert {:ok, [6, 8, 10]} = Pitcrew.call(Into.Py, "mapped", [&(&1 * 2), stream])
+    assert {:ok, [6, 8, 10]} = Pitcrew.call(Into.Py, "mapped", %{function: &(&1 * 2), iterator: stream})
+    assert [6, 8, 10] = Into.Py |> Pitcrew.stream("mapped_one_by_one", [&(&1 * 2), stream]) |> Enum.to_list()
+    in_a_key = [&(&1 * 2), %{stream => fn -> :ok end}]
+    assert {:error, %Error{kind: :encode_error}} = Pitcrew.call(Into.Py, "mapped", in_a_key)
+  end
+
   test "in batches and maps" do
     batch = for n <- 0..5, do: {"total", [Pitcrew.iterator(0..n)]}
     assert [ok: 0, ok: 1, ok: 3, ok: 6, ok: 10, ok: 15] = Pitcrew.batch(Into.Py, batch)
