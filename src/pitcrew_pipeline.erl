@@ -22,8 +22,8 @@
     | {slot, pitcrew_nif:channel()}
     | unstarted
     | timeout.
-%% A call that goes on, and how many messages there have been of what its worker calls.
--type waits() :: {pitcrew_nif:dispatch(), reference(), non_neg_integer()}.
+%% A call that goes on, how many messages there have been of what its worker calls, and how long it took to make its frame.
+-type waits() :: {pitcrew_nif:dispatch(), reference(), non_neg_integer(), EncodeNs :: non_neg_integer() | untimed}.
 %% A stream that has begun.
 -type stream() :: {pitcrew_nif:dispatch(), reference()}.
 %% Of {pitcrew_halt, Watch}, by which a stream's consumer is told that no more are wanted.
@@ -72,7 +72,9 @@ clock(_) -> untimed.
 since(untimed) -> untimed;
 since(Begun) -> erlang:convert_time_unit(erlang:monotonic_time() - Begun, native, nanosecond).
 
-told(Encode, {done, OsPid, Bytes, QueueNs, Answer}) when Encode =/= untimed -> {done, OsPid, {Bytes, Encode}, QueueNs, Answer};
+told(untimed, Outcome) -> Outcome;
+told(Encode, {done, OsPid, Bytes, QueueNs, Answer}) -> {done, OsPid, {Bytes, Encode}, QueueNs, Answer};
+told(Encode, {called, Call, Waits}) -> {called, Call, setelement(4, Waits, Encode)};
 told(_, Outcome) -> Outcome.
 
 dispatch({Dispatch, _}) -> Dispatch;
@@ -86,19 +88,19 @@ submit(Dispatch, {Ref, {{json, Tool, Args, Kwargs}, Codec, Max, OnExit}, Deadlin
 
 %% @doc What its worker calls from now on comes to a host.
 -spec host(waits() | stream(), pid()) -> ok | none.
-host({Dispatch, Ref, _}, Host) -> pitcrew_nif:set_host(Dispatch, Ref, Host);
+host({Dispatch, Ref, _, _}, Host) -> pitcrew_nif:set_host(Dispatch, Ref, Host);
 host({Dispatch, Ref}, Host) -> pitcrew_nif:set_host(Dispatch, Ref, Host).
 
 %% @doc Waits for the end of a call, or for what its worker calls next.
 -spec go_on(waits(), pitcrew_deadline:deadline()) -> outcome() | {called, tuple(), waits()}.
-go_on({Dispatch, Ref, Received}, Deadline) -> await(Dispatch, Ref, Received, Deadline, Deadline).
+go_on({Dispatch, Ref, Received, Encode}, Deadline) -> told(Encode, await(Dispatch, Ref, Received, Deadline, Deadline)).
 
 %% Until the deadline of the call, or before that the end of its patience with the queue. The reference goes from hand to hand by itself, so that the
 %% compiler knows where in the mailbox to look.
 await(Dispatch, Ref, Received, Until, Deadline) ->
     receive
         {pitcrew_end, Ref, OsPid, Bytes, QueueNs, Answer} -> {done, OsPid, Bytes, QueueNs, Answer};
-        {pitcrew_called, Ref, Call} -> {called, Call, {Dispatch, Ref, Received + 1}}
+        {pitcrew_called, Ref, Call} -> {called, Call, {Dispatch, Ref, Received + 1, untimed}}
     after pitcrew_deadline:left(Until) -> leave(Dispatch, Ref, Received, Deadline, Until < Deadline)
     end.
 

@@ -107,7 +107,7 @@ leave_to_lane({called, Channel, Ref}, BytesOut, #job{codec = Codec, deadline = D
     case pitcrew_nif:take_over(Channel, Ref, Codec, BytesOut) of
         {ok, Owed} ->
             flush(Ref, Owed),
-            {left, {Dispatch, Ref, 0}};
+            {left, {Dispatch, Ref, 0, untimed}};
         lost ->
             await_verdict(Channel, Ref, Deadline, 0)
     end.

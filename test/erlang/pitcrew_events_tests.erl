@@ -167,6 +167,8 @@ streams() ->
     end).
 
 calls_that_claim_no_worker() ->
+    %% In the middle of the call the worker calls the VM.
+    with_pool(#{size => 1, pipeline => 4, tools => ["vm_tools"]}, fun(Pool) -> {ok, _} = pitcrew:call(Pool, known, []) end),
     with_pool(#{size => 1, pipeline => 4}, fun(Pool) ->
         {ok, 3} = pitcrew:call(Pool, add, [1, 2]),
         {ok, 3} = pitcrew:call(Pool, add, [1, 2], #{protocol => json}),
