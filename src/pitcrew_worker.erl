@@ -70,15 +70,7 @@
 -define(HELLO, 1).
 -define(READY, 2).
 -define(ERROR, 5).
--define(CREDIT, 8).
 -define(SHUTDOWN, 9).
--define(PING, 16).
--define(PONG, 17).
--define(CANCEL, 18).
--define(EVENT, 20).
--define(LOG, 21).
--define(STATS, 22).
--define(CANCELLED, 23).
 -define(PROTOCOL, 1).
 %% A worker whose channel broke is about to exit; one that does not is killed.
 -define(LOST_MS, 1_000).
@@ -86,8 +78,6 @@
 -define(AGAIN_MS, 100).
 %% Until the system is asked about a worker that is ready, at most.
 -define(FIRST_LOOK_MS, 1_000).
-%% Frames on the side channel that are looked at when a worker is dead.
--define(LAST_FRAMES, 4_096).
 %% After a SIGKILL only the kernel can be late; then the port, which is stopped next, waits on.
 -define(KILLED_MS, 2_000).
 
@@ -149,7 +139,7 @@ handshake(#worker{call = Channel, call_ref = Ref} = Worker) ->
         {ok, [?ERROR, 0, _, Report | _]} when is_map(Report) ->
             {keep_state, Worker#worker{failure = pitcrew_error:from_start_report(Report)}};
         {ok, [Kind, Id | _]} when is_integer(Kind), is_integer(Id) ->
-            _ = refuse_kind(Channel, Kind, Id),
+            ok = pitcrew_side:refuse(Channel, Kind, Id),
             handshake(Worker);
         {error, #{message := Message}} ->
             Error = pitcrew_error:new(protocol_error, ["a worker's greeting cannot be read: ", Message]),
@@ -271,7 +261,7 @@ ready(info, pitcrew_released, #worker{call = Channel} = Worker) ->
     ok = pitcrew_nif:lane_forget(Channel),
     leave_if_unreferred(Worker);
 ready(info, {pitcrew_move, Id}, #worker{side = Side}) ->
-    _ = pitcrew_nif:channel_send(Side, [?CANCEL, Id, false]),
+    ok = pitcrew_side:move(Id, Side),
     keep_state_and_data;
 ready(info, {pitcrew_cancelled, Id, <<"unstarted">>}, #worker{call = Channel}) ->
     ok = pitcrew_nif:lane_drop(Channel, Id),
@@ -290,7 +280,7 @@ ready({timeout, {left, Id}}, too_late, #worker{call = Channel, start = #{options
 %% The worker is asked, by another interrupt, whether anything else can go on in it. A GIL that is held at two such questions is held for ever; once
 %% may only mean that the machine is busy, and whoever takes the GIL has not had its turn.
 ready({timeout, {held, Id}}, ask, #worker{side = Side} = Worker) ->
-    _ = pitcrew_nif:channel_send(Side, [?CANCEL, Id]),
+    ok = pitcrew_side:cancel(Id, Side),
     {keep_state_and_data, [ask_later(Id, Worker)]};
 ready(info, {pitcrew_cancelled, Id, <<"held">>}, #worker{stuck = Stuck} = Worker) when is_map_key(Id, Stuck) ->
     case Stuck of
@@ -368,7 +358,7 @@ ending_soon(#worker{start = #{options := #{grace := Grace}}} = Worker) ->
 beat_in(Milliseconds) -> [{{timeout, beat}, Milliseconds, due}].
 
 beat({ping, Id, Asks}, Next, #worker{side = Side} = Worker) ->
-    _ = pitcrew_nif:channel_send(Side, [?PING, Id | Asks]),
+    ok = pitcrew_side:ping(Id, Asks, Side),
     {keep_state, Worker, beat_in(Next)};
 beat(wait, Next, Worker) ->
     {keep_state, Worker, beat_in(Next)};
@@ -415,13 +405,13 @@ heard_of_memory(cannot_measure, Worker) ->
     Worker.
 
 cancel(Id, Grace, #worker{side = Side}) ->
-    _ = pitcrew_nif:channel_send(Side, [?CANCEL, Id]),
+    ok = pitcrew_side:cancel(Id, Side),
     {keep_state_and_data, [{{timeout, {left, Id}}, Grace, too_late}]}.
 
 %% A call does not end, and others run beside it: the worker takes no more, its place is filled at once, and it goes when the others have ended. What
 %% waits in it goes elsewhere.
 stuck(Id, #worker{call = Channel, side = Side, stuck = Stuck} = Worker) ->
-    _ = [pitcrew_nif:channel_send(Side, [?CANCEL, Other, false]) || Other <- pitcrew_nif:lane_unstarted(Channel)],
+    _ = [pitcrew_side:move(Other, Side) || Other <- pitcrew_nif:lane_unstarted(Channel)],
     %% Calls that can go nowhere else end.
     _ = pitcrew_nif:drain(Channel),
     tell_sessions({stopped, stuck}, Worker),
@@ -461,7 +451,7 @@ interrupt(#worker{call = Channel} = Worker) ->
     end.
 
 interrupt(Id, #worker{side = Side} = Worker) ->
-    _ = pitcrew_nif:channel_send(Side, [?CANCEL, Id]),
+    ok = pitcrew_side:cancel(Id, Side),
     condemn(Worker).
 
 condemn(#worker{call = Channel} = Worker) ->
@@ -477,10 +467,10 @@ ending(Type, Event, Worker) -> any_state(ending, Type, Event, Worker).
 %% ---- in any state
 
 any_state(_, info, {pitcrew_keeper, {channel, side, Channel}}, #worker{side_ref = Ref} = Worker) ->
-    _ = listen_aside(Channel, Ref),
+    _ = pitcrew_side:hear(Channel, Ref),
     maybe_ready(Worker#worker{side = Channel});
 any_state(State, info, {select, Channel, Ref, ready_input}, #worker{side = Channel, side_ref = Ref}) ->
-    case listen_aside(Channel, Ref) of
+    case pitcrew_side:hear(Channel, Ref) of
         %% Like a broken call channel: the exit should follow.
         {error, _} when State =:= ready -> {keep_state_and_data, [{state_timeout, ?LOST_MS, lost}]};
         _ -> keep_state_and_data
@@ -509,57 +499,21 @@ any_state(State, info, {'DOWN', _, process, Server, _}, #worker{start = #{server
 any_state(_, _, _, _) ->
     keep_state_and_data.
 
-%% What is not known is refused.
-listen_aside(Channel, Ref) ->
-    case pitcrew_nif:channel_recv(Channel, Ref) of
-        {ok, [Kind, Id | Fields]} when is_integer(Kind), is_integer(Id) ->
-            heard(Channel, Kind, Id, Fields),
-            %% One at a time: a worker that talks without end must not keep this process from its other duties.
-            self() ! {select, Channel, Ref, ready_input},
-            again;
-        {ok, _} ->
-            {error, closed};
-        Other ->
-            Other
-    end.
-
-heard(_, ?CANCELLED, Id, [State | _]) ->
-    self() ! {pitcrew_cancelled, Id, State},
-    ok;
-heard(_, ?PONG, Id, [Fields | _]) when is_map(Fields) ->
-    self() ! {pitcrew_pong, Id, Fields},
-    ok;
-heard(_, Kind, Id, Fields) when Kind =:= ?LOG; Kind =:= ?EVENT ->
-    self() ! {pitcrew_record, Kind, {record, [Id | Fields]}},
-    ok;
-%% The id says of what sort they were.
-heard(_, ?STATS, Id, [#{<<"dropped">> := Dropped} | _]) ->
-    self() ! {pitcrew_record, case Id of ?EVENT -> ?EVENT; _ -> ?LOG end, {dropped, Dropped}},
-    ok;
-heard(Channel, Kind, Id, _) ->
-    _ = refuse_kind(Channel, Kind, Id),
-    ok.
-
-%% Kinds that protocol.md gives to this direction are for later issues to use; today they are skipped.
-refuse_kind(_, Kind, _) when Kind =:= ?ERROR; Kind =:= ?PONG; Kind =:= ?STATS -> ok;
-refuse_kind(Channel, Kind, Id) ->
-    Refusal = #{<<"kind">> => <<"unknown_kind">>, <<"message">> => <<"frame kind ", (integer_to_binary(Kind))/binary, " is not known">>},
-    pitcrew_nif:channel_send(Channel, [?ERROR, Id, 0, Refusal]).
-
-record(?LOG, Record, #worker{records = Records, os_pid = OsPid} = Worker) ->
+record(log, Record, #worker{records = Records, os_pid = OsPid} = Worker) ->
     Worker#worker{records = pitcrew_records:take(Record, OsPid, Records)};
-record(?EVENT, Record, #worker{events = Events, os_pid = OsPid} = Worker) ->
+record(event, Record, #worker{events = Events, os_pid = OsPid} = Worker) ->
     Worker#worker{events = pitcrew_records:take(Record, OsPid, Events)}.
 
 credit({ForRecords, Records}, {ForEvents, Events}, #worker{side = Side} = Worker) ->
-    _ = [pitcrew_nif:channel_send(Side, [?CREDIT, Name, N]) || {Name, N} <- [{0, ForRecords}, {?EVENT, ForEvents}], N > 0],
+    ok = pitcrew_side:credit(log, ForRecords, Side),
+    ok = pitcrew_side:credit(event, ForEvents, Side),
     Worker#worker{records = Records, events = Events}.
 
 %% What it has logged before it died.
 last_records(#worker{side = undefined} = Worker) ->
     Worker;
 last_records(Worker) ->
-    ok = hear_out(?LAST_FRAMES, Worker),
+    ok = hear_aside(Worker),
     waiting_records(Worker).
 
 waiting_records(Worker) ->
@@ -618,19 +572,10 @@ judge(Life, Reason, #worker{call = Channel, reader = Reader} = Worker) ->
 hear_out(#worker{start = #{options := #{pipeline := 1}}}) ->
     ok;
 hear_out(#worker{call = Channel} = Worker) ->
-    ok = hear_out(?LAST_FRAMES, Worker),
+    ok = hear_aside(Worker),
     drop_unstarted(Channel).
 
-hear_out(N, #worker{side = Side, side_ref = Ref} = Worker) when N > 0 ->
-    case pitcrew_nif:channel_recv(Side, Ref) of
-        {ok, [Kind, Id | Fields]} when is_integer(Kind), is_integer(Id) ->
-            heard(Side, Kind, Id, Fields),
-            hear_out(N - 1, Worker);
-        _ ->
-            ok
-    end;
-hear_out(0, _) ->
-    ok.
+hear_aside(#worker{side = Side, side_ref = Ref}) -> pitcrew_side:hear_out(Side, Ref).
 
 %% What was heard and not attended to yet.
 drop_unstarted(Channel) ->
