@@ -15,18 +15,23 @@
 #include "session.h"
 #include "turn.h"
 
-static uintptr_t stack_end; /* the lowest address of the stack; 0: not known */
+static uintptr_t stack_end; /* the lowest address of the stack of the thread that serves; 0: not known */
 static size_t stack_size;
 
-void pc_inner_open(void) {
+void pc_inner_open(void) { stack_end = 0; }
+
+/* When it is first needed, which in most workers is never: the list of all that is mapped is read for it. */
+static void find_stack(void) {
     void *lowest = NULL;
-    stack_size = 0;
     stack_end = pc_os_stack(&lowest, &stack_size) == 0 ? (uintptr_t)lowest : 0;
 }
 
 /* Half of it is for what a tool does by itself. */
 static bool has_stack(void) {
     const char here = 0;
+    if (stack_end == 0) {
+        find_stack();
+    }
     return stack_end == 0 || (uintptr_t)&here - stack_end > stack_size / 2;
 }
 
