@@ -19,7 +19,8 @@
 enum { DELAY_MS = 1 };
 
 struct ring {
-    uint8_t *bytes;     /* NULL: closed */
+    bool open;
+    uint8_t *bytes;     /* NULL: nothing has been put in yet, which in most workers stays so */
     size_t first, used; /* bytes */
     uint64_t credit, dropped;
 };
@@ -36,8 +37,8 @@ void pc_records_open(enum pc_records_sort sort, uint64_t credit) {
     struct ring *r = &rings[sort];
     (void)pthread_mutex_lock(&lock);
     free(r->bytes);
-    *r = (struct ring){.bytes = credit == 0 ? NULL : malloc(PC_RECORDS_ROOM), .credit = credit};
-    if (r->bytes != NULL && atomic_load(&bell) < 0) {
+    *r = (struct ring){.open = credit > 0, .credit = credit};
+    if (r->open && atomic_load(&bell) < 0) {
         ringing = false;
         atomic_store(&bell, pc_os_alarm());
     }
@@ -48,7 +49,7 @@ void pc_records_close(void) {
     (void)pthread_mutex_lock(&lock);
     for (int i = 0; i < PC_RECORDS_SORTS; i++) {
         free(rings[i].bytes);
-        rings[i].bytes = NULL;
+        rings[i] = (struct ring){.open = false};
     }
     (void)pthread_mutex_unlock(&lock);
     int own = atomic_exchange(&bell, -1);
@@ -67,6 +68,16 @@ static void set_alarm(int milliseconds) {
 
 /* ---- Python's threads */
 
+static bool has_room(struct ring *r, size_t n) {
+    if (n > PC_RECORDS_BATCH || n > PC_RECORDS_ROOM - r->used) {
+        return false;
+    }
+    if (r->bytes == NULL) {
+        r->bytes = malloc(PC_RECORDS_ROOM);
+    }
+    return r->bytes != NULL;
+}
+
 static void append(struct ring *r, const uint8_t *frame, size_t n) {
     size_t at = (r->first + r->used) % PC_RECORDS_ROOM;
     size_t here = n < PC_RECORDS_ROOM - at ? n : PC_RECORDS_ROOM - at;
@@ -79,10 +90,10 @@ enum pc_records_put pc_records_put(enum pc_records_sort sort, const uint8_t *fra
     struct ring *r = &rings[sort];
     enum pc_records_put put = PC_RECORDS_CLOSED;
     (void)pthread_mutex_lock(&lock);
-    if (r->bytes != NULL && (n > PC_RECORDS_BATCH || n > PC_RECORDS_ROOM - r->used)) {
+    if (r->open && !has_room(r, n)) {
         r->dropped++;
         put = PC_RECORDS_DROPPED;
-    } else if (r->bytes != NULL) {
+    } else if (r->open) {
         append(r, frame, n);
         if (!ringing && r->credit > 0) {
             set_alarm(DELAY_MS);
@@ -155,7 +166,7 @@ static void take(struct pc_outbox *out, struct ring *r, uint64_t name) {
 bool pc_records_take(struct pc_outbox *out) {
     (void)pthread_mutex_lock(&lock);
     for (int i = 0; i < PC_RECORDS_SORTS && pc_outbox_pending(out) == 0; i++) {
-        if (rings[i].bytes != NULL) {
+        if (rings[i].open) {
             take(out, &rings[i], names[i]);
         }
     }

@@ -22,7 +22,7 @@ enum pc_records_sort { PC_RECORDS_LOGS, PC_RECORDS_EVENTS, PC_RECORDS_SORTS };
 /* What has become of one. */
 enum pc_records_put { PC_RECORDS_CLOSED, PC_RECORDS_DROPPED, PC_RECORDS_TAKEN };
 
-/* `credit` of that sort may be sent, as soon as there is a side thread. With 0, or without memory, it stays closed. */
+/* `credit` of that sort may be sent, as soon as there is a side thread. With 0 it stays closed. */
 void pc_records_open(enum pc_records_sort sort, uint64_t credit);
 
 /* Once the side thread has ended. */
@@ -30,7 +30,7 @@ void pc_records_close(void);
 
 /* ---- Python's threads */
 
-/* A whole frame of at most PC_RECORDS_BATCH bytes, to be sent or dropped. */
+/* A whole frame of at most PC_RECORDS_BATCH bytes, to be sent or dropped, as it is without memory. */
 enum pc_records_put pc_records_put(enum pc_records_sort sort, const uint8_t *frame, size_t n);
 
 /* ---- The side thread */
