@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
+from . import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,18 +42,5 @@ def add(hook: Hook) -> Hook:
 
 def relieve(rss: int, limit: int) -> None:
     """Calls all hooks, whatever one of them raises. `_core` does this, between two calls."""
-    own = os.getpid()
     pressure = MemoryPressure(rss, limit)
-    for hook in tuple(hooks):
-        try:
-            hook(pressure)
-            if os.getpid() != own:
-                raise RuntimeError("a process that a memory hook forked must end with os._exit")
-        except BaseException as error:  # the others still run
-            if os.getpid() != own:
-                from . import process
-
-                process.leave_forked(error)
-            from . import fault
-
-            print(fault.traceback_of(error), file=sys.stderr, flush=True)
+    process.call_hooks(tuple(hooks), lambda hook: hook(pressure), "memory")

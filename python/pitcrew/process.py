@@ -8,7 +8,10 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from collections.abc import Callable, Iterable
+    from typing import NoReturn, TypeVar
+
+    Hook = TypeVar("Hook")
 
 MARK = "PITCREW_INSTANCE"
 
@@ -89,6 +92,26 @@ def exit_status(end: SystemExit) -> int:
         return end.code & 0xFF
     print(end.code, file=sys.stderr)
     return 1
+
+
+def call_hooks(hooks: Iterable[Hook], call: Callable[[Hook], object], name: str) -> None:
+    """All of them, whatever one of them raises. A process that one of them forks must not come back."""
+    own = os.getpid()
+    for hook in hooks:
+        try:
+            call(hook)
+            if os.getpid() != own:
+                raise RuntimeError(f"a process that a {name} hook forked must end with os._exit")
+        except BaseException as error:  # the others still run
+            if os.getpid() != own:
+                leave_forked(error)
+            print_error(error)
+
+
+def print_error(error: BaseException) -> None:
+    from . import fault
+
+    print(fault.traceback_of(error), file=sys.stderr, flush=True)
 
 
 def leave_forked(error: BaseException) -> NoReturn:

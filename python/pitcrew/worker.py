@@ -166,22 +166,10 @@ def serve(call: int, side: int, tools: Prepared, hello: dict[str, Any], started:
         if isinstance(error, SystemExit):  # from a signal handler of the user's, between two calls
             status = process.exit_status(error)
         else:
-            print_error(error)
+            process.print_error(error)
             status = 1
-    stop(own)
+    process.call_hooks(registry.stop_hooks, run_hook, "stop")
     process.leave(status)
-
-
-def stop(own: int) -> None:
-    for hook in registry.stop_hooks:
-        try:
-            run_hook(hook)
-            if os.getpid() != own:
-                raise RuntimeError("a process that a stop hook forked must end with os._exit")
-        except BaseException as error:  # the others still run
-            if os.getpid() != own:
-                process.leave_forked(error)
-            print_error(error)
 
 
 def run_hook(hook: Callable[[], Any]) -> None:
@@ -191,12 +179,6 @@ def run_hook(hook: Callable[[], Any]) -> None:
         from . import aio
 
         aio.run(result)
-
-
-def print_error(error: BaseException) -> None:
-    from . import fault
-
-    print(fault.traceback_of(error), file=sys.stderr, flush=True)
 
 
 def reseed() -> None:
