@@ -12,6 +12,7 @@ from .functions import ElixirError, make_error
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import Future
+    from collections.abc import Callable
     from collections.abc import Iterator as AnyIterator
     from typing import Any, NoReturn
 
@@ -113,23 +114,19 @@ class Iterator:
 
     def _settled(self, pending: Future[Any]) -> Any:
         self._pending = None
-        try:
-            return pending.result()
-        except DecodeError:
-            if not self._again():
-                raise
-            return _NOTHING
-        except BaseException:
-            self._give_up()
-            raise
+        return self._answer(pending.result)
 
     # ---- Both
 
     def _ask(self) -> Any:
         if self._number == 0:
             self._number = next(_numbers)
+        return self._answer(self._function, self._number, self._what)
+
+    def _answer(self, give: Callable[..., Any], *args: Any) -> Any:
+        """What it gives; it may be asked again after what cannot be read, and after nothing else that it raises."""
         try:
-            return self._function(self._number, self._what)
+            return give(*args)
         except DecodeError:
             if not self._again():
                 raise
