@@ -592,14 +592,19 @@ def test_an_idle_worker_is_woken_to_give_memory_back_and_does_it_once(worker):
     assert worker.ping(3, MEMORY)["trims"] == 1
 
 
-def test_each_step_is_told_once(worker):
+def pongs_until_one(worker, count, asks):
     pongs = []
 
-    def trimmed():
-        pongs.append(worker.ping(1, TRIM))
-        return pongs[-1]["trims"] == 1
+    def done():
+        pongs.append(worker.ping(1, asks))
+        return pongs[-1][count] == 1
 
-    assert until(trimmed)
+    assert until(done)
+    return pongs
+
+
+def test_each_step_is_told_once(worker):
+    pongs = pongs_until_one(worker, "trims", TRIM)
     assert all(pong["steps"] == [] for pong in pongs[:-1])
     (collect, *collected), (trim, *given_back) = pongs[-1]["steps"]  # there are no hooks
     assert collect == "collect" and trim == "trim"
@@ -609,13 +614,7 @@ def test_each_step_is_told_once(worker):
 
 
 def test_garbage_is_collected_when_a_ping_says_so(worker):
-    pongs = []
-
-    def collected():
-        pongs.append(worker.ping(1, COLLECT))
-        return pongs[-1]["collects"] == 1
-
-    assert until(collected)
+    pongs = pongs_until_one(worker, "collects", COLLECT)
     assert pongs[-1].keys() == {"started", "collects", "collected"}
     assert all(pong["collected"] is None for pong in pongs[:-1])
     assert pongs[-1]["collected"][0] == "collect" and pongs[-1]["collected"][4] >= 0
