@@ -4,14 +4,12 @@
 
 #include "lazy.h"
 #include "session.h"
+#include "variable.h"
 
 static PyObject *trace; /* context variable */
 
 int pc_context_init(PyObject *module) {
-    if (trace == NULL) {
-        trace = PyContextVar_New("pitcrew.trace", NULL);
-    }
-    return trace == NULL ? -1 : PyModule_AddObjectRef(module, "trace", trace);
+    return pc_variable_init(&trace, "pitcrew.trace") < 0 ? -1 : PyModule_AddObjectRef(module, "trace", trace);
 }
 
 PyObject *pc_context_traceparent(void) {
@@ -26,7 +24,7 @@ PyObject *pc_context_traceparent(void) {
 }
 
 static int enter_trace(PyObject *pair, struct pc_context *c) {
-    c->trace = PyContextVar_Set(trace, pair);
+    c->trace = pc_variable_set(trace, Py_NewRef(pair));
     PyObject *attach = c->trace == NULL ? NULL : pc_lazy_get(PC_LAZY_TRACE_ATTACH);
     c->attached = attach == NULL ? NULL : PyObject_CallOneArg(attach, pair);
     return c->attached == NULL ? -1 : 0;
@@ -52,11 +50,8 @@ static void leave_trace(struct pc_context *c) {
         Py_XDECREF(done);
         PyErr_Clear();
     }
-    if (PyContextVar_Reset(trace, c->trace) < 0) {
-        PyErr_Clear(); /* the tool has left its context in a mess, which is its own affair */
-    }
+    pc_variable_reset(trace, c->trace);
     Py_XDECREF(c->attached);
-    Py_DECREF(c->trace);
     pc_exception_restore(exception);
 }
 

@@ -2,6 +2,8 @@
 
 #include "current.h"
 
+#include "variable.h"
+
 static _Thread_local uint64_t running; /* 0: none */
 static _Thread_local PyObject *tool;   /* borrowed; its name */
 static PyObject *variable;             /* of a pair, or not set */
@@ -11,27 +13,13 @@ void pc_current_set(uint64_t id, PyObject *name) {
     tool = name;
 }
 
-int pc_current_init(void) {
-    if (variable == NULL) {
-        variable = PyContextVar_New("pitcrew.call", NULL);
-    }
-    return variable == NULL ? -1 : 0;
-}
+int pc_current_init(void) { return pc_variable_init(&variable, "pitcrew.call"); }
 
 PyObject *pc_current_put(uint64_t id, PyObject *name) {
-    PyObject *value = Py_BuildValue("KO", (unsigned long long)id, name);
-    PyObject *token = value == NULL ? NULL : PyContextVar_Set(variable, value);
-    Py_XDECREF(value);
-    return token;
+    return pc_variable_set(variable, Py_BuildValue("KO", (unsigned long long)id, name));
 }
 
-void pc_current_restore(PyObject *token) {
-    PyObject *exception = pc_exception_take();
-    (void)PyContextVar_Reset(variable, token);
-    PyErr_Clear();
-    Py_DECREF(token);
-    pc_exception_restore(exception);
-}
+void pc_current_restore(PyObject *token) { pc_variable_reset(variable, token); }
 
 int pc_current_call(uint64_t *id, PyObject **name) {
     PyObject *value = NULL;

@@ -2,6 +2,8 @@
 
 #include "deadline.h"
 
+#include "variable.h"
+
 static _Thread_local int64_t deadline_ns = PC_NO_DEADLINE;
 
 void pc_deadline_set(int64_t at_ns) { deadline_ns = at_ns; }
@@ -10,27 +12,11 @@ int64_t pc_deadline_get(void) { return deadline_ns; }
 
 static PyObject *variable; /* of int, or not set */
 
-int pc_deadline_init(void) {
-    if (variable == NULL) {
-        variable = PyContextVar_New("pitcrew.deadline", NULL);
-    }
-    return variable == NULL ? -1 : 0;
-}
+int pc_deadline_init(void) { return pc_variable_init(&variable, "pitcrew.deadline"); }
 
-PyObject *pc_deadline_put(int64_t at_ns) {
-    PyObject *value = PyLong_FromLongLong(at_ns);
-    PyObject *token = value == NULL ? NULL : PyContextVar_Set(variable, value);
-    Py_XDECREF(value);
-    return token;
-}
+PyObject *pc_deadline_put(int64_t at_ns) { return pc_variable_set(variable, PyLong_FromLongLong(at_ns)); }
 
-void pc_deadline_restore(PyObject *token) {
-    PyObject *exception = pc_exception_take();
-    (void)PyContextVar_Reset(variable, token);
-    PyErr_Clear();
-    Py_DECREF(token);
-    pc_exception_restore(exception);
-}
+void pc_deadline_restore(PyObject *token) { pc_variable_reset(variable, token); }
 
 /* -1 with an exception. */
 static int find(int64_t *at_ns) {

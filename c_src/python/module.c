@@ -100,8 +100,8 @@ PyMODINIT_FUNC PyInit__core(void) {
     (void)pc_mark_find(); /* as early as possible; who needs it looks at the result */
     if (pc_errors_init(module) < 0 || pc_types_init(module) < 0 || pc_text_init() < 0 || pc_unpacker_init(module) < 0 ||
         pc_driver_init() < 0 || pc_loans_init() < 0 || pc_blocks_init(module) < 0 || pc_function_init(module) < 0 ||
-        pc_batch_init() < 0 || pc_deadline_init() < 0 || pc_current_init() < 0 || pc_events_init() < 0 ||
-        pc_context_init(module) < 0 || add_kinds(module) < 0 ||
+        pc_batch_init() < 0 || pc_deadline_init() < 0 || pc_current_init() < 0 || pc_session_init() < 0 ||
+        pc_events_init() < 0 || pc_context_init(module) < 0 || add_kinds(module) < 0 ||
         PyModule_AddStringConstant(module, "__version__", PC_VERSION) < 0 ||
         PyModule_AddIntConstant(module, "PROTOCOL", PC_PROTOCOL_VERSION) < 0 ||
         PyModule_AddIntConstant(module, "MAX_DEPTH", PC_MAX_DEPTH) < 0 ||

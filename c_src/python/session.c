@@ -2,37 +2,19 @@
 
 #include "session.h"
 
+#include "variable.h"
+
 static PyObject *running; /* context variable: the id as an int, or None */
 static PyObject *states;  /* dict from ids to dicts, of those that were asked for */
 
-static PyObject *variable(void) {
-    if (running == NULL) {
-        running = PyContextVar_New("pitcrew.session", NULL);
-    }
-    return running;
-}
+int pc_session_init(void) { return pc_variable_init(&running, "pitcrew.session"); }
 
-PyObject *pc_session_enter(uint64_t id) {
-    PyObject *number = variable() == NULL ? NULL : PyLong_FromUnsignedLongLong(id);
-    PyObject *token = number == NULL ? NULL : PyContextVar_Set(running, number);
-    Py_XDECREF(number);
-    return token;
-}
+PyObject *pc_session_enter(uint64_t id) { return pc_variable_set(running, PyLong_FromUnsignedLongLong(id)); }
 
-void pc_session_leave(PyObject *token) {
-    PyObject *exception = pc_exception_take();
-    if (PyContextVar_Reset(running, token) < 0) {
-        PyErr_Clear(); /* the tool has left its context in a mess, which is its own affair */
-    }
-    Py_DECREF(token);
-    pc_exception_restore(exception);
-}
+void pc_session_leave(PyObject *token) { pc_variable_reset(running, token); }
 
 int pc_session_hide(void) {
     PyObject *id = NULL;
-    if (running == NULL) {
-        return 0;
-    }
     if (PyContextVar_Get(running, Py_None, &id) < 0) {
         return -1;
     }
@@ -46,7 +28,7 @@ int pc_session_hide(void) {
 PyObject *pc_session_id(PyObject *module, PyObject *none) {
     (void)module, (void)none;
     PyObject *id;
-    if (variable() == NULL || PyContextVar_Get(running, NULL, &id) < 0) {
+    if (PyContextVar_Get(running, NULL, &id) < 0) {
         return NULL;
     }
     if (id == Py_None) {

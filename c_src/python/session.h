@@ -8,6 +8,8 @@
 
 #include "core.h"
 
+int pc_session_init(void);
+
 /* Code that runs from here on in this context belongs to the session; the result is for pc_session_leave. */
 PyObject *pc_session_enter(uint64_t id);
 
