@@ -3,7 +3,6 @@
 #include "crowd.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "crowd_function.h"
@@ -78,10 +77,7 @@ bool pc_crowd_take_interrupt(void) {
 void pc_crowd_ring(struct pc_crowd *c) {
     if (!c->rung && !c->closed) {
         c->rung = true;
-        ssize_t put;
-        do {
-            put = write(c->bell[1], "", 1);
-        } while (put < 0 && errno == EINTR);
+        pc_bell_ring(&c->bell);
     }
 }
 
@@ -231,11 +227,9 @@ struct pc_crowd *pc_crowd_new(const struct pc_server *s, unsigned most) {
     c->refs = 1;
     pc_outflow_init(&c->flow, s->to.fd);
     c->context = PyContext_CopyCurrent();
-    if (c->context != NULL && pipe2(c->bell, O_CLOEXEC | O_NONBLOCK) == 0) {
+    c->bell = PC_NO_BELL;
+    if (c->context != NULL && pc_bell_open(&c->bell) == 0) {
         return c;
-    }
-    if (c->context != NULL) {
-        (void)PyErr_SetFromErrno(PyExc_OSError);
     }
     Py_XDECREF(c->context);
     PyMem_Free(c);
@@ -260,8 +254,7 @@ void pc_crowd_close(struct pc_crowd *c) {
     pc_hands_dismiss(c);
     pc_crowd_leave_loop(c);
     pc_outflow_destroy(&c->flow);
-    (void)close(c->bell[0]);
-    (void)close(c->bell[1]);
+    pc_bell_close(&c->bell);
     pc_exception_restore(exception);
 }
 

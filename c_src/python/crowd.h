@@ -12,6 +12,7 @@
 #include <semaphore.h>
 #include <stdbool.h>
 
+#include "bell.h"
 #include "core.h"
 #include "outflow.h"
 #include "serving.h"
@@ -60,9 +61,9 @@ struct pc_crowd {
     struct pc_call_queue handed; /* coroutines for the loop */
     PyObject *loop;              /* once a coroutine has come */
     PyObject *on_input, *on_room, *on_bell;
-    bool reads, writes; /* what the loop is asked to tell */
-    bool resuming;      /* on_input is about to be called */
-    int bell[2];        /* how others wake the main thread; -1 */
+    bool reads, writes;  /* what the loop is asked to tell */
+    bool resuming;       /* on_input is about to be called */
+    struct pc_bell bell; /* how others wake the main thread */
     bool rung;
 
     bool closed;       /* nothing is served any more: calls that run on are not answered */

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <unistd.h>
 
 #include "context.h"
 #include "crowd.h"
@@ -23,11 +22,7 @@ static void write_on(struct pc_crowd *c) {
 }
 
 static void answer_bell(struct pc_crowd *c) {
-    char rings[16];
-    ssize_t got;
-    do {
-        got = read(c->bell[0], rings, sizeof rings);
-    } while (got > 0 || (got < 0 && errno == EINTR));
+    pc_bell_hush(&c->bell);
     c->rung = false;
     pc_upkeep_trim();
     struct pc_call *call;
@@ -43,7 +38,7 @@ static void answer_bell(struct pc_crowd *c) {
 
 static void poll_once(struct pc_crowd *c) {
     enum { CALLS, BELL, BOTH };
-    struct pollfd p[BOTH] = {[CALLS] = {.fd = c->s.to.fd}, [BELL] = {.fd = c->bell[0], .events = POLLIN}};
+    struct pollfd p[BOTH] = {[CALLS] = {.fd = c->s.to.fd}, [BELL] = {.fd = c->bell.ends[0], .events = POLLIN}};
     if (c->paused && !pc_crowd_is_full(c)) {
         pc_crowd_read(c);
         return;
@@ -171,7 +166,7 @@ static void run_loop(struct pc_crowd *c) {
             pc_crowd_end(c, PC_RAISED);
             return;
         }
-        ask(c, "add_reader", c->bell[0], c->on_bell);
+        ask(c, "add_reader", c->bell.ends[0], c->on_bell);
     }
     pc_crowd_settle(c);
     if (c->next != PC_GO_ON) {
@@ -189,7 +184,7 @@ void pc_crowd_leave_loop(struct pc_crowd *c) {
     if (c->on_input != NULL) {
         ask(c, "remove_reader", c->s.to.fd, NULL);
         ask(c, "remove_writer", c->s.to.fd, NULL);
-        ask(c, "remove_reader", c->bell[0], NULL);
+        ask(c, "remove_reader", c->bell.ends[0], NULL);
     }
     Py_CLEAR(c->on_input);
     Py_CLEAR(c->on_room);
