@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import signal
@@ -172,6 +173,28 @@ class Failed(Exception):
     def __init__(self, fault: dict[str, Any]) -> None:
         super().__init__(fault)
         self.fault = fault
+
+
+# ---- Calls with fields behind their arguments, in either format
+
+
+def ask(worker: Worker, tool: str, *behind: Any) -> Any:
+    """The value."""
+    worker.last_id += 1
+    send_frame(worker.call_socket, [_core.KIND_CALL, worker.last_id, tool, [], None, *behind])
+    kind, id_, _, value = recv_frame(worker.call_socket)
+    assert (kind, id_) == (_core.KIND_REPLY, worker.last_id)
+    return value
+
+
+def ask_in_json(worker: Worker, tool: str, *behind: Any) -> Any:
+    worker.last_id += 1
+    text = json.dumps([_core.KIND_CALL, worker.last_id, tool, [], None, *behind], separators=(",", ":")).encode()
+    worker.call_socket.sendall(struct.pack(">I", len(text)) + text)
+    size = struct.unpack(">I", recv_exactly(worker.call_socket, 4))[0]
+    kind, id_, _, value = json.loads(recv_exactly(worker.call_socket, size))
+    assert (kind, id_) == (_core.KIND_REPLY, worker.last_id)
+    return value
 
 
 # ---- The port's end of the zygote link

@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import struct
-from typing import Any
 
 import pitcrew
 import pytest
-from harness import Worker, recv_exactly, recv_frame, send_frame
+from harness import ask, ask_in_json, recv_frame
 from pitcrew import _core, trace
 
 TOOLS = "trace_tools"
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-def ask(worker: Worker, *behind: Any) -> Any:
-    worker.last_id += 1
-    send_frame(worker.call_socket, [_core.KIND_CALL, worker.last_id, "context", [], None, *behind])
-    kind, id_, _, value = recv_frame(worker.call_socket)
-    assert (kind, id_) == (_core.KIND_REPLY, worker.last_id)
-    return value
-
-
-def ask_in_json(worker: Worker, *behind: Any) -> Any:
-    worker.last_id += 1
-    text = json.dumps([_core.KIND_CALL, worker.last_id, "context", [], None, *behind], separators=(",", ":")).encode()
-    worker.call_socket.sendall(struct.pack(">I", len(text)) + text)
-    size = struct.unpack(">I", recv_exactly(worker.call_socket, 4))[0]
-    kind, id_, _, value = json.loads(recv_exactly(worker.call_socket, size))
-    assert (kind, id_) == (_core.KIND_REPLY, worker.last_id)
-    return value
 
 
 @pytest.mark.parametrize("way", [ask, ask_in_json])
@@ -44,9 +24,9 @@ def ask_in_json(worker: Worker, *behind: Any) -> Any:
 )
 def test_what_meta_says(tools, way, meta):
     worker = tools.worker()
-    assert way(worker, meta) == meta
-    assert way(worker, {"unknown": 1, **meta, "other": [meta]}, None) == meta
-    assert way(worker) == {}
+    assert way(worker, "context", meta) == meta
+    assert way(worker, "context", {"unknown": 1, **meta, "other": [meta]}, None) == meta
+    assert way(worker, "context") == {}
 
 
 @pytest.mark.parametrize("way", [ask, ask_in_json])
@@ -54,7 +34,7 @@ def test_what_meta_says(tools, way, meta):
     "meta", [None, {}, {"tracestate": "a=b"}, {"traceparent": 1}, {"traceparent": None}, {"traceparent": [PARENT]}]
 )
 def test_what_is_no_trace_is_none(tools, way, meta):
-    assert way(tools.worker(), meta) == {}
+    assert way(tools.worker(), "context", meta) == {}
 
 
 def test_a_text_that_is_no_utf8_is_none(tools):
