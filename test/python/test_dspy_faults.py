@@ -8,9 +8,10 @@ import pytest
 from agents import DONE, FINISH, SECONDS, ask, dspy, join_helpers, look, observed, step
 from dspy import lm15
 from dspy.utils import DummyLM
-from dspy.utils.exceptions import AdapterParseError, ContextWindowExceededError
+from dspy.utils.exceptions import AdapterParseError, ContextWindowExceededError, LMUnsupportedFeatureError
 from pitcrew import Cancelled
 from pitcrew.adapters.dspy import ParallelReAct
+from pitcrew.adapters.dspy.run import Run
 from pitcrew.adapters.dspy.threads import Threads
 
 # ---- What goes wrong
@@ -135,6 +136,25 @@ def test_so_is_one_whose_engine_cannot():
 
     texts = [f"[[ ## next_thought ## ]]\nx\n\n[[ ## tool_calls ## ]]\n{TO_FINISH}\n\n[[ ## completed ## ]]", GOOD]
     assert ask(dspy.LM("some", engine=Engine(), cache=False), [look]).answer == "42"
+
+
+def test_one_that_refuses_a_request_is_still_awaited_for_the_others():
+    class Model:
+        async def acall(self, request):
+            if request == "refused":
+                raise LMUnsupportedFeatureError("no such feature")
+            return "awaited"
+
+        def __call__(self, request):
+            raise LMUnsupportedFeatureError("no such feature")
+
+    async def run():
+        async with Run(1, 1) as asked:
+            with pytest.raises(LMUnsupportedFeatureError):
+                await asked.ask(Model(), {"request": "refused"})
+            assert await asked.ask(Model(), {"request": "other"}) == "awaited"
+
+    asyncio.run(run())
 
 
 # ---- Cancelling

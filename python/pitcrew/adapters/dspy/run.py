@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import json
 from typing import Any
@@ -45,11 +46,11 @@ class Run:
         """A prediction. A model that cannot be awaited is asked in a thread."""
         async with self.models:
             if not self.model_blocks:
-                try:
+                with contextlib.suppress(LMUnsupportedFeatureError, NotImplementedError):
                     return await predict.acall(**inputs)
-                except (LMUnsupportedFeatureError, NotImplementedError):
-                    self.model_blocks = True
-            return await self.threads.call(lambda: predict(**inputs))
+            answer = await self.threads.call(lambda: predict(**inputs))
+            self.model_blocks = True  # else it was the request that it refused
+            return answer
 
     # ---- Tools
 
