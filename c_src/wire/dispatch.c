@@ -283,8 +283,8 @@ static bool make_ready(struct pc_lane *lane, struct pc_call *call, const struct 
     bool good = write_frame(lane, call, body, &kept) == PC_OK;
     if (good) {
         size_t n = pc_outbox_pending(&lane->pending.box) - before;
-        lane->made += n;
-        call->end = lane->made;
+        call->begin = lane->made;
+        call->end = lane->made += n;
         call->bytes = n + body->apart;
     }
     if (good && body->owned && !kept) {
@@ -519,7 +519,7 @@ uint64_t pc_lane_silence(struct pc_lane *lane) {
     lane->silent = true;
     uint64_t sent = sent_bytes(lane);
     const struct pc_call *call = lane->last;
-    while (call != NULL && call->end - call->bytes >= sent) {
+    while (call != NULL && call->begin >= sent) {
         call = call->prev;
     }
     uint64_t id = call == NULL ? 0 : call->id;

@@ -74,9 +74,10 @@ struct pc_call {
     enum pc_call_state state;
     uint64_t id;     /* on its lane */
     uint64_t inside; /* the number of the function that its worker runs it inside of; 0: of none */
-    size_t bytes;    /* of its frame, once it is out */
+    size_t bytes;    /* of its frame, once it is out, with those that lie apart */
     int64_t sent;    /* when it went out or, before that, into a queue; monotonic ns */
-    uint64_t end;    /* of its frame, in all that the lane has made ready; once it is out */
+    uint64_t begin;  /* of its frame, in all that the lane has made ready; once it is out */
+    uint64_t end;
     struct pc_lane *lane;
     struct pc_body body;         /* while it waits */
     struct pc_call *prev, *next; /* in the queue, or in its lane by id */

@@ -17,8 +17,9 @@ static void take_over(struct pc_lane *lane, struct pc_call *call, uint64_t id, i
     if (lane->open && !pc_lane_is_reserved(lane)) {
         pc_lane_list(lane);
     }
+    call->begin = lane->made - pc_outbox_pending(&lane->pending.box) - pc_outbox_pending(&lane->sending.box);
+    call->end = call->begin + call->bytes;
     lane->made += call->bytes;
-    call->end = lane->made - pc_outbox_pending(&lane->pending.box) - pc_outbox_pending(&lane->sending.box);
     call->id = id;
     pc_lane_add(lane, call, now);
 }

@@ -252,6 +252,7 @@ static void what_lies_apart(void **state) {
     assert_int_equal(pc_frame_length(head), 4);
     assert_int_equal(head[PC_FRAME_HEADER], 0x99);
     assert_int_equal(r->calls[0].bytes, PC_FRAME_HEADER + 4 + 1000);
+    assert_int_equal(pc_lane_silence(&c->lane), 1); /* its worker may have begun it */
     assert_non_null(
         pc_lane_take(&c->lane, r->calls[0].id, PC_MESSAGEPACK, 0, &left, &known)); /* so it is known to be sent */
     leave(r, true);

@@ -97,6 +97,30 @@ streams_and_functions_share_test_() ->
         end)
     end).
 
+%% The first of its worker's calls, and large, is as likely to have been run as any other: not once more.
+what_dies_with_its_worker_had_begun_test_() ->
+    each(fun(Options) ->
+        [died_once(Options, Run) || Run <- [fun in_a_session/2, fun with_a_function/2]]
+    end).
+
+died_once(Options, Run) ->
+    with(Options, fun(Pool) ->
+        File = pitcrew_test:base() ++ ".txt",
+        Result = quietly(fun() -> Run(Pool, [pitcrew:bytes(random(?MIB)), list_to_binary(File)]) end),
+        Written = file:read_file(File),
+        ok = file:delete(File),
+        ?assertEqual({ok, <<"here\n">>}, Written),
+        ?assertMatch({error, #{kind := worker_exit}}, Result)
+    end).
+
+in_a_session(Pool, Args) ->
+    {ok, Session} = pitcrew:start_session(Pool, dies),
+    Result = pitcrew:call(Session, note_and_die, Args),
+    _ = pitcrew:stop_session(Session),
+    Result.
+
+with_a_function(Pool, Args) -> pitcrew:call(Pool, note_and_die, Args ++ [fun() -> ok end]).
+
 %% More calls than there are segments, which nobody waits for any more before they go out: theirs are free again.
 what_leaves_the_queue_leaves_its_segments_test_() ->
     each(fun(Options) ->
