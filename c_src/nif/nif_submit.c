@@ -211,10 +211,11 @@ static enum pc_status write_body(ErlNifEnv *env, const struct request *r, struct
 static void choose(ErlNifEnv *env, struct request *r) {
     struct pc_dispatcher *dispatcher = r->dispatcher;
     struct pc_channel *c;
+    if (r->opts.nested != 0 && dispatcher->d.width == 1) {
+        return; /* it may have to go to any worker that comes free, or to one that waits for it */
+    }
     if (dispatcher->slots == NULL) {
         c = pc_dispatch_next(&dispatcher->d, pc_lane_actor(env));
-    } else if (r->opts.nested != 0) { /* it may have to go to any worker that comes free, or to one that waits for it */
-        return;
     } else if (r->credit == 0 && r->opts.host == 0) {
         r->slot = pc_slots_share(dispatcher->slots);
         return;

@@ -279,3 +279,19 @@ with_pipelined_workers_it_is_an_error_test_() ->
         Inner = fun() -> {error, #{kind := overloaded, message := Message}} = pitcrew:call(Pool, echo, [1]), Message end,
         would_wait(value(Pool, apply_to, [Inner]))
     end).
+
+%% Whatever it has with it, it is not tied to the worker that waits for it, and goes to the other one when that has nothing else to do.
+with_pipelined_workers_a_large_one_is_like_others_test_() ->
+    with_one(#{pipeline => 4, size => 2}, fun(Pool) ->
+        Self = self(),
+        Bytes = binary:copy(<<"x">>, 1_000_000),
+        Calls = fun(Function) -> spawn_link(fun() -> Self ! {self(), pitcrew:call(Pool, apply_to, [Function])} end) end,
+        Other = Calls(fun() -> Self ! {other, self()}, receive go -> ok end end),
+        Holds = receive {other, O} -> O end,
+        Caller = Calls(fun() -> value(Pool, echo, [pitcrew:bytes(Bytes)]) end),
+        Sent = fun() -> lists:sum([N || #{calls := N} <- maps:get(workers, pitcrew:info(Pool))]) end,
+        ok = pitcrew_test:until(fun() -> case Sent() of 3 -> ok; N -> N end end),
+        Holds ! go,
+        receive {Other, Result} -> ?assertEqual({ok, ok}, Result) end,
+        receive {Caller, Found} -> ?assertEqual({ok, Bytes}, Found) end
+    end).
