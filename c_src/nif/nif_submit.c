@@ -70,6 +70,11 @@ static enum pc_submitted submit_to_slot(ErlNifEnv *env, const struct request *r,
     job->holds = c;
     enif_keep_resource(c);
     enum pc_submitted how = pc_dispatcher_submit(env, r->dispatcher, job, body, lane);
+    if (how == PC_SUBMIT_FULL) { /* those that only its worker can have came first; this one is still for any */
+        job->call.target = NULL;
+        job->holds = NULL;
+        enif_release_resource(c);
+    }
     pc_channel_lend(env, c); /* or the slot is free again */
     enif_release_resource(c);
     return how;
