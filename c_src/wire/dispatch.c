@@ -70,34 +70,23 @@ static void unlink_call(struct pc_call **first, struct pc_call **last, struct pc
 
 /* ---- Queues */
 
-/* Where a call waits that is not for just any lane; or NULL. */
 static struct pc_queue *queue_of(struct pc_dispatch *d, const struct pc_call *call) {
-    return call->target != NULL ? &call->target->own : call->tenant != NULL ? &d->reserving : NULL;
+    return call->target != NULL ? &call->target->own : call->tenant != NULL ? &d->reserving : &d->any;
 }
 
 static void queue_call(struct pc_dispatch *d, struct pc_call *call) {
     struct pc_queue *q = queue_of(d, call);
-    if (q == NULL) {
-        append(&d->first, &d->last, call);
-        d->queued++;
-    } else {
-        append(&q->first, &q->last, call);
-        q->n++;
-        d->targeted += call->target != NULL;
-    }
+    append(&q->first, &q->last, call);
+    q->n++;
+    d->targeted += call->target != NULL;
     d->inner += call->outer_count > 0;
 }
 
 static void unqueue_call(struct pc_dispatch *d, struct pc_call *call) {
     struct pc_queue *q = queue_of(d, call);
-    if (q == NULL) {
-        unlink_call(&d->first, &d->last, call);
-        d->queued--;
-    } else {
-        unlink_call(&q->first, &q->last, call);
-        q->n--;
-        d->targeted -= call->target != NULL;
-    }
+    unlink_call(&q->first, &q->last, call);
+    q->n--;
+    d->targeted -= call->target != NULL;
     d->inner -= call->outer_count > 0;
 }
 
@@ -125,7 +114,8 @@ static struct pc_call *earlier(struct pc_call *a, struct pc_call *b) {
 static struct pc_call *first_waiting(const struct pc_lane *lane) {
     struct pc_dispatch *d = lane->dispatch;
     struct pc_call *reserving = pc_lane_is_vacant(lane) ? d->reserving.first : NULL;
-    struct pc_call *call = earlier(earlier(lane->own.first, pc_lane_is_reserved(lane) ? NULL : d->first), reserving);
+    struct pc_call *call =
+        earlier(earlier(lane->own.first, pc_lane_is_reserved(lane) ? NULL : d->any.first), reserving);
     /* A lane is reserved when it has nothing to do, and is given nothing else until then. */
     return call != NULL && call == reserving && lane->load > 0 ? NULL : call;
 }
@@ -136,21 +126,9 @@ static struct pc_call *first_for(const struct pc_lane *lane) {
     return call != NULL && call->slot ? NULL : call;
 }
 
-bool pc_lane_is_wanted_as_slot(const struct pc_lane *lane) {
-    const struct pc_call *call = first_waiting(lane);
-    return call != NULL && call->slot;
-}
-
-struct pc_call *pc_lane_take_for_slot(struct pc_lane *lane) {
-    struct pc_dispatch *d = lane->dispatch;
-    struct pc_call *call = NULL;
-    (void)pthread_mutex_lock(&d->lock);
-    if (!lane->closed && !lane->over && !d->over && pc_lane_is_wanted_as_slot(lane)) {
-        call = first_waiting(lane);
-        pc_call_take_unsent(d, call);
-    }
-    (void)pthread_mutex_unlock(&d->lock);
-    return call;
+struct pc_call *pc_lane_first_for_slot(const struct pc_lane *lane) {
+    struct pc_call *call = first_waiting(lane);
+    return call != NULL && call->slot ? call : NULL;
 }
 
 bool pc_lane_is_needed(const struct pc_lane *lane) { return pc_lane_wants(lane) || first_for(lane) != NULL; }
@@ -308,6 +286,17 @@ void pc_lane_add(struct pc_lane *lane, struct pc_call *call, int64_t now) {
     pc_inner_begin(lane, call);
 }
 
+void pc_lane_remove(struct pc_lane *lane, struct pc_call *call) {
+    unlink_call(&lane->first, &lane->last, call);
+    set_load(lane->dispatch, lane, lane->load - 1, lane->inner - (call->inside != 0));
+    pc_inner_end(lane, call);
+    let_go(call);
+    if (call->state == PC_CALL_STUCK) { /* it has ended after all */
+        call->state = PC_CALL_LEFT;
+        lane->stuck--;
+    }
+}
+
 /* The call, which is in no list and whose frame is ready, is the lane's. */
 static void send_out(struct pc_lane *lane, struct pc_call *call, int64_t now) {
     lane->ready++;
@@ -319,35 +308,35 @@ static void send_out(struct pc_lane *lane, struct pc_call *call, int64_t now) {
     }
 }
 
-void pc_lane_refill(struct pc_lane *lane, int64_t now) {
-    struct pc_dispatch *d = lane->dispatch;
-    struct pc_call *call;
-    /* Without memory for one it waits on: there may be some when the next call ends. */
-    while (lane->open && lane->load < d->depth && (call = first_for(lane)) != NULL &&
-           make_ready(lane, call, &call->body)) {
-        unqueue_call(d, call);
+/* One that waits. Without memory for it, it waits on: there may be some when the next call ends. */
+static bool send_queued(struct pc_lane *lane, struct pc_call *call, int64_t now) {
+    bool good = make_ready(lane, call, &call->body);
+    if (good) {
+        unqueue_call(lane->dispatch, call);
         send_out(lane, call, now);
     }
+    return good;
+}
+
+void pc_lane_refill(struct pc_lane *lane, int64_t now) {
+    struct pc_call *call;
+    while (lane->open && lane->load < lane->dispatch->depth && (call = first_for(lane)) != NULL &&
+           send_queued(lane, call, now)) {}
 }
 
 void pc_lane_run_inner(struct pc_lane *lane, int64_t now) {
-    struct pc_dispatch *d = lane->dispatch;
-    struct pc_call *call = d->inner == 0 ? NULL : pc_inner_next(lane);
-    if (call == NULL) {
-        return;
-    }
-    call->inside = pc_inner_room(lane);
-    if (make_ready(lane, call, &call->body)) {
-        unqueue_call(d, call);
-        send_out(lane, call, now);
-    } else {
-        call->inside = 0; /* it waits on, for a worker that is free */
+    struct pc_call *call = lane->dispatch->inner == 0 ? NULL : pc_inner_next(lane);
+    if (call != NULL) {
+        call->inside = pc_inner_room(lane);
+        if (!send_queued(lane, call, now)) {
+            call->inside = 0; /* or for a worker that is free */
+        }
     }
 }
 
 /* Of those that only one lane can take, one may always wait: whether that is free only its slot knows. */
 static bool is_full(const struct pc_dispatch *d, const struct pc_call *call) {
-    return call->target != NULL ? call->target->own.n > d->most_queued : d->queued + d->reserving.n >= d->most_queued;
+    return call->target != NULL ? call->target->own.n > d->most_queued : d->any.n + d->reserving.n >= d->most_queued;
 }
 
 static enum pc_submitted enqueue(struct pc_dispatch *d, struct pc_call *call, struct pc_body *body, int64_t now) {
@@ -370,6 +359,13 @@ static enum pc_submitted enqueue(struct pc_dispatch *d, struct pc_call *call, st
     return PC_SUBMIT_QUEUED;
 }
 
+/* A call for any lane goes to this one, or waits: whoever watches may want another worker. */
+static void look_out(struct pc_dispatch *d, const struct pc_lane *lane) {
+    if ((lane == NULL || lane->load >= d->width) && d->watch == WATCH_ON) {
+        d->watch = WATCH_SEEN;
+    }
+}
+
 static enum pc_submitted submit(struct pc_dispatch *d, struct pc_call *call, struct pc_body *body, int64_t now,
                                 struct pc_lane_actor at, struct pc_lane **lane) {
     if ((call->target != NULL && call->target->over) || (call->tenant != NULL && call->tenant->ended)) {
@@ -379,8 +375,8 @@ static enum pc_submitted submit(struct pc_dispatch *d, struct pc_call *call, str
         return PC_SUBMIT_HELD;
     }
     *lane = call->slot ? NULL : room_for(d, call);
-    if (call->target == NULL && (*lane == NULL || (*lane)->load >= d->width) && d->watch == WATCH_ON) {
-        d->watch = WATCH_SEEN;
+    if (call->target == NULL) {
+        look_out(d, *lane);
     }
     if (*lane == NULL && !call->slot && (*lane = pc_inner_lane(call)) != NULL) {
         call->inside = pc_inner_room(*lane);
@@ -428,9 +424,7 @@ void *pc_dispatch_next(struct pc_dispatch *d, struct pc_lane_actor at) {
     if (lane != NULL) {
         channel = lane->channel;
         at.ops->keep(channel);
-        if (lane->load >= d->width && d->watch == WATCH_ON) {
-            d->watch = WATCH_SEEN;
-        }
+        look_out(d, lane);
     }
     (void)pthread_mutex_unlock(&d->lock);
     return channel;
@@ -451,229 +445,4 @@ void pc_dispatch_watch(struct pc_dispatch *d) {
 bool pc_dispatch_wants(struct pc_dispatch *d) {
     unsigned seen = WATCH_SEEN;
     return d->watch == WATCH_SEEN && atomic_compare_exchange_strong(&d->watch, &seen, WATCH_OFF);
-}
-
-/* ---- The ends of a call */
-
-/* Under the lock: off its lane. */
-static void take_off(struct pc_lane *lane, struct pc_call *call) {
-    unlink_call(&lane->first, &lane->last, call);
-    set_load(lane->dispatch, lane, lane->load - 1, lane->inner - (call->inside != 0));
-    pc_inner_end(lane, call);
-    let_go(call);
-    if (call->state == PC_CALL_STUCK) { /* it has ended after all */
-        call->state = PC_CALL_LEFT;
-        lane->stuck--;
-    }
-}
-
-static struct pc_call *find(const struct pc_lane *lane, uint64_t id) {
-    struct pc_call *call = lane->first; /* nearly always this one */
-    while (call != NULL && call->id < id) {
-        call = call->next;
-    }
-    return call != NULL && call->id == id ? call : NULL;
-}
-
-/* How many bytes of all that was made ready the worker may have. */
-static uint64_t sent_bytes(const struct pc_lane *lane) {
-    size_t unsent = pc_outbox_pending(&lane->pending.box);
-    if (!lane->flushing) {
-        unsent += pc_outbox_pending(&lane->sending.box);
-    }
-    return lane->made - unsent;
-}
-
-struct pc_call *pc_lane_find_sent(const struct pc_lane *lane, uint64_t id) {
-    struct pc_call *call = find(lane, id);
-    return call != NULL && call->end <= sent_bytes(lane) ? call : NULL;
-}
-
-struct pc_call *pc_lane_take(struct pc_lane *lane, uint64_t id, enum pc_format format, int64_t now, bool *left,
-                             bool *known) {
-    (void)pthread_mutex_lock(&lane->dispatch->lock);
-    struct pc_call *call = find(lane, id);
-    *known = id <= lane->last_id;
-    if (call != NULL && format != PC_ANY_FORMAT &&
-        (call->json != (format == PC_JSON) || call->end > sent_bytes(lane))) {
-        *known = false;
-        call = NULL;
-    }
-    if (call != NULL) {
-        *left = call->state != PC_CALL_OUT;
-        if (call == lane->first) {
-            lane->since = now;
-        }
-        take_off(lane, call);
-        lane->calls -= format == PC_ANY_FORMAT; /* it was none */
-        call->state = PC_CALL_OVER;
-        pc_lane_refill(lane, now);
-        pc_lane_run_inner(lane, now);
-    }
-    (void)pthread_mutex_unlock(&lane->dispatch->lock);
-    return call;
-}
-
-uint64_t pc_lane_silence(struct pc_lane *lane) {
-    (void)pthread_mutex_lock(&lane->dispatch->lock);
-    lane->silent = true;
-    uint64_t sent = sent_bytes(lane);
-    const struct pc_call *call = lane->last;
-    while (call != NULL && call->begin >= sent) {
-        call = call->prev;
-    }
-    uint64_t id = call == NULL ? 0 : call->id;
-    (void)pthread_mutex_unlock(&lane->dispatch->lock);
-    return id;
-}
-
-bool pc_lane_give_up(struct pc_lane *lane, uint64_t id, unsigned *others) {
-    (void)pthread_mutex_lock(&lane->dispatch->lock);
-    struct pc_call *call = find(lane, id);
-    bool stuck = call != NULL && call->state != PC_CALL_OUT;
-    if (stuck) {
-        pc_lane_close_door(lane);
-        lane->stuck += call->state == PC_CALL_LEFT;
-        call->state = PC_CALL_STUCK;
-        *others = lane->load - lane->stuck;
-        lane->draining = true;
-        lane->telling = *others > 0;
-    }
-    (void)pthread_mutex_unlock(&lane->dispatch->lock);
-    return stuck;
-}
-
-size_t pc_lane_list_after(struct pc_lane *lane, uint64_t id, uint64_t *ids, size_t most) {
-    size_t n = 0;
-    (void)pthread_mutex_lock(&lane->dispatch->lock);
-    for (const struct pc_call *call = lane->first; call != NULL && n < most; call = call->next) {
-        if (call->id > id) {
-            ids[n++] = call->id;
-        }
-    }
-    (void)pthread_mutex_unlock(&lane->dispatch->lock);
-    return n;
-}
-
-struct pc_call *pc_lane_take_after(struct pc_lane *lane, uint64_t id) {
-    struct pc_call *taken = NULL;
-    (void)pthread_mutex_lock(&lane->dispatch->lock);
-    while (lane->last != NULL && lane->last->id > id) {
-        struct pc_call *call = lane->last;
-        take_off(lane, call);
-        call->next = taken;
-        taken = call;
-    }
-    (void)pthread_mutex_unlock(&lane->dispatch->lock);
-    return taken;
-}
-
-enum pc_leaving pc_dispatch_leave(struct pc_dispatch *d, uint64_t key, pc_call_test is_it, const void *context,
-                                  bool only_queued, struct pc_lane_actor at, struct pc_call **found,
-                                  struct pc_lane **lane, uint64_t *id, bool *goes_on) {
-    enum pc_leaving result = PC_LEAVE_NONE;
-    (void)pthread_mutex_lock(&d->lock);
-    struct pc_call *call = pc_owner_find_call(d, key, is_it, context);
-    if (call != NULL && call->state == PC_CALL_QUEUED) {
-        pc_call_take_unsent(d, call);
-        result = PC_LEAVE_QUEUED;
-    } else if (call != NULL) {
-        result = PC_LEAVE_OUT;
-        if (!only_queued) {
-            pc_owner_remove(call);
-            call->state = PC_CALL_LEFT;
-            *lane = call->lane;
-            *id = call->id;
-            *goes_on = is_it == NULL && call->finish;
-            if (call->inside != 0) {
-                result = PC_LEAVE_INNER;
-            } else if (d->depth == 1 && !*goes_on) {
-                pc_lane_close_door(*lane);
-            }
-            pc_lane_enter(*lane, at);
-        }
-    }
-    *found = call;
-    (void)pthread_mutex_unlock(&d->lock);
-    return result;
-}
-
-struct pc_call *pc_dispatch_end(struct pc_dispatch *d) {
-    (void)pthread_mutex_lock(&d->lock);
-    d->over = true;
-    struct pc_call *taken = NULL, **end = &taken;
-    struct pc_call *call;
-    while ((call = d->first != NULL ? d->first : d->reserving.first) != NULL) {
-        pc_call_take_unsent(d, call);
-        *end = call;
-        end = &call->next;
-    }
-    (void)pthread_mutex_unlock(&d->lock);
-    return taken;
-}
-
-struct pc_call *pc_lane_take_own(struct pc_lane *lane) {
-    struct pc_call *taken = NULL, **end = &taken;
-    (void)pthread_mutex_lock(&lane->dispatch->lock);
-    struct pc_call *call;
-    while ((call = lane->own.first) != NULL) {
-        pc_call_take_unsent(lane->dispatch, call);
-        *end = call;
-        end = &call->next;
-    }
-    (void)pthread_mutex_unlock(&lane->dispatch->lock);
-    return taken;
-}
-
-static unsigned idle_lanes(const struct pc_dispatch *d) {
-    unsigned idle = 0;
-    for (const struct pc_lane *lane = d->by_load[0]; lane != NULL; lane = lane->next) {
-        idle++;
-    }
-    return idle;
-}
-
-void pc_dispatch_count(struct pc_dispatch *d, struct pc_dispatch_counts *n) {
-    (void)pthread_mutex_lock(&d->lock);
-    *n = (struct pc_dispatch_counts){.lanes = d->lanes,
-                                     .idle = idle_lanes(d),
-                                     .out = d->out,
-                                     .queued = d->queued + d->reserving.n + d->targeted,
-                                     .first_queued = d->first == NULL ? 0 : d->first->sent};
-    (void)pthread_mutex_unlock(&d->lock);
-}
-
-/* ---- Balance */
-
-bool pc_dispatch_is_uneven(struct pc_dispatch *d) {
-    (void)pthread_mutex_lock(&d->lock);
-    bool first_to_see = !d->balancing && d->loaded > 0 && d->by_load[0] != NULL;
-    d->balancing |= first_to_see;
-    (void)pthread_mutex_unlock(&d->lock);
-    return first_to_see;
-}
-
-bool pc_dispatch_uneven(struct pc_dispatch *d, int64_t since, struct pc_misplaced *list, size_t most, size_t *n) {
-    *n = 0;
-    (void)pthread_mutex_lock(&d->lock);
-    size_t room = (size_t)idle_lanes(d) * d->depth;
-    bool uneven = false;
-    for (unsigned load = d->depth; room > 0 && d->loaded > 0 && load > d->width; load--) {
-        for (const struct pc_lane *lane = d->by_load[load]; lane != NULL; lane = lane->next) {
-            unsigned behind = load - d->width;
-            for (const struct pc_call *call = lane->last; behind > 0; call = call->prev, behind--) {
-                if (call->target != NULL || room == 0 || *n == most) {
-                    continue;
-                }
-                uneven = true;
-                if (lane->since <= since) {
-                    list[(*n)++] = (struct pc_misplaced){.index = lane->index, .id = call->id};
-                    room--;
-                }
-            }
-        }
-    }
-    d->balancing = uneven;
-    (void)pthread_mutex_unlock(&d->lock);
-    return uneven;
 }

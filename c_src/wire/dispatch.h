@@ -108,7 +108,7 @@ struct pc_load_out {
 
 struct pc_queue {
     struct pc_call *first, *last;
-    _Atomic size_t n;
+    _Atomic size_t n; /* written under the lock */
 };
 
 /* A function that a call waits for, in a worker that can run something meanwhile (inner.h). */
@@ -177,10 +177,9 @@ struct pc_dispatch {
     size_t most_queued;
     bool oldest_first;      /* of lanes with as little to do, that which has had so for longest; otherwise the latest */
     _Atomic unsigned watch; /* enum watch; becomes WATCH_SEEN under the lock */
-    _Atomic size_t queued;  /* written under the lock */
-    struct pc_call *first, *last;
-    size_t targeted;           /* calls that wait in lanes' own queues */
-    size_t inner;              /* calls that wait, and stand inside of others */
+    struct pc_queue any;    /* calls that wait for any lane */
+    size_t targeted;        /* calls that wait in lanes' own queues */
+    size_t inner;           /* calls that wait, and stand inside of others */
     struct pc_queue reserving; /* calls that wait for a lane to reserve */
     struct pc_lane **by_load;  /* depth + 1 lists of open lanes, and behind them their last ones */
     struct pc_owner *owners[PC_OWNER_BUCKETS];
@@ -272,7 +271,7 @@ struct pc_dispatch_counts {
 void pc_dispatch_count(struct pc_dispatch *d, struct pc_dispatch_counts *n);
 
 /* Whether there is a queue. Without the lock: whoever makes room and then asks cannot miss a call that was queued before. */
-static inline bool pc_dispatch_waits(struct pc_dispatch *d) { return d->queued > 0; }
+static inline bool pc_dispatch_waits(struct pc_dispatch *d) { return d->any.n > 0; }
 
 /* Whether it takes only calls that are targeted at it. Its channel stays its own then. */
 static inline bool pc_lane_is_reserved(const struct pc_lane *lane) { return lane->reserved || lane->retiring; }

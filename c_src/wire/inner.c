@@ -79,7 +79,7 @@ struct pc_call *pc_inner_next(const struct pc_lane *lane) {
         return NULL;
     }
     struct pc_call *call = first_inside(lane->own.first, lane);
-    return call != NULL ? call : first_inside(lane->dispatch->first, lane);
+    return call != NULL ? call : first_inside(lane->dispatch->any.first, lane);
 }
 
 void pc_inner_begin(struct pc_lane *lane, const struct pc_call *call) {

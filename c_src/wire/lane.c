@@ -76,9 +76,28 @@ static bool opens(const struct pc_lane *lane, bool if_needed) {
 
 bool pc_lane_would_open(struct pc_lane *lane) {
     lock(lane);
-    bool would = opens(lane, true) || (opens(lane, false) && pc_lane_is_wanted_as_slot(lane));
+    bool would = opens(lane, true) || (opens(lane, false) && pc_lane_first_for_slot(lane) != NULL);
     unlock(lane);
     return would;
+}
+
+struct pc_call *pc_lane_take_for_slot(struct pc_lane *lane) {
+    lock(lane);
+    struct pc_call *call = opens(lane, false) ? pc_lane_first_for_slot(lane) : NULL;
+    if (call != NULL) {
+        pc_call_take_unsent(lane->dispatch, call);
+    }
+    unlock(lane);
+    return call;
+}
+
+void pc_lane_hold(struct pc_lane *lane) {
+    lane->held = true;
+    lane->open = !lane->over;
+    lane->noted = false;
+    if (lane->open && !pc_lane_is_reserved(lane)) {
+        pc_lane_list(lane);
+    }
 }
 
 bool pc_lane_open(struct pc_lane *lane, uint64_t last_id, bool if_needed, int64_t now, struct pc_lane_actor at) {
@@ -86,11 +105,7 @@ bool pc_lane_open(struct pc_lane *lane, uint64_t last_id, bool if_needed, int64_
     bool is_open = opens(lane, if_needed);
     if (is_open) {
         lane->last_id = last_id;
-        lane->held = lane->open = true;
-        lane->noted = false;
-        if (!pc_lane_is_reserved(lane)) {
-            pc_lane_list(lane);
-        }
+        pc_lane_hold(lane);
         pc_lane_refill(lane, now);
         pc_lane_enter(lane, at);
     }

@@ -10,13 +10,8 @@
  * begun.
  */
 static void take_over(struct pc_lane *lane, struct pc_call *call, uint64_t id, int64_t now) {
-    lane->held = true;
-    lane->open = !lane->over;
+    pc_lane_hold(lane);
     lane->telling = lane->draining; /* its process was told that the channel was somebody's */
-    lane->noted = false;
-    if (lane->open && !pc_lane_is_reserved(lane)) {
-        pc_lane_list(lane);
-    }
     call->begin = lane->made - pc_outbox_pending(&lane->pending.box) - pc_outbox_pending(&lane->sending.box);
     call->end = call->begin + call->bytes;
     lane->made += call->bytes;

@@ -227,7 +227,7 @@ static void all_come_to_an_end(void **state) {
     }
     assert_true(w->ended > CALLERS * ROUNDS);
     assert_true(w->inside > 0);
-    assert_int_equal(w->d.out + w->d.inner + w->d.queued, 0);
+    assert_int_equal(w->d.out + w->d.inner + w->d.any.n, 0);
     for (unsigned i = 0; i < WORKERS + CALLERS; i++) {
         assert_ptr_equal(pc_dispatch_part(&w->d, i), &w->owners[i]);
     }
