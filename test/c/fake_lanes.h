@@ -43,12 +43,17 @@ static inline void fake_lane_init(struct fake_lane *c, struct pc_dispatch *d, un
     pc_lane_init(&c->lane, d, c, fd[0], index, MAX_FRAME);
 }
 
+/* Of a lane that is pinned, and is so no more: what is ready goes out. */
+static inline void fake_send(struct pc_lane *lane) {
+    assert_int_equal(pc_lane_flush(lane, false), PC_IO_DONE);
+    pc_lane_unpin(lane, at);
+}
+
 /* Opens it, and sends what waited. */
 static inline void fake_lane_open(struct fake_lane *c, struct pc_dispatch *d, unsigned index) {
     fake_lane_init(c, d, index);
     assert_true(pc_lane_open(&c->lane, 0, false, 0, at));
-    assert_int_equal(pc_lane_flush(&c->lane, false), PC_IO_DONE);
-    pc_lane_unpin(&c->lane, at);
+    fake_send(&c->lane);
 }
 
 /* A lane whose calls are all gone. */
@@ -62,8 +67,48 @@ static inline void fake_lane_destroy(struct fake_lane *c) {
 
 static inline void fake_lane_flush(struct fake_lane *c) {
     assert_true(pc_lane_pin(&c->lane, at));
-    assert_int_equal(pc_lane_flush(&c->lane, false), PC_IO_DONE);
-    pc_lane_unpin(&c->lane, at);
+    fake_send(&c->lane);
+}
+
+/* What goes out is sent. */
+static inline enum pc_submitted fake_submit(struct pc_dispatch *d, uint64_t owner, struct pc_call *call,
+                                            struct pc_body body, int64_t now) {
+    struct pc_lane *lane = NULL;
+    enum pc_submitted how = pc_dispatch_submit(d, owner, call, &body, now, at, &lane);
+    if (how == PC_SUBMIT_OUT) {
+        fake_send(lane);
+    }
+    return how;
+}
+
+/* The call that an answer of the worker's ends; or NULL. */
+static inline struct pc_call *fake_answer(struct pc_lane *lane, uint64_t id) {
+    bool left, known;
+    return pc_lane_take(lane, id, PC_MESSAGEPACK, 0, &left, &known);
+}
+
+static inline bool is_call(const struct pc_call *call, const void *which) { return call == which; }
+
+/* Its owner, who lives, waits for this call no more; with `only_queued`, unless it is out. */
+static inline enum pc_leaving fake_leave(struct pc_dispatch *d, uint64_t owner, const struct pc_call *call,
+                                         bool only_queued) {
+    struct pc_call *found;
+    struct pc_lane *lane = NULL;
+    uint64_t id = 0;
+    bool goes_on = false;
+    enum pc_leaving how = pc_dispatch_leave(d, owner, is_call, call, only_queued, at, &found, &lane, &id, &goes_on);
+    assert_false(goes_on);
+    if (how != PC_LEAVE_NONE && how != PC_LEAVE_QUEUED && !only_queued) {
+        assert_ptr_equal(lane, call->lane);
+        assert_int_equal(id, call->id);
+        pc_lane_unpin(lane, at);
+    } else {
+        assert_null(lane);
+    }
+    if (how != PC_LEAVE_NONE) {
+        assert_ptr_equal(found, call);
+    }
+    return how;
 }
 
 static inline void read_exactly(int fd, uint8_t *to, size_t n) {

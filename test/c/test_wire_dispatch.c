@@ -65,8 +65,7 @@ static enum pc_submitted try_submit(struct room *r, uint64_t owner, uint8_t i, i
 static void send_call(struct room *r, uint8_t i, int64_t now) {
     enum pc_submitted how = try_submit(r, ME, i, now);
     if (how == PC_SUBMIT_OUT) {
-        assert_int_equal(pc_lane_flush(r->lane, false), PC_IO_DONE);
-        pc_lane_unpin(r->lane, at);
+        fake_send(r->lane);
     } else {
         assert_int_equal(how, PC_SUBMIT_READY);
     }
@@ -89,8 +88,7 @@ static void answer(struct room *r, uint8_t i, int64_t now) {
     assert_true(known && !left);
     assert_int_equal(r->calls[i].state, PC_CALL_OVER);
     assert_true(pc_lane_pin(lane, at));
-    assert_int_equal(pc_lane_flush(lane, false), PC_IO_DONE);
-    pc_lane_unpin(lane, at);
+    fake_send(lane);
 }
 
 static void expect_counts(struct room *r, unsigned lanes, unsigned idle, size_t out, size_t queued) {
@@ -223,27 +221,8 @@ static void by_id_and_format(void **state) {
 
 /* ---- Leaving */
 
-static bool is_call(const struct pc_call *call, const void *context) { return call == context; }
-
 static enum pc_leaving leave_call(struct room *r, uint8_t i, bool only_queued) {
-    struct pc_call *found;
-    struct pc_lane *lane = NULL;
-    uint64_t id = 0;
-    bool goes_on = false;
-    enum pc_leaving how =
-        pc_dispatch_leave(&r->d, ME, is_call, &r->calls[i], only_queued, at, &found, &lane, &id, &goes_on);
-    assert_false(goes_on);
-    if (how == PC_LEAVE_OUT && !only_queued) {
-        assert_ptr_equal(lane, r->calls[i].lane);
-        assert_int_equal(id, r->calls[i].id);
-        pc_lane_unpin(lane, at);
-    } else {
-        assert_null(lane);
-    }
-    if (how != PC_LEAVE_NONE) {
-        assert_ptr_equal(found, &r->calls[i]);
-    }
-    return how;
+    return fake_leave(&r->d, ME, &r->calls[i], only_queued);
 }
 
 static void leaving_in_each_state(void **state) {

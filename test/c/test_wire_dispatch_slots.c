@@ -50,13 +50,7 @@ static void leave(struct room *r, bool open) {
 }
 
 static enum pc_submitted submit(struct room *r, uint8_t i, struct pc_body body, int64_t now) {
-    struct pc_lane *lane;
-    enum pc_submitted how = pc_dispatch_submit(&r->d, ME, &r->calls[i], &body, now, at, &lane);
-    if (how == PC_SUBMIT_OUT) {
-        assert_int_equal(pc_lane_flush(lane, false), PC_IO_DONE);
-        pc_lane_unpin(lane, at);
-    }
-    return how;
+    return fake_submit(&r->d, ME, &r->calls[i], body, now);
 }
 
 /* Call `i`, whose body is one byte, the number. */
@@ -73,7 +67,6 @@ static void queue_for_slot(struct room *r, uint8_t i, int64_t now) {
 /* The slot of a lane is lent to it, and goes back when its calls are answered; how many there were. */
 static unsigned lend(struct room *r, unsigned i) {
     struct pc_lane *lane = &r->lanes[i].lane;
-    bool left, known;
     uint64_t last_id;
     unsigned n = 0;
     if (!pc_lane_open(lane, lane->last_id, true, 0, at)) {
@@ -81,11 +74,18 @@ static unsigned lend(struct room *r, unsigned i) {
     }
     while (lane->first != NULL) {
         assert_int_equal(pc_lane_flush(lane, false), PC_IO_DONE);
-        assert_non_null(pc_lane_take(lane, lane->first->id, PC_MESSAGEPACK, 0, &left, &known));
+        assert_non_null(fake_answer(lane, lane->first->id));
         n++;
     }
     assert_true(pc_lane_return(lane, at, &last_id));
     return n;
+}
+
+/* The first calls, one in each lane. */
+static void answer_each(struct room *r) {
+    for (unsigned i = 0; i < LANES; i++) {
+        assert_non_null(fake_answer(r->calls[i].lane, r->calls[i].id));
+    }
 }
 
 /* ---- Slots */
@@ -129,8 +129,7 @@ static void not_into_a_lane(void **state) {
     assert_false(pc_lane_open(lane, last_id, true, 0, at));
     assert_ptr_equal(pc_lane_take_for_slot(lane), &r->calls[0]);
     assert_true(pc_lane_open(lane, last_id, false, 0, at));
-    assert_int_equal(pc_lane_flush(lane, false), PC_IO_DONE);
-    pc_lane_unpin(lane, at);
+    fake_send(lane);
     leave(r, true);
 }
 
@@ -163,24 +162,15 @@ static void slots_that_are_none(void **state) {
     leave(r, false);
 }
 
-static bool any(const struct pc_call *call, const void *context) { return call == context; }
-
 static void who_leaves_waits_no_more(void **state) {
     (void)state;
     struct room *r = enter(1, false);
-    struct pc_call *call;
-    struct pc_lane *lane = NULL;
-    uint64_t id;
-    bool goes_on;
     queue_for_slot(r, 0, 1);
     queue_for_slot(r, 1, 2);
     queue_for_slot(r, 2, 3);
-    assert_int_equal(pc_dispatch_leave(&r->d, ME, any, &r->calls[1], true, at, &call, &lane, &id, &goes_on),
-                     PC_LEAVE_QUEUED);
-    assert_ptr_equal(call, &r->calls[1]);
+    assert_int_equal(fake_leave(&r->d, ME, &r->calls[1], true), PC_LEAVE_QUEUED);
     assert_ptr_equal(pc_lane_take_for_slot(&r->lanes[0].lane), &r->calls[0]);
-    assert_int_equal(pc_dispatch_leave(&r->d, ME, any, &r->calls[0], true, at, &call, &lane, &id, &goes_on),
-                     PC_LEAVE_NONE);
+    assert_int_equal(fake_leave(&r->d, ME, &r->calls[0], true), PC_LEAVE_NONE);
     assert_ptr_equal(pc_dispatch_end(&r->d), &r->calls[2]);
     assert_null(pc_lane_take_for_slot(&r->lanes[0].lane));
     leave(r, false);
@@ -214,10 +204,7 @@ static void the_next_channel(void **state) {
         fake_release(next);
     }
     assert_null(pc_dispatch_next(&r->d, at));
-    bool left, known;
-    for (uint8_t i = 0; i < LANES; i++) {
-        assert_non_null(pc_lane_take(r->calls[i].lane, r->calls[i].id, PC_MESSAGEPACK, 0, &left, &known));
-    }
+    answer_each(r);
     leave(r, true);
 }
 
@@ -233,10 +220,7 @@ static void a_busy_next_one_is_told(void **state) {
     struct fake_lane *next = pc_dispatch_next(&r->d, at);
     assert_true(pc_dispatch_wants(&r->d));
     fake_release(next);
-    bool left, known;
-    for (uint8_t i = 0; i < LANES; i++) {
-        assert_non_null(pc_lane_take(r->calls[i].lane, r->calls[i].id, PC_MESSAGEPACK, 0, &left, &known));
-    }
+    answer_each(r);
     leave(r, true);
 }
 
@@ -245,16 +229,14 @@ static void what_lies_apart(void **state) {
     (void)state;
     struct room *r = enter(1, true);
     uint8_t byte = 1, head[PC_FRAME_HEADER + 4];
-    bool left, known;
     assert_int_equal(submit(r, 0, (struct pc_body){.data = &byte, .n = 1, .apart = 1000}, 0), PC_SUBMIT_OUT);
     struct fake_lane *c = (struct fake_lane *)r->calls[0].lane->channel;
     read_exactly(c->peer, head, sizeof head);
     assert_int_equal(pc_frame_length(head), 4);
     assert_int_equal(head[PC_FRAME_HEADER], 0x99);
     assert_int_equal(r->calls[0].bytes, PC_FRAME_HEADER + 4 + 1000);
-    assert_int_equal(pc_lane_silence(&c->lane), 1); /* its worker may have begun it */
-    assert_non_null(
-        pc_lane_take(&c->lane, r->calls[0].id, PC_MESSAGEPACK, 0, &left, &known)); /* so it is known to be sent */
+    assert_int_equal(pc_lane_silence(&c->lane), 1);         /* its worker may have begun it */
+    assert_non_null(fake_answer(&c->lane, r->calls[0].id)); /* so it is known to be sent */
     leave(r, true);
 }
 

@@ -49,14 +49,7 @@ static void leave(struct room *r, unsigned lanes) {
 
 static enum pc_submitted submit(struct room *r, int i) {
     static uint8_t byte[] = {0xc0};
-    struct pc_body body = {.data = byte, .n = sizeof byte, .owned = false};
-    struct pc_lane *lane = NULL;
-    enum pc_submitted how = pc_dispatch_submit(&r->d, ME, &r->calls[i], &body, 0, at, &lane);
-    if (how == PC_SUBMIT_OUT) {
-        assert_int_equal(pc_lane_flush(lane, false), PC_IO_DONE);
-        pc_lane_unpin(lane, at);
-    }
-    return how;
+    return fake_submit(&r->d, ME, &r->calls[i], (struct pc_body){.data = byte, .n = sizeof byte}, 0);
 }
 
 /* The call stands inside of one in that lane, which waits for a function; or for nothing that leaves room. */
@@ -77,8 +70,7 @@ static void expect(struct fake_lane *l, uint8_t kind, uint64_t id) {
 }
 
 static void answer(struct room *r, struct fake_lane *l, uint64_t id, int i) {
-    bool left, known;
-    assert_ptr_equal(pc_lane_take(&l->lane, id, PC_MESSAGEPACK, 0, &left, &known), &r->calls[i]);
+    assert_ptr_equal(fake_answer(&l->lane, id), &r->calls[i]);
 }
 
 /* Call 0 is out under the id 1, and waits for F. */
@@ -246,25 +238,18 @@ static void a_wait_that_was_given_up(void **state) {
     leave(r, 1);
 }
 
-static bool is_second(const struct pc_call *call, const void *second) { return call == second; }
-
 /* Nobody waits for it: its lane goes on, with what is around it. */
 static void leaving(void **state) {
     (void)state;
     struct room *r = enter();
-    struct pc_call *found;
-    struct pc_lane *lane;
-    uint64_t id;
-    bool goes_on, left, known;
+    bool left, known;
     unsigned others;
     begin(r);
     inside(r, 1, &r->l[0], F);
     assert_int_equal(submit(r, 1), PC_SUBMIT_OUT);
     expect(&r->l[0], PC_KIND_INNER, 2);
-    assert_int_equal(pc_dispatch_leave(&r->d, ME, is_second, &r->calls[1], false, at, &found, &lane, &id, &goes_on),
-                     PC_LEAVE_INNER);
-    pc_lane_unpin(lane, at);
-    assert_int_equal(id, 2);
+    assert_int_equal(fake_leave(&r->d, ME, &r->calls[1], false), PC_LEAVE_INNER);
+    assert_int_equal(r->calls[1].id, 2);
     assert_true(r->l[0].lane.open);
     inside(r, 2, &r->l[0], F);
     assert_int_equal(submit(r, 2), PC_SUBMIT_QUEUED);
@@ -272,13 +257,11 @@ static void leaving(void **state) {
     assert_ptr_equal(pc_lane_take(&r->l[0].lane, 2, PC_ANY_FORMAT, 0, &left, &known), &r->calls[1]);
     assert_true(left);
     expect(&r->l[0], PC_KIND_INNER, 3);
-    assert_int_equal(pc_dispatch_leave(&r->d, ME, is_second, &r->calls[2], false, at, &found, &lane, &id, &goes_on),
-                     PC_LEAVE_INNER);
-    pc_lane_unpin(lane, at);
+    assert_int_equal(fake_leave(&r->d, ME, &r->calls[2], false), PC_LEAVE_INNER);
     assert_true(pc_lane_give_up(&r->l[0].lane, 3, &others));
     assert_int_equal(others, 1);
     answer(r, &r->l[0], 1, 0);
-    assert_ptr_equal(pc_lane_take(&r->l[0].lane, 3, PC_MESSAGEPACK, 0, &left, &known), &r->calls[2]);
+    answer(r, &r->l[0], 3, 2);
     leave(r, 1);
 }
 

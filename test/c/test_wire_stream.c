@@ -36,16 +36,9 @@ static struct room *enter(bool opened) {
 /* It is sent, too, unless it waits. */
 static enum pc_submitted submit(struct room *r, int i, int64_t credit) {
     uint8_t data[] = "body";
-    struct pc_body body = {.data = data, .n = sizeof data, .owned = false};
-    struct pc_lane *lane = NULL;
     r->calls[i].stream = credit > 0;
     r->calls[i].credit = credit;
-    enum pc_submitted how = pc_dispatch_submit(&r->d, ME, &r->calls[i], &body, 0, at, &lane);
-    if (how == PC_SUBMIT_OUT) {
-        assert_int_equal(pc_lane_flush(lane, false), PC_IO_DONE);
-        pc_lane_unpin(lane, at);
-    }
-    return how;
+    return fake_submit(&r->d, ME, &r->calls[i], (struct pc_body){.data = data, .n = sizeof data}, 0);
 }
 
 static void leave(struct room *r) {
@@ -73,8 +66,6 @@ static void look(const struct pc_call *call, void *context) {
     r->seen++;
 }
 
-static bool is(const struct pc_call *call, const void *context) { return call == context; }
-
 static enum pc_chunk chunk(struct room *r, int i) { return pc_lane_chunk(&r->l.lane, r->calls[i].id, look, r); }
 
 static enum pc_chunk charge(struct room *r, int i, int64_t cost, int64_t last) {
@@ -83,7 +74,7 @@ static enum pc_chunk charge(struct room *r, int i, int64_t cost, int64_t last) {
 
 static void give(struct room *r, int i, int64_t credit) {
     uint64_t id = 0;
-    struct pc_lane *lane = pc_dispatch_find_stream(&r->d, ME, is, &r->calls[i], credit, &at, &id);
+    struct pc_lane *lane = pc_dispatch_find_stream(&r->d, ME, is_call, &r->calls[i], credit, &at, &id);
     assert_ptr_equal(lane, &r->l.lane);
     assert_int_equal(id, r->calls[i].id);
     pc_lane_unpin(lane, at);
@@ -136,12 +127,12 @@ static void only_of_streams_that_are_out(void **state) {
     assert_int_equal(submit(r, 0, 0), PC_SUBMIT_OUT);
     assert_int_equal(chunk(r, 0), PC_CHUNK_WRONG);
     assert_int_equal(charge(r, 0, 1, 1), PC_CHUNK_WRONG);
-    assert_null(pc_dispatch_find_stream(&r->d, ME, is, &r->calls[0], 1, &at, &id));
+    assert_null(pc_dispatch_find_stream(&r->d, ME, is_call, &r->calls[0], 1, &at, &id));
     assert_int_equal(submit(r, 1, CREDIT), PC_SUBMIT_OUT);
     assert_non_null(pc_lane_take(&r->l.lane, r->calls[1].id, PC_MESSAGEPACK, 0, &left, &known));
     assert_int_equal(chunk(r, 1), PC_CHUNK_WRONG);
-    assert_null(pc_dispatch_find_stream(&r->d, ME, is, &r->calls[1], 1, &at, &id));
-    assert_null(pc_dispatch_find_stream(&r->d, ME + 1, is, &r->calls[0], 1, &at, &id));
+    assert_null(pc_dispatch_find_stream(&r->d, ME, is_call, &r->calls[1], 1, &at, &id));
+    assert_null(pc_dispatch_find_stream(&r->d, ME + 1, is_call, &r->calls[0], 1, &at, &id));
     assert_int_equal(r->seen, 0);
     leave(r);
 }
@@ -168,8 +159,8 @@ static void one_that_waits_has_nothing_to_be_told(void **state) {
     struct room *r = enter(false);
     uint64_t id;
     assert_int_equal(submit(r, 0, CREDIT), PC_SUBMIT_QUEUED);
-    assert_null(pc_dispatch_find_stream(&r->d, ME, is, &r->calls[0], 1, &at, &id));
-    assert_int_equal(pc_dispatch_deafen(&r->d, ME, is, &r->calls[0]), 0);
+    assert_null(pc_dispatch_find_stream(&r->d, ME, is_call, &r->calls[0], 1, &at, &id));
+    assert_int_equal(pc_dispatch_deafen(&r->d, ME, is_call, &r->calls[0]), 0);
     struct pc_call *taken = pc_dispatch_end(&r->d);
     assert_ptr_equal(taken, &r->calls[0]);
     free(taken->body.data);
@@ -180,19 +171,13 @@ static void one_that_waits_has_nothing_to_be_told(void **state) {
 static void who_wants_no_more_is_sent_no_more(void **state) {
     (void)state;
     struct room *r = enter(true);
-    struct pc_call *call;
-    struct pc_lane *lane;
-    uint64_t id;
-    bool goes_on;
     assert_int_equal(submit(r, 0, CREDIT), PC_SUBMIT_OUT);
     assert_int_equal(charge(r, 0, 1, 1), PC_CHUNK_WANTED);
     assert_int_equal(charge(r, 0, 3, 1), PC_CHUNK_WANTED);
-    assert_int_equal(pc_dispatch_deafen(&r->d, ME, is, &r->calls[0]), 2);
+    assert_int_equal(pc_dispatch_deafen(&r->d, ME, is_call, &r->calls[0]), 2);
     assert_int_equal(chunk(r, 0), PC_CHUNK_LEFT);
     assert_int_equal(charge(r, 0, 1, 1), PC_CHUNK_LEFT);
-    assert_int_equal(pc_dispatch_leave(&r->d, ME, is, &r->calls[0], false, at, &call, &lane, &id, &goes_on),
-                     PC_LEAVE_OUT);
-    pc_lane_unpin(lane, at);
+    assert_int_equal(fake_leave(&r->d, ME, &r->calls[0], false), PC_LEAVE_OUT);
     assert_int_equal(chunk(r, 0), PC_CHUNK_LEFT);
     assert_int_equal(r->seen, 0);
     leave(r);

@@ -32,8 +32,7 @@ static struct room *enter(void) {
 static enum pc_submitted take_over(struct room *r, uint64_t owner) {
     enum pc_submitted how = pc_lane_take_over(&r->l.lane, owner, &r->calls[0], ID, 0, at);
     if (how == PC_SUBMIT_OUT) {
-        assert_int_equal(pc_lane_flush(&r->l.lane, false), PC_IO_DONE);
-        pc_lane_unpin(&r->l.lane, at);
+        fake_send(&r->l.lane);
     }
     return how;
 }
@@ -63,6 +62,12 @@ static enum pc_submitted submit(struct room *r, int i) {
     struct pc_body body = {.data = byte, .n = sizeof byte, .owned = false};
     struct pc_lane *lane;
     return pc_dispatch_submit(&r->d, ME, &r->calls[i], &body, 0, at, &lane);
+}
+
+/* Call 1 is all that waits. */
+static void end_waiting(struct room *r) {
+    assert_ptr_equal(pc_dispatch_end(&r->d), &r->calls[1]);
+    free(r->calls[1].body.data);
 }
 
 static void seen(struct pc_call *call, void *context) { *(struct pc_call **)context = call; }
@@ -106,8 +111,7 @@ static void with_frames_that_wait(void **state) {
     assert_true(pc_lane_append(&r->l.lane, frame, sizeof frame, false));
     assert_int_equal(pc_lane_take_over(&r->l.lane, ME, &r->calls[0], ID, 0, at), PC_SUBMIT_OUT);
     assert_true(pc_lane_look(&r->l.lane, ID, seen, &found)); /* it was sent before these */
-    assert_int_equal(pc_lane_flush(&r->l.lane, false), PC_IO_DONE);
-    pc_lane_unpin(&r->l.lane, at);
+    fake_send(&r->l.lane);
     read_exactly(r->l.peer, got, sizeof got);
     assert_memory_equal(got, frame, sizeof frame);
     assert_non_null(answer(r, PC_MESSAGEPACK));
@@ -136,12 +140,7 @@ static void a_worker_at_its_end(void **state) {
     assert_true(pc_lane_close(&r->l.lane, at));
     assert_int_equal(take_over(r, ME), PC_SUBMIT_GONE);
     assert_int_equal(r->l.closed, 0); /* the claim's owner has it still */
-    close(r->l.lane.fd);
-    r->l.closed++;
-    fake_lane_destroy(&r->l);
-    assert_ptr_equal(pc_dispatch_part(&r->d, ME), &r->me);
-    pc_dispatch_destroy(&r->d);
-    free(r);
+    leave(r);
 }
 
 /* A worker that is to leave: its process has been told that the channel was somebody's, and hears when the call has ended. */
@@ -157,9 +156,7 @@ static void a_worker_that_is_to_leave(void **state) {
     assert_true(pc_lane_is_drained(&r->l.lane));
     assert_false(pc_lane_is_drained(&r->l.lane));
     assert_int_equal(r->calls[1].state, PC_CALL_QUEUED);
-    struct pc_call *waits = pc_dispatch_end(&r->d);
-    assert_ptr_equal(waits, &r->calls[1]);
-    free(waits->body.data);
+    end_waiting(r);
     leave(r);
 }
 
@@ -175,8 +172,7 @@ static void others_wait(void **state) {
     assert_int_equal(r->calls[1].id, ID + 1);
     fake_lane_flush(&r->l);
     expect_call(&r->l, ID + 1, "\xc0", 1);
-    bool left, known;
-    assert_non_null(pc_lane_take(&r->l.lane, ID + 1, PC_MESSAGEPACK, 0, &left, &known));
+    assert_non_null(fake_answer(&r->l.lane, ID + 1));
     leave(r);
 }
 
@@ -197,8 +193,7 @@ static void its_owner_leaves(void **state) {
     assert_int_equal(submit(r, 1), PC_SUBMIT_QUEUED);
     assert_ptr_equal(pc_lane_take(lane, ID, PC_MESSAGEPACK, 0, &left, &known), &r->calls[0]);
     assert_true(left);
-    struct pc_call *waits = pc_dispatch_end(&r->d);
-    free(waits->body.data);
+    end_waiting(r);
     leave(r);
 }
 
@@ -216,31 +211,27 @@ static void a_lane_that_is_reserved(void **state) {
     assert_true(pc_lane_pin(&r->l.lane, at));
     assert_false(pc_lane_return(&r->l.lane, at, &last_id));
     pc_lane_unpin(&r->l.lane, at);
-    struct pc_call *waits = pc_dispatch_end(&r->d);
-    free(waits->body.data);
+    end_waiting(r);
     leave(r);
 }
-
-static bool is(const struct pc_call *call, const void *which) { return call == which; }
 
 /* Its owner finds it as long as it has not ended, and nobody else does. */
 static void looked_at_by_its_owner(void **state) {
     (void)state;
     struct room *r = enter();
     struct pc_call *found = NULL;
-    assert_false(pc_dispatch_look(&r->d, ME, is, &r->calls[0], seen, &found));
+    assert_false(pc_dispatch_look(&r->d, ME, is_call, &r->calls[0], seen, &found));
     assert_int_equal(submit(r, 1), PC_SUBMIT_QUEUED);
     assert_int_equal(take_over(r, ME), PC_SUBMIT_OUT);
     for (int i = 0; i < 2; i++) {
-        assert_true(pc_dispatch_look(&r->d, ME, is, &r->calls[i], seen, &found));
+        assert_true(pc_dispatch_look(&r->d, ME, is_call, &r->calls[i], seen, &found));
         assert_ptr_equal(found, &r->calls[i]);
-        assert_false(pc_dispatch_look(&r->d, STRANGER, is, &r->calls[i], seen, &found));
+        assert_false(pc_dispatch_look(&r->d, STRANGER, is_call, &r->calls[i], seen, &found));
     }
     assert_non_null(answer(r, PC_MESSAGEPACK));
-    assert_false(pc_dispatch_look(&r->d, ME, is, &r->calls[0], seen, &found));
-    bool left, known;
+    assert_false(pc_dispatch_look(&r->d, ME, is_call, &r->calls[0], seen, &found));
     fake_lane_flush(&r->l);
-    assert_non_null(pc_lane_take(&r->l.lane, ID + 1, PC_MESSAGEPACK, 0, &left, &known));
+    assert_non_null(fake_answer(&r->l.lane, ID + 1));
     leave(r);
 }
 

@@ -63,8 +63,7 @@ static enum pc_submitted submit(struct room *r, uint8_t i, struct pc_lane *targe
     r->calls[i].tenant = t;
     enum pc_submitted how = pc_dispatch_submit(&r->d, ME, &r->calls[i], &body, i, at, &r->lane);
     if (how == PC_SUBMIT_OUT) {
-        assert_int_equal(pc_lane_flush(r->lane, false), PC_IO_DONE);
-        pc_lane_unpin(r->lane, at);
+        fake_send(r->lane);
         return PC_SUBMIT_OUT;
     }
     return how == PC_SUBMIT_READY ? PC_SUBMIT_OUT : how;
@@ -84,8 +83,7 @@ static void answer(struct room *r, uint8_t i) {
     assert_int_equal(r->calls[i].state, PC_CALL_OUT);
     assert_ptr_equal(pc_lane_take(lane, r->calls[i].id, PC_MESSAGEPACK, 100, &left, &known), &r->calls[i]);
     assert_true(pc_lane_pin(lane, at));
-    assert_int_equal(pc_lane_flush(lane, false), PC_IO_DONE);
-    pc_lane_unpin(lane, at);
+    fake_send(lane);
 }
 
 static void expect_ended(const struct pc_call *list, const struct pc_call *only) {
@@ -95,15 +93,8 @@ static void expect_ended(const struct pc_call *list, const struct pc_call *only)
     free(list->body.data);
 }
 
-static bool is_call(const struct pc_call *call, const void *context) { return call == context; }
-
 static void leave_queue(struct room *r, uint8_t i) {
-    struct pc_call *found;
-    struct pc_lane *lane = NULL;
-    uint64_t id;
-    bool goes_on;
-    assert_int_equal(pc_dispatch_leave(&r->d, ME, is_call, &r->calls[i], false, at, &found, &lane, &id, &goes_on),
-                     PC_LEAVE_QUEUED);
+    assert_int_equal(fake_leave(&r->d, ME, &r->calls[i], false), PC_LEAVE_QUEUED);
     free(r->calls[i].body.data);
 }
 
