@@ -3,6 +3,7 @@
  * The first half must stay async-signal-safe: no stdio, no allocation.
  */
 
+#include "os_linux.h"
 #include "os.h"
 
 #include <ctype.h>
@@ -154,23 +155,10 @@ int pc_os_stack(void **lowest, size_t *size) {
 /* ---- Looking at processes. */
 
 static pid_t parent_of(pid_t pid) {
-    char path[64];
-    char text[512];
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return -1;
-    }
-    ssize_t n = read_retry(fd, text, sizeof text - 1);
-    close(fd);
-    if (n <= 0) {
-        return -1;
-    }
-    text[n] = '\0';
-    /* "pid (name) state ppid …", and a name may hold anything, ')' too. */
-    const char *after = strrchr(text, ')');
+    char text[PC_LINUX_STAT];
+    const char *fields;
     int parent = -1;
-    return after != NULL && sscanf(after, ") %*c %d", &parent) == 1 ? (pid_t)parent : -1;
+    return pc_linux_stat(pid, text, &fields) == 0 && sscanf(fields, " %*c %d", &parent) == 1 ? (pid_t)parent : -1;
 }
 
 struct child_filter {

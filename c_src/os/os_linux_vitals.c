@@ -1,6 +1,7 @@
 /* What /proc says of another process (os.h). Reading it stops nobody: no lock of that process's memory is taken. */
 
 #include "os.h"
+#include "os_linux.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -10,9 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MOST_COUNTED = 4096, PATH_SIZE = 64, STAT_SIZE = 1024 };
+enum { MOST_COUNTED = 4096, PATH_SIZE = 64 };
 
-static int read_stat(pid_t pid, char *text, size_t size) {
+int pc_linux_stat(pid_t pid, char text[PC_LINUX_STAT], const char **fields) {
     char path[PATH_SIZE];
     ssize_t n;
     (void)snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
@@ -21,23 +22,23 @@ static int read_stat(pid_t pid, char *text, size_t size) {
         return -errno;
     }
     do {
-        n = read(fd, text, size - 1);
+        n = read(fd, text, PC_LINUX_STAT - 1);
     } while (n < 0 && errno == EINTR);
     int error = n < 0 ? -errno : 0;
     (void)close(fd);
     text[n < 0 ? 0 : n] = '\0';
-    return error;
+    const char *end = strrchr(text, ')');
+    *fields = end == NULL ? NULL : end + 1;
+    return error != 0 ? error : end == NULL ? -EINVAL : 0;
 }
 
-/* Behind the name, which is in parentheses and may hold any characters. */
-static int parse_stat(const char *text, struct pc_os_vitals *v) {
+static int parse_stat(const char *fields, struct pc_os_vitals *v) {
     unsigned long long user, system;
     long threads, pages;
-    const char *behind = strrchr(text, ')');
-    if (behind == NULL || sscanf(behind + 1,
-                                 " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %ld %*d %*u "
-                                 "%*u %ld",
-                                 &user, &system, &threads, &pages) != 4) {
+    if (sscanf(fields,
+               " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %ld %*d %*u "
+               "%*u %ld",
+               &user, &system, &threads, &pages) != 4) {
         return -EINVAL;
     }
     const uint64_t us_per_tick = 1000000u / (uint64_t)sysconf(_SC_CLK_TCK);
@@ -73,10 +74,11 @@ static int64_t count_files(pid_t pid) {
 }
 
 int pc_os_process_vitals(pid_t pid, struct pc_os_vitals *v) {
-    char text[STAT_SIZE];
-    int error = read_stat(pid, text, sizeof text);
+    char text[PC_LINUX_STAT];
+    const char *fields;
+    int error = pc_linux_stat(pid, text, &fields);
     if (error == 0) {
-        error = parse_stat(text, v);
+        error = parse_stat(fields, v);
     }
     if (error == 0) {
         v->files = count_files(pid);
