@@ -2,6 +2,7 @@
 #include "nif/lane_answer.h"
 
 #include "nif/atoms.h"
+#include "nif/frame_memory.h"
 #include "nif/nif.h"
 #include "nif/parcel.h"
 #include "nif/refs.h"
@@ -12,7 +13,7 @@ enum { HANDED_OUT = 16 * 1024 }; /* bytes of answers that their callers decode *
 bool pc_lane_value_bytes(ErlNifEnv *env, struct pc_inbox *in, const struct pc_frame *f, bool *is_taken,
                          ERL_NIF_TERM *bytes) {
     if (f->n > PC_INLINE_BYTES) {
-        ERL_NIF_TERM payload = pc_frame_take(env, in, f);
+        ERL_NIF_TERM payload = pc_frame_memory_take(env, in, f);
         if (payload != 0) {
             *is_taken = true;
             *bytes = enif_make_sub_binary(env, payload, (size_t)(f->value - f->payload), f->size);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "nif/atoms.h"
-#include "nif/frame.h"
+#include "nif/frame_memory.h"
 #include "nif/lane.h"
 #include "nif/nif.h"
 #include "wire/clock.h"

@@ -6,6 +6,7 @@
 #include "nif/atoms.h"
 #include "nif/channel.h"
 #include "nif/frame.h"
+#include "nif/frame_memory.h"
 #include "nif/nif.h"
 #include "nif/parcel.h"
 #include "nif/refs.h"
@@ -26,7 +27,7 @@ enum frame_kind { FRAME_RESULT, FRAME_SKIP, FRAME_UNKNOWN, FRAME_CALL, FRAME_BAD
 /* Takes the frame's memory from the inbox, so that large binaries in it need not be copied; without memory for that they are. */
 static void share_memory(ErlNifEnv *env, struct pc_inbox *in, struct pc_frame *f, struct pc_term_opts *opts,
                          bool *is_taken) {
-    ERL_NIF_TERM source = pc_frame_take(env, in, f);
+    ERL_NIF_TERM source = pc_frame_memory_take(env, in, f);
     if (source != 0) {
         *is_taken = true;
         opts->source = source;

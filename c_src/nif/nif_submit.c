@@ -4,7 +4,7 @@
  * thread that may have to wait for a processor.
  */
 #include "nif/atoms.h"
-#include "nif/frame.h"
+#include "nif/frame_memory.h"
 #include "nif/lane.h"
 #include "nif/nif.h"
 #include "nif/refs.h"
@@ -224,7 +224,7 @@ static bool read_common(ErlNifEnv *env, const ERL_NIF_TERM argv[], int argc, str
 }
 
 enum { PACKED_ARGS = 10, TEXT_ARGS = 9 };
-_Static_assert((int)PACKED_ARGS <= (int)PC_FRAME_MOST_ARGS, "they go on with one more");
+_Static_assert((int)PACKED_ARGS <= (int)PC_FRAME_MEMORY_ARGS, "they go on with one more");
 
 static const struct function packed, texts;
 

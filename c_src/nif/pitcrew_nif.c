@@ -11,7 +11,7 @@
 #include "account.h"
 #include "atoms.h"
 #include "channel.h"
-#include "frame.h"
+#include "frame_memory.h"
 #include "lane.h"
 #include "nif.h"
 #include "parcel.h"
@@ -132,9 +132,9 @@ struct pc_nif_state *pc_nif_state_any(void) {
 /* Opens every resource type; 0 or the first failure. */
 static int types_load(ErlNifEnv *env, ErlNifResourceFlags flags) {
     if (pc_channel_load(env, flags) != 0 || pc_slots_load(env, flags) != 0 || pc_listener_load(env, flags) != 0 ||
-        pc_encode_load(env, flags) != 0 || pc_dispatcher_load(env, flags) != 0 || pc_frame_load(env, flags) != 0 ||
-        pc_refs_load(env, flags) != 0 || pc_tenancy_load(env, flags) != 0 || pc_account_load(env, flags) != 0 ||
-        pc_parcel_load(env, flags) != 0) {
+        pc_encode_load(env, flags) != 0 || pc_dispatcher_load(env, flags) != 0 ||
+        pc_frame_memory_load(env, flags) != 0 || pc_refs_load(env, flags) != 0 || pc_tenancy_load(env, flags) != 0 ||
+        pc_account_load(env, flags) != 0 || pc_parcel_load(env, flags) != 0) {
         return -1;
     }
     return 0;
