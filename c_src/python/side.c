@@ -7,9 +7,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
-#include <semaphore.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -18,6 +15,7 @@
 #include "codec/reader.h"
 #include "hold.h"
 #include "records.h"
+#include "thread.h"
 #include "turn.h"
 #include "vitals.h"
 #include "wire/clock.h"
@@ -29,7 +27,6 @@ enum { STACK = 128 * 1024, MAX_FRAME = 1 << 20, BUFFER = 4096, OUT_BUFFER = PC_R
 static pthread_t thread;
 static bool running;
 static int side_fd;
-static sem_t up;
 static struct pc_inbox inbox;
 static struct pc_outbox outbox;
 
@@ -183,9 +180,8 @@ static void serve_side(struct pc_inbox *in, struct pc_outbox *out, int fd) {
     }
 }
 
-static void *run(void *arg) {
-    (void)arg;
-    (void)sem_post(&up);
+static void *run(void *up) {
+    (void)sem_post(up);
     serve_side(&inbox, &outbox, side_fd);
     pc_hold_unwatch();
     return NULL;
@@ -207,29 +203,17 @@ static void free_buffers(void) {
 }
 
 int pc_side_start(int fd) {
-    pthread_attr_t attr;
-    sigset_t all, before;
     if (!prepare_buffers()) {
         free_buffers();
         return -ENOMEM;
     }
     side_fd = fd;
-    (void)sem_init(&up, 0, 0);
-    (void)pthread_attr_init(&attr); /* cannot fail on Linux */
-    (void)pthread_attr_setstacksize(&attr, STACK);
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before); /* the thread is born with every signal blocked */
-    int error = pthread_create(&thread, &attr, run, NULL);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    (void)pthread_attr_destroy(&attr);
+    int error = pc_thread_start(&thread, STACK, run);
     running = error == 0;
     if (!running) {
         free_buffers();
-        return -error;
     }
-    /* The birth of a thread allocates too. */
-    while (sem_wait(&up) < 0 && errno == EINTR) {}
-    return 0;
+    return error;
 }
 
 void pc_side_stop(void) {
