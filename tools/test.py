@@ -1,4 +1,4 @@
-"""Runs every suite, shows its output as it comes, and ends with totals read from that output.
+"""Runs every suite, shows its output as it comes, and ends with what failed and totals, both read from it.
 
     tools/with-venv python tools/test.py [suite]...
 
@@ -20,6 +20,7 @@ class Totals:
     passed: int = 0
     failed: int = 0
     skipped: int = 0
+    seconds: float = 0.0
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Suite:
     name: str
     command: list[str]
     count: Callable[[str], Totals]
+    failure: str  # the lines that say of a test that it failed, and some of why
 
 
 def numbers(pattern: str, text: str) -> int:
@@ -70,18 +72,37 @@ def count_lines(what: str) -> Callable[[str], Totals]:
     return count
 
 
+MAKE = ["make", "--no-print-directory", "-C", "c_src"]
+NUMBERED = r"^ +\d+\) .*(?:\n.+){0,5}"
+CANCELLED = r"^  \S.*\n +%% Unknown error.*(?:\n.+){0,2}"  # as rebar3 writes it
+
 SUITES = [
-    Suite("cmocka", ["make", "--no-print-directory", "-C", "c_src", "app", "test"], count_cmocka),
-    Suite("EUnit", ["rebar3", "eunit"], count_beam),
-    Suite("ExUnit", ["mix", "test"], count_beam),
-    Suite("pytest", [sys.executable, "-m", "pytest", "-q"], count_pytest),
-    Suite("consumers", ["test/consumers/run"], count_lines("consumer ")),
-    Suite("fuzzers", ["make", "--no-print-directory", "-C", "c_src", "fuzz", "FUZZ_SECONDS=30"], count_lines("fuzz_")),
+    Suite("cmocka", [*MAKE, "app", "test"], count_cmocka, r"^\[ +(?:ERROR|LINE|FAILED) +\] (?!.*listed).*"),
+    Suite("EUnit", ["rebar3", "eunit"], count_beam, f"{NUMBERED}|{CANCELLED}"),
+    Suite("ExUnit", ["mix", "test"], count_beam, NUMBERED),
+    Suite("pytest", [sys.executable, "-m", "pytest", "-q"], count_pytest, r"^(?:FAILED|ERROR) .*"),
+    Suite("consumers", ["test/consumers/run"], count_lines("consumer "), r"^consumer \S+: FAILED.*"),
+    Suite("fuzzers", [*MAKE, "fuzz", "FUZZ_SECONDS=30"], count_lines("fuzz_"), r"^fuzz_\S+: FAILED.*"),
 ]
+MOST_SHOWN = 10  # failures of a suite
+WIDTH = 200  # characters of a line of theirs
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def run(suite: Suite) -> Totals:
+def show_failures(suite: Suite, text: str) -> None:
+    failures = re.findall(suite.failure, text, re.MULTILINE)
+    for failure in failures[:MOST_SHOWN]:
+        for line in failure.splitlines():
+            print(f"{suite.name}: {line[:WIDTH]}")
+    if len(failures) > MOST_SHOWN:
+        print(f"{suite.name}: and {len(failures) - MOST_SHOWN} more, above")
+
+
+def run(suite: Suite) -> tuple[Totals, str]:
+    """What it counted, and its output."""
     print(f"\n==== {suite.name}: {' '.join(suite.command)}", flush=True)
+    start = time.monotonic()
     lines = []
     process = subprocess.Popen(
         suite.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
@@ -90,30 +111,32 @@ def run(suite: Suite) -> Totals:
     for line in process.stdout:
         sys.stdout.write(line)
         sys.stdout.flush()
-        lines.append(line)
+        lines.append(COLOUR.sub("", line))
     status = process.wait()
-    totals = suite.count("".join(lines))
+    text = "".join(lines)
+    totals = suite.count(text)
+    totals.seconds = time.monotonic() - start
     if totals.failed == 0 and (status != 0 or totals.passed == 0):
         why = f"exited with status {status}" if status != 0 else "ran no test"
         print(f"{suite.name} {why}: counted as one failure")
         totals.failed = 1
-    return totals
+    return totals, text
 
 
 def main(names: list[str]) -> int:
     unknown = set(names) - {suite.name for suite in SUITES}
     if unknown:
         sys.exit(f"no such suite: {', '.join(sorted(unknown))}; there are {', '.join(s.name for s in SUITES)}")
-    table = []
-    for suite in SUITES:
-        if not names or suite.name in names:
-            start = time.monotonic()
-            table.append((suite.name, run(suite), time.monotonic() - start))
-    print(f"\n{'suite':<12}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}")
-    for name, totals, seconds in table:
-        print(f"{name:<12}{totals.passed:>8}{totals.failed:>8}{totals.skipped:>9}{seconds:>9.1f}")
-    failed = sum(totals.failed for _, totals, _ in table)
-    print(f"{sum(totals.passed for _, totals, _ in table)} passed, {failed} failed")
+    results = [(suite, *run(suite)) for suite in SUITES if not names or suite.name in names]
+    print()
+    for suite, totals, text in results:
+        if totals.failed:
+            show_failures(suite, text)
+    print(f"{'suite':<12}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}")
+    for suite, totals, _ in results:
+        print(f"{suite.name:<12}{totals.passed:>8}{totals.failed:>8}{totals.skipped:>9}{totals.seconds:>9.1f}")
+    failed = sum(totals.failed for _, totals, _ in results)
+    print(f"{sum(totals.passed for _, totals, _ in results)} passed, {failed} failed")
     return 1 if failed else 0
 
 
