@@ -205,23 +205,25 @@ static void test_processes(void **state) {
     assert_int_equal(pc_os_process_uid(gone, &uid), -ENOENT);
 }
 
-/* A program that runs with this environment until its stdin, *in, is closed. */
+/* A program that runs with this environment until its stdin, *in, is closed. It has said something: at the moment of its exec it has no environment yet. */
 static pid_t with_env(char *const env[], int *in) {
     static char *const argv[] = {"cat", NULL};
-    int input[2], started[2];
-    char byte;
+    int input[2], output[2];
+    char byte = 0;
     assert_int_equal(pipe2(input, O_CLOEXEC), 0);
-    assert_int_equal(pipe2(started, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(output, O_CLOEXEC), 0);
     pid_t pid = fork();
     if (pid == 0) {
         dup2(input[0], STDIN_FILENO);
+        dup2(output[1], STDOUT_FILENO);
         execve("/bin/cat", argv, env);
         _exit(127);
     }
-    close(started[1]);
-    assert_int_equal(read(started[0], &byte, 1), 0);
-    close(started[0]);
+    close(output[1]);
     close(input[0]);
+    assert_int_equal(write(input[1], "r", 1), 1);
+    assert_int_equal(read(output[0], &byte, 1), 1);
+    close(output[0]);
     *in = input[1];
     return pid;
 }
