@@ -238,6 +238,13 @@ look_soon(State) ->
     later(?GROW_MS, grow),
     State#state{looks_soon = true}.
 
+%% A worker that is ready has taken a call by then, and counted until then as one that was coming for those that still wait.
+look_again(#state{crew = Crew, options = Options} = State) ->
+    case pitcrew_crew:wanted(Crew) < pitcrew_growth:most(Options) of
+        true -> look_soon(State);
+        false -> State
+    end.
+
 %% It asks to be told before it looks: whatever call comes in between is seen, or told of.
 grow(#state{phase = draining} = State) ->
     State;
@@ -410,7 +417,7 @@ worker({ready, OsPid, Channel, Tools}, Pid, #state{crew = Crew, channels = Chann
     {Old, Served} = pitcrew_crew:ready(Index, OsPid, erlang:monotonic_time(millisecond), Crew),
     Ready = limit(State#state{crew = Served, channels = Channels#{Index => Channel}, failure = none}),
     _ = [later(pitcrew_backoff:healthy(), {settled, Index, Pid}) || pitcrew_crew:failures(Served) > 0],
-    go_on_if_draining(go_on_reloading(open(announce(Tools, succeed(Old, Ready)))));
+    go_on_if_draining(go_on_reloading(open(announce(Tools, look_again(succeed(Old, Ready))))));
 worker({recycle, _}, Pid, #state{pids = Pids} = State) ->
     #{Pid := {_, Index}} = Pids,
     replace(Index, State);
