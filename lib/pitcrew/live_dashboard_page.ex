@@ -5,7 +5,7 @@ if Code.ensure_loaded?(Phoenix.LiveDashboard.PageBuilder) do
 
         live_dashboard "/dashboard", additional_pages: [pitcrew: Pitcrew.LiveDashboardPage]
 
-    *Experimental*: the project's tests run without that library.
+    `make test-optional` runs its tests.
     """
     use Phoenix.LiveDashboard.PageBuilder
 

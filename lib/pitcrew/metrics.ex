@@ -54,7 +54,7 @@ defmodule Pitcrew.Metrics do
   Definitions for reporters of the library `telemetry_metrics`, such as the page of `Phoenix.LiveDashboard`, of Pitcrew's events with
   a prefix. Raises if that library is not there.
 
-  *Experimental*: the project's tests run without that library.
+  `make test-optional` runs its tests.
   """
   @spec definitions([atom(), ...]) :: [struct()]
   def definitions(prefix \\ [:pitcrew]) do
