@@ -16,6 +16,7 @@ enum { MOST_COUNTED = 4096, PATH_SIZE = 64 };
 int pc_linux_stat(pid_t pid, char text[PC_LINUX_STAT], const char **fields) {
     char path[PATH_SIZE];
     ssize_t n;
+    *fields = "";
     (void)snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
@@ -28,7 +29,9 @@ int pc_linux_stat(pid_t pid, char text[PC_LINUX_STAT], const char **fields) {
     (void)close(fd);
     text[n < 0 ? 0 : n] = '\0';
     const char *end = strrchr(text, ')');
-    *fields = end == NULL ? NULL : end + 1;
+    if (end != NULL) {
+        *fields = end + 1;
+    }
     return error != 0 ? error : end == NULL ? -EINVAL : 0;
 }
 
