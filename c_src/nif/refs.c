@@ -35,19 +35,33 @@ struct pc_ref {
 
 static ErlNifResourceType *lease_type, *ref_type;
 
-/* ---- What is collected */
+/*
+ * ---- What is collected
+ *
+ * Whoever notes something where there was nothing tells the worker's process, which takes all notes, and then looks whether anything refers to the
+ * worker still. So it is told after the lease of what was noted is gone; and by the last lease, if there is no note then that it is still told of.
+ */
 
-static void let_go(ErlNifEnv *env, struct pc_channel *c, struct pc_release *note, bool is_due) {
+static bool is_over(struct pc_channel *c) { return (pc_machine_word(&c->machine) & (PC_VERDICT | PC_CLOSED)) != 0; }
+
+/* Takes the note. Whether it is the first one there. */
+static bool note_down(struct pc_channel *c, struct pc_release *note, bool is_due) {
     if (note == NULL) {
-        return;
+        return false;
     }
-    if (!is_due || (pc_machine_word(&c->machine) & (PC_VERDICT | PC_CLOSED)) != 0) {
+    if (!is_due || is_over(c)) {
         enif_free(note);
-        return;
+        return false;
     }
-    note->next = atomic_load(&c->released);
-    while (!atomic_compare_exchange_weak(&c->released, &note->next, note)) {}
-    if (note->next == NULL) {
+    struct pc_release *next = atomic_load(&c->released);
+    do {
+        note->next = next;
+    } while (!atomic_compare_exchange_weak(&c->released, &next, note));
+    return next == NULL; /* the note may be taken and freed by now */
+}
+
+static void tell(ErlNifEnv *env, struct pc_channel *c) {
+    if (!is_over(c)) {
         ErlNifEnv *message = enif_alloc_env();
         (void)enif_send(env, &c->controller, message, am_pitcrew_released);
         enif_free_env(message);
@@ -78,9 +92,13 @@ static struct pc_release *new_note(uint64_t call, uint32_t index) {
 
 static void lease_dtor(ErlNifEnv *env, void *object) {
     struct pc_lease *lease = object;
-    atomic_fetch_sub(&lease->channel->refs, 1);
-    let_go(env, lease->channel, lease->note, atomic_load(&lease->state) == LEASE_PENDING);
-    enif_release_resource(lease->channel);
+    struct pc_channel *c = lease->channel;
+    bool is_first = note_down(c, lease->note, atomic_load(&lease->state) == LEASE_PENDING);
+    bool is_last = atomic_fetch_sub(&c->refs, 1) == 1;
+    if (is_first || (is_last && atomic_load(&c->released) == NULL)) {
+        tell(env, c);
+    }
+    enif_release_resource(c);
     atomic_fetch_sub(&pc_nif_state(env)->refs, 1);
 }
 
@@ -123,8 +141,14 @@ void pc_lease_abandon(struct pc_lease *lease) { atomic_store(&lease->state, LEAS
 
 static void ref_dtor(ErlNifEnv *env, void *object) {
     struct pc_ref *ref = object;
-    let_go(env, ref->lease->channel, ref->note, atomic_load(&ref->lease->state) == LEASE_ENDED);
+    struct pc_channel *c = ref->lease->channel;
+    bool is_first = note_down(c, ref->note, atomic_load(&ref->lease->state) == LEASE_ENDED);
+    enif_keep_resource(c);
     enif_release_resource(ref->lease);
+    if (is_first) {
+        tell(env, c);
+    }
+    enif_release_resource(c);
     atomic_fetch_sub(&pc_nif_state(env)->refs, 1);
 }
 
