@@ -47,10 +47,16 @@ shown(Pool, Fits) ->
         end
     end)).
 
+%% The least of ten looks: a worker that is looked at while it measures its own memory has a file more.
+at_rest(Pool) ->
+    Looks = [begin receive after 25 -> ok end, worker(Pool) end || _ <- lists:seq(1, 10)],
+    maps:from_list([{What, lists:min([map_get(What, Look) || Look <- Looks])} || What <- [resident, threads, files]]).
+
 info_shows_what_a_worker_has_test_() ->
     pool(#{vitals_interval => 20, max_rss => 1 bsl 40}, [worker, vitals], fun(Pool, Keeper) ->
         shown(Pool, fun(_) -> true end),
-        #{resident := Resident, threads := Threads, files := Files, cpu_ms := CpuMs} = worker(Pool),
+        #{cpu_ms := CpuMs} = worker(Pool),
+        #{resident := Resident, threads := Threads, files := Files} = at_rest(Pool),
         ?assert(Resident > 5 * ?MIB),
         {ok, OsPid} = pitcrew:call(Pool, have, [64 * ?MIB, 3, 7]),
         shown(Pool, fun(#{resident := R, threads := T, files := F}) ->
