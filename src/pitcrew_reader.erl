@@ -102,6 +102,10 @@ idle(Channel, Ref, Why) ->
             drain(Channel, Ref, How, {Worker, Tag});
         {'EXIT', _, _} ->
             ok;
+        %% Somebody else has sent on a channel that is lent, of which this process is only about to be told.
+        {select, _, undefined, ready_output} when Why =:= idle ->
+            ok = pitcrew_nif:lane_flush(Channel),
+            idle(Channel, Ref, Why);
         {select, _, _, _} ->
             idle(Channel, Ref, Why)
     end.
