@@ -229,6 +229,7 @@ static enum pc_leaving leave(ErlNifEnv *env, struct pc_dispatcher *dispatcher, c
                                             &call, &lane, &id, &goes_on);
     if (how == PC_LEAVE_QUEUED) {
         pc_job_drop((struct pc_job *)call);
+        pc_dispatcher_settle(env, dispatcher);
     } else if (lane != NULL) {
         ErlNifEnv *message = enif_alloc_env();
         ERL_NIF_TERM what = goes_on ? am_finish : how == PC_LEAVE_INNER ? am_inner : am_left;

@@ -86,8 +86,11 @@ void pc_channel_lend(ErlNifEnv *env, struct pc_channel *channel);
 /* Something waits that concerns this channel alone: it goes out if the channel is its lane's, or a free slot, which is then lent. */
 void pc_channel_wake(ErlNifEnv *env, struct pc_channel *channel);
 
-/* pc_lane_flush for a pinned lane of this channel, with what follows from its outcome; unpins. */
+/* pc_lane_flush for a pinned lane of this channel, with what follows from its outcome, and pc_dispatcher_settle; unpins. */
 void pc_channel_flush_lane(ErlNifEnv *env, struct pc_channel *channel, bool unblock);
+
+/* Sends out what pc_dispatch_settle says. */
+void pc_dispatcher_settle(ErlNifEnv *env, struct pc_dispatcher *dispatcher);
 
 /*
  * The worker is dead, or will start nothing more: what it had started (where it does not say what that is: what was sent to it) ends with

@@ -26,7 +26,7 @@ void pc_lane_say_lost(ErlNifEnv *env, struct pc_channel *c) {
     pc_channel_tell_controller(env, c, enif_alloc_env(), am_lost);
 }
 
-void pc_channel_flush_lane(ErlNifEnv *env, struct pc_channel *c, bool unblock) {
+static void flush(ErlNifEnv *env, struct pc_channel *c, bool unblock) {
     switch (pc_lane_flush(c->lane, unblock)) {
     case PC_IO_AGAIN:
         if (enif_select(env, c->fd, ERL_NIF_SELECT_WRITE, c, &c->reader, am_undefined) < 0) {
@@ -40,6 +40,27 @@ void pc_channel_flush_lane(ErlNifEnv *env, struct pc_channel *c, bool unblock) {
         break;
     }
     pc_lane_unpin(c->lane, pc_lane_actor(env));
+}
+
+void pc_dispatcher_settle(ErlNifEnv *env, struct pc_dispatcher *dispatcher) {
+    struct pc_dispatch *d = &dispatcher->d;
+    struct pc_lane *lane;
+    while (pc_dispatch_is_unsettled(d) && (lane = pc_dispatch_settle(d, pc_clock_ns(), pc_lane_actor(env))) != NULL) {
+        flush(env, lane->channel, false);
+    }
+}
+
+void pc_channel_flush_lane(ErlNifEnv *env, struct pc_channel *c, bool unblock) {
+    struct pc_dispatcher *dispatcher = pc_dispatcher_of(c->lane);
+    bool unsettled = pc_dispatch_is_unsettled(&dispatcher->d);
+    if (unsettled) {
+        enif_keep_resource(dispatcher);
+    }
+    flush(env, c, unblock);
+    if (unsettled) {
+        pc_dispatcher_settle(env, dispatcher);
+        enif_release_resource(dispatcher);
+    }
 }
 
 /* ---- Birth and end */

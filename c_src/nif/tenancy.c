@@ -74,11 +74,29 @@ ERL_NIF_TERM nif_lane_forget(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]
 
 static void keep(void *channel) { enif_keep_resource(channel); }
 
+/* The tenant has ended: the worker forgets its state, and who waits may go where it was, or would have been. */
+static void vacate(ErlNifEnv *env, struct pc_tenancy *t) {
+    struct pc_lane *lane = pc_tenant_lane(&t->tenant);
+    if (lane == NULL) {
+        pc_dispatcher_settle(env, t->dispatcher);
+        return;
+    }
+    struct pc_channel *c = lane->channel;
+    forget(env, c, t->tenant.id);
+    if (c->slots != NULL) {
+        /* Its reader gives it back if it has nothing to do; and somebody may wait who can reserve it now. */
+        pc_send(env, &c->reader, enif_alloc_env(), am_pitcrew_lent);
+        pc_slots_lend(env, c->slots, lane->dispatch);
+    }
+}
+
+/* Nothing of its own waits: a call would keep it. Whoever had it may have been killed before it could end it. */
 static void tenancy_dtor(ErlNifEnv *env, void *object) {
     struct pc_tenancy *t = object;
-    (void)env;
-    /* Nothing waits: a call would keep it. */
-    (void)pc_tenant_end(&t->tenant);
+    if (!t->tenant.ended) {
+        (void)pc_tenant_end(&t->tenant);
+        vacate(env, t);
+    }
     if (t->tenant.lane != NULL) {
         enif_release_resource(t->tenant.lane->channel);
     }
@@ -142,16 +160,6 @@ ERL_NIF_TERM nif_tenant_end(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     }
     ERL_NIF_TERM gone = enif_make_tuple2(env, am_gone, argv[1]);
     pc_jobs_end(env, pc_tenant_end(&t->tenant), gone, gone);
-    struct pc_lane *lane = pc_tenant_lane(&t->tenant);
-    if (lane == NULL) {
-        return am_ok;
-    }
-    struct pc_channel *c = lane->channel;
-    forget(env, c, t->tenant.id);
-    if (c->slots != NULL) {
-        /* Its reader gives it back if it has nothing to do; and somebody may wait who can reserve it now. */
-        pc_send(env, &c->reader, enif_alloc_env(), am_pitcrew_lent);
-        pc_slots_lend(env, c->slots, lane->dispatch);
-    }
+    vacate(env, t);
     return am_ok;
 }

@@ -86,6 +86,7 @@ static void unqueue_call(struct pc_dispatch *d, struct pc_call *call) {
     struct pc_queue *q = queue_of(d, call);
     unlink_call(&q->first, &q->last, call);
     q->n--;
+    d->unsettled |= q == &d->reserving && q->n == 0 && d->any.n > 0;
     d->targeted -= call->target != NULL;
     d->inner -= call->outer_count > 0;
 }
@@ -322,6 +323,20 @@ void pc_lane_refill(struct pc_lane *lane, int64_t now) {
     struct pc_call *call;
     while (lane->open && lane->load < lane->dispatch->depth && (call = first_for(lane)) != NULL &&
            send_queued(lane, call, now)) {}
+}
+
+struct pc_lane *pc_dispatch_settle(struct pc_dispatch *d, int64_t now, struct pc_lane_actor at) {
+    (void)pthread_mutex_lock(&d->lock);
+    struct pc_call *call = d->unsettled ? d->any.first : NULL;
+    struct pc_lane *lane = call == NULL || call->slot ? NULL : room_for(d, call);
+    d->unsettled = lane != NULL && send_queued(lane, call, now);
+    if (d->unsettled) {
+        pc_lane_enter(lane, at);
+    } else {
+        lane = NULL;
+    }
+    (void)pthread_mutex_unlock(&d->lock);
+    return lane;
 }
 
 void pc_lane_run_inner(struct pc_lane *lane, int64_t now) {

@@ -181,6 +181,7 @@ struct pc_dispatch {
     size_t targeted;        /* calls that wait in lanes' own queues */
     size_t inner;           /* calls that wait, and stand inside of others */
     struct pc_queue reserving; /* calls that wait for a lane to reserve */
+    atomic_bool unsettled;     /* none wait so any more, but others do; written under the lock */
     struct pc_lane **by_load;  /* depth + 1 lists of open lanes, and behind them their last ones */
     struct pc_owner *owners[PC_OWNER_BUCKETS];
     unsigned owners_count;
@@ -283,6 +284,14 @@ static inline bool pc_lane_wants(const struct pc_lane *lane) {
 
 /* And with calls that wait for a lane to reserve. */
 static inline bool pc_dispatch_reserves(struct pc_dispatch *d) { return d->reserving.n > 0; }
+
+/*
+ * Lanes are kept clear for calls that wait to reserve one. When the last of those goes out, or leaves, others may go to them again: whoever did
+ * that asks this once, without the lock, and if so pc_dispatch_settle until that is NULL. It sends one of them out, on a lane that is pinned then: flush
+ * and unpin it.
+ */
+static inline bool pc_dispatch_is_unsettled(struct pc_dispatch *d) { return d->unsettled; }
+struct pc_lane *pc_dispatch_settle(struct pc_dispatch *d, int64_t now, struct pc_lane_actor at);
 static inline bool pc_lane_is_vacant(const struct pc_lane *lane) {
     return !lane->over && lane->tenants == 0 && !pc_lane_is_reserved(lane);
 }

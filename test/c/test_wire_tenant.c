@@ -331,6 +331,47 @@ static void a_lane_is_kept_clear(void **state) {
     leave(r, 1);
 }
 
+static void expect_sent_when_settled(struct room *r, uint8_t i, const struct pc_lane *lane) {
+    assert_int_equal(r->calls[i].state, PC_CALL_QUEUED);
+    assert_true(pc_dispatch_is_unsettled(&r->d));
+    struct pc_lane *sent = pc_dispatch_settle(&r->d, 0, at);
+    assert_ptr_equal(sent, lane);
+    fake_send(sent);
+    assert_int_equal(r->calls[i].state, PC_CALL_OUT);
+    assert_null(pc_dispatch_settle(&r->d, 0, at));
+    assert_false(pc_dispatch_is_unsettled(&r->d));
+}
+
+/* Nor are they kept from it for longer: not when who was to have it leaves, nor when its session ends, nor when it has another one. */
+static void nobody_is_kept_from_a_lane_for_nothing(void **state) {
+    (void)state;
+    struct room *r = enter(8, 2);
+    struct pc_tenant *a = tenant(r, 0, true), *b = tenant(r, 1, true), *c = tenant(r, 2, true);
+    send_call(r, 0, NULL, NULL);
+    send_call(r, 1, NULL, NULL);
+    struct pc_lane *first = r->calls[0].lane, *second = r->calls[1].lane;
+    assert_ptr_not_equal(first, second);
+    queue_call(r, 2, NULL, a);
+    queue_call(r, 3, NULL, NULL);
+    leave_queue(r, 2);
+    expect_sent_when_settled(r, 3, r->d.by_load[1]);
+    answer(r, 3);
+    queue_call(r, 4, NULL, b);
+    queue_call(r, 5, NULL, NULL);
+    expect_ended(pc_tenant_end(b), &r->calls[4]);
+    expect_sent_when_settled(r, 5, r->d.by_load[1]);
+    answer(r, 5);
+    queue_call(r, 6, NULL, c);
+    queue_call(r, 7, NULL, NULL);
+    answer(r, 1);
+    assert_ptr_equal(pc_tenant_lane(c), second);
+    expect_sent_when_settled(r, 7, first);
+    answer(r, 0);
+    answer(r, 7);
+    answer(r, 6);
+    leave(r, 2);
+}
+
 /* Whoever waits for a lane of its own gives up, or is told that there will be none. */
 static void waiting_for_a_lane_to_oneself(void **state) {
     (void)state;
@@ -388,6 +429,7 @@ int main(void) {
         cmocka_unit_test(tenants_share_a_lane_with_others),
         cmocka_unit_test(a_lane_to_oneself),
         cmocka_unit_test(a_lane_is_kept_clear),
+        cmocka_unit_test(nobody_is_kept_from_a_lane_for_nothing),
         cmocka_unit_test(waiting_for_a_lane_to_oneself),
         cmocka_unit_test(a_lane_that_retires),
     };

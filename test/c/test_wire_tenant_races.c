@@ -71,9 +71,21 @@ static void end_list(struct pc_call *list) {
 }
 
 /* Where the socket is full, its worker flushes again behind each of the calls that it reads from there. */
-static void flush(struct pc_lane *lane) {
+static void send_on(struct pc_lane *lane) {
     demand(pc_lane_flush(lane, false) != PC_IO_EOF);
     pc_lane_unpin(lane, actor);
+}
+
+static void settle(void) {
+    struct pc_lane *lane;
+    while (pc_dispatch_is_unsettled(&d) && (lane = pc_dispatch_settle(&d, 0, actor)) != NULL) {
+        send_on(lane);
+    }
+}
+
+static void flush(struct pc_lane *lane) {
+    send_on(lane);
+    settle();
 }
 
 /* ---- Workers */
@@ -155,6 +167,8 @@ static void end_tenant(struct pc_tenant *t) {
     end_list(pc_tenant_end(t));
     if (lane != NULL && pc_lane_nudge(lane, 0, actor)) {
         flush(lane);
+    } else {
+        settle();
     }
 }
 

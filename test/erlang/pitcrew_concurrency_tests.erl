@@ -1,6 +1,7 @@
 %% Workers that run many calls at once, end to end: real Python, a leak gate around every test.
 -module(pitcrew_concurrency_tests).
 -include_lib("eunit/include/eunit.hrl").
+-include("../../src/pitcrew_pool.hrl").
 -import(pitcrew_pipeline_harness, [call/4, await/1, holds/2, started/1, ended/1, os_pids/1]).
 -import(pitcrew_test, [meet/1, answer/2, until/1, is/2]).
 
@@ -324,3 +325,70 @@ short_and_alone_test_() ->
             gen_tcp:close(LateSocket)
         end)
     end).
+
+%% ---- Beside sessions that are to have a worker alone
+
+%% A worker is kept clear for one that waits. If it does not wait any more, others go there at once, not when something else ends.
+what_waits_behind_an_exclusive_session_goes_on_when_that_gives_up_test_() ->
+    test(fun() ->
+        with_tools(#{concurrency => 8}, fun(Pool, Tools) ->
+            {Long, Socket} = running(Pool, wait, 1, #{}, Tools),
+            {Starter, Ref} = spawn_monitor(fun() -> exit(pitcrew:start_session(Pool, nil, #{exclusive => true, checkout_timeout => 500})) end),
+            holds(Pool, #{out => 1, queued => 1}),
+            Behind = call(Pool, note, [2], #{checkout_timeout => 20_000}),
+            receive {'DOWN', Ref, process, Starter, Given} -> ?assertMatch({error, #{kind := checkout_timeout}}, Given) end,
+            ?assertEqual({ok, 2}, await(Behind)),
+            answer(Socket, "x"),
+            ?assertEqual({ok, <<"x">>}, await(Long))
+        end)
+    end).
+
+%% It has the worker whose call ends first, and the other one takes calls again.
+what_waits_behind_an_exclusive_session_goes_elsewhere_when_that_begins_test_() ->
+    test(fun() ->
+        with_tools(#{size => 2, concurrency => 8}, fun(Pool, Tools) ->
+            {First, S1} = running(Pool, wait, 1, #{}, Tools),
+            {Second, S2} = running(Pool, wait, 2, #{}, Tools),
+            Me = self(),
+            Starter = spawn_link(fun() ->
+                {ok, Session} = pitcrew:start_session(Pool, nil, #{exclusive => true}),
+                Me ! began,
+                receive stop -> ok = pitcrew:stop_session(Session) end,
+                Me ! stopped
+            end),
+            holds(Pool, #{out => 2, queued => 1}),
+            Behind = call(Pool, note, [3], #{checkout_timeout => 20_000}),
+            holds(Pool, #{out => 2, queued => 2}),
+            answer(S1, "x"),
+            receive began -> ok end,
+            ?assertEqual({ok, 3}, await(Behind)),
+            Starter ! stop,
+            receive stopped -> ok end,
+            answer(S2, "x"),
+            ?assertEqual([{ok, <<"x">>}, {ok, <<"x">>}], [await(C) || C <- [First, Second]])
+        end)
+    end).
+
+%% Its worker is nobody's then: whoever is killed ends nothing.
+a_session_waits_no_more_for_one_whose_process_is_killed_test_() ->
+    [
+        test(fun() ->
+            with_tools(Options, fun(Pool, _) ->
+                {ok, #pool{dispatch = Dispatch} = Entry} = pitcrew_pools:find(Pool),
+                [{_, Channel}] = pitcrew_pool_server:ask(Entry, workers),
+                Me = self(),
+                Holder = spawn(fun() ->
+                    Tenant = pitcrew_nif:tenant_new(Dispatch, erlang:unique_integer([positive]), false),
+                    Me ! {shares, pitcrew_nif:tenant_share(Tenant, Channel)},
+                    receive after infinity -> Tenant end
+                end),
+                receive {shares, true} -> ok end,
+                Start = fun() -> pitcrew:session(Pool, fun(S) -> pitcrew:call(S, note, [1]) end, #{exclusive => true}) end,
+                {Starter, Ref} = spawn_monitor(fun() -> exit({answer, Start(), pitcrew_test:mailbox()}) end),
+                holds(Pool, #{out => 0, queued => 1}),
+                exit(Holder, kill),
+                ?assertEqual({ok, {ok, 1}}, await({Starter, Ref}))
+            end)
+        end)
+     || Options <- [#{}, #{concurrency => 1, pipeline => 4}, #{concurrency => 1}]
+    ].
