@@ -11,8 +11,10 @@
 
 -include("pitcrew_pool.hrl").
 
-%% Of a call: the tool for people, when it began in native time, until when it may take.
--type facts() :: #{tool_id := binary(), started := integer(), deadline := pitcrew_deadline:deadline(), timeout := timeout()}.
+%% Of a call: the tool for people, when it began in native time, until when it may take, and whether a worker of the pool runs it.
+-type facts() :: #{
+    tool_id := binary(), started := integer(), deadline := pitcrew_deadline:deadline(), timeout := timeout(), takes_worker := boolean()
+}.
 
 -define(MOST_USES, 3).
 
@@ -64,7 +66,10 @@ seek(#cache{table = Table} = Cache, Key, Now, Facts, Run) ->
             ok = use(Table, Key, Uses),
             hit(Cache, ?HITS, cache, Value, Facts);
         [{_, {flight, Pid, _} = Flight}] when Pid =/= self() ->
-            join(Cache, Key, Flight, Facts, Run);
+            case may_wait(Cache, Facts) of
+                true -> join(Cache, Key, Flight, Facts, Run);
+                false -> Run()
+            end;
         [{_, {flight, _, _}}] ->
             %% A telemetry handler makes the call that it hears of.
             Run();
@@ -182,6 +187,11 @@ tell(#cache{waiters = Waiters}, Token, News) ->
     lists:foreach(fun({_, Alias, _}) -> Alias ! {Alias, News} end, ets:take(Waiters, Token)).
 
 %% ---- Who waits
+
+%% Whoever runs it may wait for the very worker that waits for a function, so that must not wait for them. By itself it gets a worker, or runs inside of
+%% the call that waits.
+may_wait(_, #{takes_worker := false}) -> true;
+may_wait(#cache{sup = Sup}, _) -> not pitcrew_functions:is_waited_for(Sup).
 
 join(Cache, Key, Flight, Facts, Run) ->
     case wait(Cache, Key, Flight, Facts) of

@@ -147,7 +147,7 @@ look(#pool{cache = Cache} = Pool, {Aim, Tool, Id} = What, Args, Options, Started
             execute(Pool, What, Args, Options, Started);
         Key ->
             {ok, #{timeout := Timeout, codec := Codec} = Given} = Options,
-            Facts = #{tool_id => Id, started => Started, deadline => deadline(Started, Timeout), timeout => Timeout},
+            Facts = #{tool_id => Id, started => Started, deadline => deadline(Started, Timeout), timeout => Timeout, takes_worker => true},
             %% What is kept must not keep alive the message that brought it, nor memory that belongs to a worker.
             Apart = {ok, Given#{codec := Codec#{copy_binaries => true}}},
             pitcrew_cache_call:run(Cache, Key, Facts, fun() -> missed(execute(Pool, What, Args, Apart, Started)) end)

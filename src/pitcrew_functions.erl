@@ -7,7 +7,7 @@
 -module(pitcrew_functions).
 -behaviour(supervisor).
 
--export([with/3, hosted/3, host_stream/3, end_stream/1, within/2, held/0, inherit/0, refuse/1, start_supervisor/0, start_host/1]).
+-export([with/3, hosted/3, host_stream/3, end_stream/1, within/2, is_waited_for/1, held/0, inherit/0, refuse/1, start_supervisor/0, start_host/1]).
 -export([init/1]).
 
 -include("pitcrew_pool.hrl").
@@ -144,6 +144,12 @@ within(#job{pool = #pool{sup = Sup}} = Job, Attempt) ->
                 Outer -> nested(Host, Outer, Job, Attempt)
             end
     end.
+
+%% @doc Whether the calling process runs a function that a call in this pool waits for, if only through others.
+-spec is_waited_for(pid()) -> boolean().
+is_waited_for(Sup) ->
+    {_, Around} = around(),
+    lists:keymember(Sup, 1, Around).
 
 session(#job{aim = {session, No, _}}) -> No;
 session(#job{aim = {tenant, No, _}}) -> No;

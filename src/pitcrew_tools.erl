@@ -389,7 +389,8 @@ run(#tool{name = Name, function = Function, print = Print} = Tool, #pool{cache =
             Run(Function);
         Key ->
             Timeout = case Tool of #tool{timeout = call} -> infinity; #tool{timeout = Own} -> Own end,
-            Facts = #{tool_id => Name, started => erlang:monotonic_time(), deadline => pitcrew_deadline:in(Timeout), timeout => Timeout},
+            Now = erlang:monotonic_time(),
+            Facts = #{tool_id => Name, started => Now, deadline => pitcrew_deadline:in(Timeout), timeout => Timeout, takes_worker => false},
             {Outcome, _} = pitcrew_cache_call:run(Cache, Key, Facts, fun() -> {Run(Function), nil} end),
             Outcome
     end.

@@ -189,6 +189,30 @@ of_the_same_object_test_() ->
         ?assertEqual({ok, [1, 3]}, pitcrew:call(Counter, add_around, [fun() -> value(Counter, add_around, [Add]), Add() end]))
     end).
 
+%% ---- Equal calls at the same time, where a pool has a cache
+
+%% One that waits for the worker: the function that the worker waits for must not wait for that one.
+one_that_waits_for_the_worker_test_() ->
+    with_one(#{cache => true}, fun(Pool) ->
+        Self = self(),
+        Keep = #{cache => true},
+        Inner = fun() ->
+            Self ! {inside, self()},
+            receive go -> ok end,
+            [value(pitcrew:call(Pool, echo, [X], Keep)) || X <- [1, 2]] ++ [value(pitcrew:await(pitcrew:async(Pool, echo, [1], Keep), infinity))]
+        end,
+        {ok, 2} = pitcrew:call(Pool, echo, [2], Keep),
+        Outer = pitcrew:async(Pool, apply_to, [Inner]),
+        Function = receive {inside, Pid} -> Pid end,
+        Equal = pitcrew:async(Pool, echo, [1], Keep),
+        ok = pitcrew_test:queued(Pool, 1),
+        Function ! go,
+        ?assertEqual({ok, [1, 2, 1]}, pitcrew:await(Outer, infinity)),
+        ?assertEqual({ok, 1}, pitcrew:await(Equal, infinity)),
+        %% What was kept is found there, too.
+        ?assertMatch(#{hits := 1, joined := 0}, pitcrew_cache:stats(Pool))
+    end).
+
 %% ---- What one knows of the other
 
 nothing_test_() ->
