@@ -1,7 +1,8 @@
 %% A pool's sessions: which there are, under which names, and which worker takes a new one. Callers read the table and ask nobody; each
 %% session has a process of its own (pitcrew_session), and what one leaves behind when it dies is cleared away here.
 %%
-%% The workers' processes say when a worker is ready, when it is to leave, and how it ended.
+%% The workers' processes say when a worker comes, is ready, is to leave, and how it ended. That it comes is said before any call can have come to it, so
+%% a session never asks for one that is not known here; it is ready in no time, and for that long those who want to share one wait.
 -module(pitcrew_sessions).
 -behaviour(gen_server).
 
@@ -30,9 +31,11 @@
 -record(state, {
     sup :: pid(),
     table :: ets:tid(),
-    %% The process of each worker that is ready, its channel, and its sessions. Those that are to leave get no more.
-    workers = #{} :: #{pid() => {pitcrew_nif:channel(), stays | leaves, #{pid() => []}}},
-    sessions = #{} :: #{pid() => #session{}}
+    %% The process of each worker, its channel, and its sessions. Those that are to leave get no more.
+    workers = #{} :: #{pid() => {pitcrew_nif:channel(), comes | stays | leaves, #{pid() => []}}},
+    sessions = #{} :: #{pid() => #session{}},
+    %% Those who want to share a worker, and hear once each that comes is ready or has ended.
+    waiting = [] :: [{gen_server:from(), pitcrew_nif:tenant()}]
 }).
 
 -spec start_link(pid(), pitcrew_options:pool()) -> {ok, pid()} | {error, term()}.
@@ -135,12 +138,8 @@ handle_call({start, Pool, Name, Options}, From, #state{table = Table} = State) -
         false ->
             {noreply, start_session(Pool, Name, Options, From, State)}
     end;
-handle_call({share, Tenant}, {Pid, _}, #state{workers = Workers} = State) ->
-    Counted = [{map_size(Sessions), Worker, Channel} || {Worker, {Channel, stays, Sessions}} <- maps:to_list(Workers)],
-    case first_to_share(Tenant, lists:sort(Counted)) of
-        {ok, Worker} -> {reply, true, settle(Pid, Tenant, Worker, State)};
-        none -> {reply, false, State}
-    end;
+handle_call({share, Tenant}, From, State) ->
+    {noreply, share(From, Tenant, State)};
 handle_call({holds, Tenant, Channel}, {Pid, _}, #state{workers = Workers} = State) ->
     case [Worker || {Worker, {C, _, _}} <- maps:to_list(Workers), C =:= Channel] of
         [Worker] -> {reply, true, settle(Pid, Tenant, Worker, State)};
@@ -151,9 +150,12 @@ handle_call(_, _, State) ->
 
 handle_cast(_, State) -> {noreply, State}.
 
-handle_info({pitcrew_worker, Worker, {ready, Channel}}, #state{workers = Workers} = State) ->
+handle_info({pitcrew_worker, Worker, {comes, Channel}}, #state{workers = Workers} = State) ->
     _ = monitor(process, Worker),
-    {noreply, State#state{workers = Workers#{Worker => {Channel, stays, #{}}}}};
+    {noreply, State#state{workers = Workers#{Worker => {Channel, comes, #{}}}}};
+handle_info({pitcrew_worker, Worker, ready}, #state{workers = Workers} = State) ->
+    #{Worker := {Channel, comes, Here}} = Workers,
+    {noreply, share_again(State#state{workers = Workers#{Worker := {Channel, stays, Here}}})};
 handle_info({pitcrew_worker, Worker, leaving}, State) ->
     {noreply, leaving(Worker, State)};
 handle_info({pitcrew_worker, Worker, {stopped, Reason}}, State) ->
@@ -174,6 +176,25 @@ start_session(Pool, Name, Options, From, #state{table = Table, sessions = Sessio
     %% Taken from now on.
     _ = [ets:insert(Table, {none, Name, No}) || Name =/= none],
     State#state{sessions = Sessions#{Pid => #session{no = No, name = Name}}}.
+
+share({Pid, _} = From, Tenant, #state{workers = Workers, waiting = Waiting} = State) ->
+    Counted = [{map_size(Sessions), Worker, Channel} || {Worker, {Channel, stays, Sessions}} <- maps:to_list(Workers)],
+    case first_to_share(Tenant, lists:sort(Counted)) of
+        {ok, Worker} ->
+            gen_server:reply(From, true),
+            settle(Pid, Tenant, Worker, State);
+        none ->
+            case [Worker || {Worker, {_, comes, _}} <- maps:to_list(Workers)] of
+                [] ->
+                    gen_server:reply(From, false),
+                    State;
+                [_ | _] ->
+                    State#state{waiting = [{From, Tenant} | Waiting]}
+            end
+    end.
+
+share_again(#state{waiting = Waiting} = State) ->
+    lists:foldr(fun({From, Tenant}, Now) -> share(From, Tenant, Now) end, State#state{waiting = []}, Waiting).
 
 first_to_share(_, []) ->
     none;
@@ -232,17 +253,17 @@ stopped(Worker, Reason, #state{workers = Workers} = State) ->
     case maps:take(Worker, Workers) of
         {{Channel, _, Here}, Others} ->
             lists:foreach(fun(Pid) -> pitcrew_session:stopped(Pid, Channel, Reason) end, maps:keys(Here)),
-            State#state{workers = Others};
+            share_again(State#state{workers = Others});
         error ->
             State
     end.
 
 %% It has done this itself, unless somebody has killed it.
 clear(Pid, Reason, #state{sup = Sup, table = Table} = State) ->
-    #state{sessions = Sessions} = Left = unsettle(Pid, State),
+    #state{sessions = Sessions, waiting = Waiting} = Left = unsettle(Pid, State),
     {#session{no = No, name = Name, tenant = Tenant}, Others} = maps:take(Pid, Sessions),
     ets:delete(Table, No),
     _ = [ets:delete(Table, Name) || Name =/= none],
     ok = pitcrew_tools:forget_session(pitcrew_pools:registry(Sup), No),
     _ = [pitcrew_nif:tenant_end(Tenant, Reason) || Tenant =/= none],
-    Left#state{sessions = Others}.
+    Left#state{sessions = Others, waiting = [Other || {{From, _}, _} = Other <- Waiting, From =/= Pid]}.

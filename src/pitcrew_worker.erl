@@ -152,12 +152,14 @@ maybe_ready(#worker{os_pid = OsPid, side = Side, tools = Tools} = Worker) when
     is_integer(OsPid), Side =/= undefined, Tools =/= undefined
 ->
     #worker{call = Channel, start = #{server := Server}} = Worker,
+    %% Calls come to it as soon as it is installed, and whoever has made one may ask where it was.
+    tell_sessions({comes, Channel}, Worker),
     case install(Worker) of
         {ok, Installed} ->
             Ready = Installed#worker{ready_at = erlang:monotonic_time()},
-            announce(start, #{duration => Ready#worker.ready_at - Ready#worker.asked_at}, #{}, Ready),
-            tell_sessions({ready, Channel}, Ready),
+            tell_sessions(ready, Ready),
             Server ! {pitcrew_worker, self(), {ready, OsPid, Channel, Tools}},
+            announce(start, #{duration => Ready#worker.ready_at - Ready#worker.asked_at}, #{}, Ready),
             Beat = beat_in(pitcrew_heart:every(Ready#worker.heart)),
             {next_state, ready, Ready#worker{tools = undefined}, age(Ready) ++ Beat ++ look_first(Ready)};
         {error, Reason} ->
@@ -338,8 +340,8 @@ leave(Why, Worker) -> depart(Worker#worker{leaving = Why}).
 recycle(_, #worker{recycled = true} = Worker) ->
     Worker;
 recycle(Why, #worker{start = #{server := Server}} = Worker) ->
-    announce(recycle, lifetime(Worker), #{reason => Why}, Worker),
     Server ! {pitcrew_worker, self(), {recycle, Why}},
+    announce(recycle, lifetime(calls(Worker), Worker), #{reason => Why}, Worker),
     Worker#worker{recycled = true}.
 
 %% If calls are there still, there is a message when the last one has ended.
@@ -485,7 +487,7 @@ any_state(_, info, {pitcrew_records, Pid, logged}, #worker{records = Records, ev
 any_state(State, info, {pitcrew_keeper, {exit, How, LastWords}}, Worker) ->
     ended(State, How, LastWords, Worker);
 any_state(_, info, {pitcrew_keeper, {fork_failed, Error}}, Worker) ->
-    report({start_failed, Error}, Worker),
+    report({start_failed, Error}, calls(Worker), Worker),
     {stop, normal, Worker#worker{os_pid = nil}};
 any_state(State, info, {'EXIT', Reader, _}, #worker{reader = Reader} = Worker) when State =/= ending ->
     kill(Worker);
@@ -529,20 +531,20 @@ kill(#worker{start = #{keeper := Keeper}} = Worker) ->
 %% The exit report: the only thing that says how a worker ended.
 ended(State, How, LastWords, #worker{fault = Fault} = Worker) when Fault =/= none, Fault =/= How ->
     ended(State, Fault, LastWords, Worker);
-ended(State, How, LastWords, #worker{call = Channel, ready_at = ReadyAt} = Worker) ->
+ended(State, How, LastWords, #worker{call = Channel, side = Side} = Worker) ->
     judge(dead, How, Worker),
     tell_sessions({stopped, How}, Worker),
-    case ReadyAt of
-        undefined -> report({start_failed, start_failure(How, LastWords, Worker)}, Worker);
-        _ ->
-            Reason = reason(State, How, Worker),
-            announce(stop, lifetime(Worker), #{reason => Reason}, Worker),
-            report(Reason, Worker)
-    end,
+    Reason = reason(State, How, LastWords, Worker),
+    Calls = calls(Worker),
+    report(Reason, Calls, Worker),
     _ = last_records(Worker),
     close(Channel),
-    close(Worker#worker.side),
+    close(Side),
+    announce_end(Reason, Calls, Worker),
     {stop, normal, Worker#worker{os_pid = nil}}.
+
+announce_end({start_failed, _}, _, _) -> ok;
+announce_end(Reason, Calls, Worker) -> announce(stop, lifetime(Calls, Worker), #{reason => Reason}, Worker).
 
 start_failure(_, _, #worker{failure = #{} = Error}) -> Error;
 start_failure(How, LastWords, _) ->
@@ -553,8 +555,8 @@ tell_sessions(News, #worker{start = #{sessions := Sessions}}) ->
     Sessions ! {pitcrew_worker, self(), News},
     ok.
 
-report(Reason, #worker{start = #{server := Server}} = Worker) ->
-    Server ! {pitcrew_worker, self(), {stopped, Reason, calls(Worker)}},
+report(Reason, Calls, #worker{start = #{server := Server}}) ->
+    Server ! {pitcrew_worker, self(), {stopped, Reason, Calls}},
     ok.
 
 judge(_, _, #worker{call = undefined}) ->
@@ -592,15 +594,16 @@ close(Channel) -> _ = pitcrew_nif:channel_close(Channel), ok.
 calls(#worker{call = undefined}) -> 0;
 calls(#worker{call = Channel}) -> maps:get(calls, pitcrew_nif:channel_info(Channel)).
 
-lifetime(#worker{ready_at = ReadyAt} = Worker) ->
-    #{lifetime => erlang:monotonic_time() - ReadyAt, calls => calls(Worker)}.
+lifetime(Calls, #worker{ready_at = ReadyAt}) -> #{lifetime => erlang:monotonic_time() - ReadyAt, calls => Calls}.
 
 %% Status 0 is the answer to `shutdown', and to an interrupt.
-reason(ending, {status, 0}, #worker{leaving = Why}) when is_atom(Why), Why =/= no -> Why;
-reason(ending, {status, 0}, #worker{kill_at = never}) -> normal;
-reason(ending, {status, 0}, _) -> interrupted;
-reason(_, How, _) -> How.
+reason(_, How, LastWords, #worker{ready_at = undefined} = Worker) -> {start_failed, start_failure(How, LastWords, Worker)};
+reason(ending, {status, 0}, _, #worker{leaving = Why}) when is_atom(Why), Why =/= no -> Why;
+reason(ending, {status, 0}, _, #worker{kill_at = never}) -> normal;
+reason(ending, {status, 0}, _, _) -> interrupted;
+reason(_, How, _, _) -> How.
 
+%% Handlers of users run here, and take what time they like: what others wait for is said first.
 announce(What, Measurements, More, #worker{os_pid = OsPid, start = #{index := Index, options := Options}}) ->
     #{name := Name, telemetry_prefix := Prefix} = Options,
     Metadata = More#{pool => Name, worker => OsPid, id => Index},

@@ -284,6 +284,41 @@ calls_and_workers_are_reported_test_() ->
         end
     end).
 
+%% Of a worker's events: calls come to one that is ready, and one that has died or is worn has a successor, whatever a handler does meanwhile.
+a_slow_handler_holds_up_nobody_test_() ->
+    test(fun() ->
+        {ok, _} = application:ensure_all_started(pitcrew),
+        Self = self(),
+        Events = [[pitcrew_test, worker, What] || What <- [start, recycle, stop]],
+        Handler = fun([_, _, What], _, #{worker := OsPid}, _) -> Self ! {What, OsPid, self()}, receive go -> ok end end,
+        ok = pitcrew_telemetry:attach_many(?MODULE, Events, Handler, none),
+        try
+            pitcrew_test:with_pool(#{size => 1, max_calls => 2}, fun(Pool) ->
+                {ok, First} = pitcrew:call(Pool, pid),
+                slow_handler(start, First) ! go,
+                pitcrew_test:kill(First),
+                Stopping = slow_handler(stop, First),
+                {ok, Second} = pitcrew:call(Pool, pid),
+                Stopping ! go,
+                slow_handler(start, Second) ! go,
+                {ok, Second} = pitcrew:call(Pool, pid),
+                Recycling = slow_handler(recycle, Second),
+                ?assertEqual(ok, until(fun() -> case pitcrew:call(Pool, pid) of {ok, Second} -> Second; {ok, _} -> ok end end)),
+                ok = pitcrew_telemetry:detach(?MODULE),
+                Recycling ! go,
+                receive {start, _, Third} -> Third ! go end
+            end)
+        after
+            pitcrew_telemetry:detach(?MODULE)
+        end
+    end).
+
+slow_handler(What, OsPid) ->
+    receive
+        {What, OsPid, Pid} -> Pid
+    after 10_000 -> error({no_event, What})
+    end.
+
 a_handler_that_raises_costs_no_slot_test_() ->
     test(fun() ->
         with_meeting(#{size => 1}, fun(Pool, _, _) ->

@@ -1,6 +1,7 @@
 %% Sessions with real pools: where their calls go, what they keep, and every way in which they end.
 -module(pitcrew_session_tests).
 -include_lib("eunit/include/eunit.hrl").
+-include("../../src/pitcrew_pool.hrl").
 
 -import(pitcrew_test, [with_pool/2, with_meeting/2, meet/1, answer/2, until/1, os_pids/1, kill/1]).
 
@@ -504,6 +505,45 @@ a_pool_that_has_no_worker_yet_starts_one_test_() ->
             ?assertNotEqual(pitcrew:call(S, pid), pitcrew:call(E, pid)),
             ok = pitcrew:stop_session(S),
             ok = pitcrew:stop_session(E)
+        end)
+    end).
+
+%% Its first call may be the worker's first as well, which comes before anybody has been told of the worker.
+and_begins_once_there_test_() ->
+    [{"exclusive " ++ atom_to_list(Exclusive), both(fun(Options) ->
+         Self = self(),
+         Handler = fun(_, _, _, _) -> Self ! {handler, self()}, receive go -> ok end end,
+         with_pool(Options#{size => 1, lazy => true}, fun(Pool) ->
+             ok = pitcrew_telemetry:attach(?MODULE, [pitcrew_test, worker, start], Handler, none),
+             try
+                 {ok, S} = pitcrew:start_session(Pool, nil, [{exclusive, Exclusive}, {on_start, {'begin', [1]}}]),
+                 ?assertEqual({ok, 1}, pitcrew:call(S, recall, [<<"begun">>])),
+                 %% One that shares has waited with a call of its own until there was a worker.
+                 Calls = case Exclusive of true -> 2; false -> 3 end,
+                 ?assertMatch(#{workers := [#{calls := Calls}]}, pitcrew:info(Pool)),
+                 receive {handler, Pid} -> Pid ! go end,
+                 ok = pitcrew:stop_session(S)
+             after
+                 ok = pitcrew_telemetry:detach(?MODULE)
+             end
+         end)
+     end)} || Exclusive <- [true, false]].
+
+%% What is said of a worker is that it comes, and then nothing but its end.
+a_worker_that_never_comes_holds_up_no_session_test_() ->
+    test(fun() ->
+        with_pool(options(#{size => 1, lazy => true}), fun(Pool) ->
+            {ok, #pool{sup = Sup}} = pitcrew_pools:find(Pool),
+            Manager = pitcrew_pools:member(Sup, sessions),
+            Worker = spawn(fun() -> receive done -> ok end end),
+            Manager ! {pitcrew_worker, Worker, {comes, none}},
+            Self = self(),
+            spawn_link(fun() -> Self ! {started, pitcrew:start_session(Pool, nil, [{owner, Self}])} end),
+            ?assertEqual(ok, until(fun() -> case element(6, sys:get_state(Manager)) of [_] -> ok; Waiting -> Waiting end end)),
+            Worker ! done,
+            S = receive {started, {ok, Session}} -> Session end,
+            ?assertMatch({ok, _}, pitcrew:call(S, pid)),
+            ok = pitcrew:stop_session(S)
         end)
     end).
 
