@@ -115,7 +115,8 @@ gone(Name) -> pitcrew_error:new(no_session, "there is no session ~tp: it has end
 -spec share(pid(), pitcrew_nif:tenant()) -> boolean().
 share(Manager, Tenant) -> gen_server:call(Manager, {share, Tenant}, infinity).
 
-%% @doc Says where the calling session is, so that it hears of its worker's end; false if that has come.
+%% @doc Says where the calling session is, so that it hears of its worker's end; false if that has come, or the worker is to leave: it does not wait for a
+%% session that nobody knew of.
 -spec holds(pid(), pitcrew_nif:tenant(), pitcrew_nif:channel()) -> boolean().
 holds(Manager, Tenant, Channel) -> gen_server:call(Manager, {holds, Tenant, Channel}, infinity).
 
@@ -141,7 +142,7 @@ handle_call({start, Pool, Name, Options}, From, #state{table = Table} = State) -
 handle_call({share, Tenant}, From, State) ->
     {noreply, share(From, Tenant, State)};
 handle_call({holds, Tenant, Channel}, {Pid, _}, #state{workers = Workers} = State) ->
-    case [Worker || {Worker, {C, _, _}} <- maps:to_list(Workers), C =:= Channel] of
+    case [Worker || {Worker, {C, Stays, _}} <- maps:to_list(Workers), C =:= Channel, Stays =/= leaves] of
         [Worker] -> {reply, true, settle(Pid, Tenant, Worker, State)};
         [] -> {reply, false, note(Pid, Tenant, State)}
     end;

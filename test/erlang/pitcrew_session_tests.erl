@@ -496,6 +496,37 @@ but_not_for_ever_test_() ->
         end)
     end).
 
+%% Its first call runs when the worker is told to leave, which waits for no session that has not begun.
+an_exclusive_session_does_not_begin_in_a_worker_that_leaves_test_() ->
+    both(fun(Options) ->
+        with_meeting(Options#{size => 1}, fun(Pool, Listener, Port) ->
+            Self = self(),
+            Start = [{owner, Self}, {exclusive, true}, {on_start, {meet, [Port]}}],
+            spawn_link(fun() -> Self ! {started, pitcrew:start_session(Pool, nil, Start)} end),
+            {Socket, Old} = meet(Listener),
+            [#{id := Id}] = maps:get(workers, pitcrew:info(Pool)),
+            ok = pitcrew_pool:recycle(Pool, Id),
+            ?assertEqual(ok, until(fun() -> leaving(Pool) end)),
+            answer(Socket, "x"),
+            {Next, Pid} = meet(Listener),
+            ?assertNotEqual(Old, Pid),
+            answer(Next, "x"),
+            {ok, S} = receive {started, Started} -> Started end,
+            ?assertEqual({ok, Pid}, pitcrew:call(S, pid)),
+            ?assertEqual(ok, until(fun() -> pitcrew_test:is([Pid], os_pids(Pool)) end)),
+            ok = pitcrew:stop_session(S)
+        end)
+    end).
+
+%% Whether the manager of sessions knows of a worker that is to leave.
+leaving(Pool) ->
+    {ok, #pool{sup = Sup}} = pitcrew_pools:find(Pool),
+    Workers = element(4, sys:get_state(pitcrew_pools:member(Sup, sessions))),
+    case [Worker || {Worker, {_, leaves, _}} <- maps:to_list(Workers)] of
+        [_] -> ok;
+        _ -> Workers
+    end.
+
 a_pool_that_has_no_worker_yet_starts_one_test_() ->
     both(fun(Options) ->
         with_pool(Options#{lazy => true}, fun(Pool) ->
