@@ -164,15 +164,14 @@ begin_somewhere(#pool{dispatch = Dispatch} = Pool, #session{start = #{no := No, 
     case settle(Tenant, Pool, Session) of
         {ok, Channel} ->
             {ok, there(Tenant, Channel, Session)};
-        absent when Tries > 1 ->
+        Otherwise ->
             pitcrew_nif:tenant_end(Tenant, ended),
-            begin_somewhere(Pool, Session, Tries - 1);
-        absent ->
-            {error, pitcrew_error:new(checkout_timeout, "no worker is there that could take the session")};
-        {error, _} = Error ->
-            pitcrew_nif:tenant_end(Tenant, ended),
-            Error
+            begin_elsewhere(Otherwise, Pool, Session, Tries)
     end.
+
+begin_elsewhere(absent, _, _, 1) -> {error, pitcrew_error:new(checkout_timeout, "no worker is there that could take the session")};
+begin_elsewhere(absent, Pool, Session, Tries) -> begin_somewhere(Pool, Session, Tries - 1);
+begin_elsewhere({error, _} = Error, _, _, _) -> Error.
 
 %% One that is to have its worker for itself gets it with its first call, as soon as there is one; others share.
 settle(Tenant, Pool, #session{start = #{manager := Manager, options := #{exclusive := true}}} = Session) ->
@@ -233,14 +232,17 @@ name(#{name := none}) -> nil.
 
 %% ---- Its worker is gone, or will be
 
-lost(Reason, #session{start = #{options := #{on_worker_exit := restart}}} = Session) ->
+lost(Reason, #session{start = #{manager := Manager, options := #{on_worker_exit := restart}}} = Session) ->
     give_up({lost, Reason}, Session),
+    ok = pitcrew_sessions:left(Manager),
     {noreply, put_row(Session#session{at = moving, channel = none}), {continue, again}};
 lost(Reason, Session) ->
     {noreply, answer(lose(lost_error(Reason, Session), Session))}.
 
-lose(Error, Session) ->
+%% Where it could not begin again it may have had a worker by then.
+lose(Error, #session{start = #{manager := Manager}} = Session) ->
     give_up({lost, Error}, Session),
+    ok = pitcrew_sessions:left(Manager),
     put_row(Session#session{at = {lost, Error}, channel = none}).
 
 give_up(Reason, #session{at = {tenant, Tenant}}) -> pitcrew_nif:tenant_end(Tenant, Reason);

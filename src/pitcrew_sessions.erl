@@ -7,7 +7,7 @@
 -behaviour(gen_server).
 
 -export([start_link/2, start/3, stop/1, find/1, gone/1]).
--export([share/2, holds/3]).
+-export([share/2, holds/3, left/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 -export_type([session/0, target/0]).
 
@@ -120,6 +120,12 @@ share(Manager, Tenant) -> gen_server:call(Manager, {share, Tenant}, infinity).
 -spec holds(pid(), pitcrew_nif:tenant(), pitcrew_nif:channel()) -> boolean().
 holds(Manager, Tenant, Channel) -> gen_server:call(Manager, {holds, Tenant, Channel}, infinity).
 
+%% @doc Says that the calling session is nowhere: a worker that is to leave need not stay for it.
+-spec left(pid()) -> ok.
+left(Manager) ->
+    Manager ! {pitcrew_session, self(), left},
+    ok.
+
 %% ---- The process
 
 -spec init(pid()) -> {ok, #state{}}.
@@ -161,6 +167,8 @@ handle_info({pitcrew_worker, Worker, leaving}, State) ->
     {noreply, leaving(Worker, State)};
 handle_info({pitcrew_worker, Worker, {stopped, Reason}}, State) ->
     {noreply, stopped(Worker, Reason, State)};
+handle_info({pitcrew_session, Pid, left}, #state{sessions = Sessions} = State) when is_map_key(Pid, Sessions) ->
+    {noreply, unsettle(Pid, State)};
 handle_info({'DOWN', _, process, Pid, Reason}, #state{sessions = Sessions} = State) when is_map_key(Pid, Sessions) ->
     {noreply, clear(Pid, Reason, State)};
 handle_info({'DOWN', _, process, Worker, Reason}, State) ->

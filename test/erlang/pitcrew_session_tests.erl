@@ -496,6 +496,29 @@ but_not_for_ever_test_() ->
         end)
     end).
 
+%% Its worker dies, and it does not begin in the next one: that does not stay for it.
+no_worker_stays_for_a_session_that_is_lost_test_() ->
+    both(fun(Options) ->
+        with_meeting(Options#{size => 1}, fun(Pool, Listener, Port) ->
+            Self = self(),
+            Start = [{owner, Self}, {on_worker_exit, restart}, {on_start, {meet, [Port]}}],
+            spawn_link(fun() -> Self ! {started, pitcrew:start_session(Pool, nil, Start)} end),
+            {Socket, _} = meet(Listener),
+            answer(Socket, "x"),
+            {ok, S} = receive {started, Started} -> Started end,
+            %% Now nobody is there to meet.
+            ok = gen_tcp:close(Listener),
+            {error, #{kind := worker_exit}} = pitcrew:call(S, die),
+            {error, #{kind := tool_error, message := Message}} = pitcrew:call(S, pid),
+            ?assertMatch({_, _}, binary:match(Message, <<"could not begin again">>)),
+            {ok, Old} = pitcrew:call(Pool, pid),
+            [#{id := Id}] = maps:get(workers, pitcrew:info(Pool)),
+            ok = pitcrew_pool:recycle(Pool, Id),
+            ?assertEqual(ok, until(fun() -> case os_pids(Pool) of [Pid] when Pid =/= Old -> ok; Pids -> Pids end end)),
+            ok = pitcrew:stop_session(S)
+        end)
+    end).
+
 %% Its first call runs when the worker is told to leave, which waits for no session that has not begun.
 an_exclusive_session_does_not_begin_in_a_worker_that_leaves_test_() ->
     both(fun(Options) ->
