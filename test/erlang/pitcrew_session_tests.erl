@@ -150,12 +150,12 @@ named_sessions_test_() ->
 a_session_that_is_not_used_ends_test_() ->
     test(fun() ->
         with_meeting(options(#{}), fun(Pool, Listener, Port) ->
-            {ok, S} = pitcrew:start_session(Pool, short, [{ttl, 150}]),
+            {ok, S} = pitcrew:start_session(Pool, short, [{ttl, 800}]),
             {ok, nil} = pitcrew:call(S, remember, [a, 1]),
             %% A call that runs is use, however long it takes.
             Call = pitcrew:async(S, meet, [Port]),
             {Socket, _} = meet(Listener),
-            receive after 400 -> ok end,
+            receive after 1_200 -> ok end,
             ?assertEqual({ok, 1}, begin answer(Socket, "x"), {ok, <<"x">>} = pitcrew:await(Call), pitcrew:call(S, recall, [a]) end),
             ?assertEqual(ok, ended(fun() -> pitcrew_sessions:find({Pool, short}) end)),
             ?assertMatch({error, #{kind := no_session}}, pitcrew:call(S, recall, [a])),
