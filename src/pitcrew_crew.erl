@@ -6,7 +6,7 @@
 %% one can be replaced before it leaves: its successor stands in another slot, and when that is ready the old one leaves.
 -module(pitcrew_crew).
 
--export([new/2, capacity/1, want/2, wanted/1, empty/1, started/2, ready/4, settled/2, stopped/3, rested/2, replace/2, leave/2]).
+-export([new/2, capacity/1, want/2, wanted/1, empty/1, started/2, ready/4, settled/2, stopped/3, rested/2, replace/2, leave/2, dismiss/1]).
 -export([renew/1, outdated/1, is_current/2, lingering/1, replacing/1, count/2, present/1, idle/1, failures/1, list/1]).
 -export_type([crew/0, index/0, state/0]).
 
@@ -117,6 +117,16 @@ succeed(Crew) ->
 leave(Index, #crew{slots = Slots} = Crew) ->
     #{Index := #slot{state = ready} = Slot} = Slots,
     Crew#crew{slots = Slots#{Index := Slot#slot{state = leaving, successor = none}}}.
+
+%% @doc Nobody is wanted any more: whoever is ready leaves, and nobody else is started. Those that start are as many too many.
+-spec dismiss(crew()) -> crew().
+dismiss(#crew{slots = Slots} = Crew) ->
+    Left = maps:filtermap(fun(_, Slot) -> dismissed(Slot) end, Slots),
+    lists:foldl(fun vacate/2, Crew#crew{slots = Left, wanted = 0}, maps:keys(Slots) -- maps:keys(Left)).
+
+dismissed(#slot{state = State}) when State =:= empty; State =:= resting -> false;
+dismissed(#slot{state = starting} = Slot) -> {true, Slot#slot{replaces = none}};
+dismissed(#slot{} = Slot) -> {true, Slot#slot{state = leaving, successor = none}}.
 
 %% @doc The worker is gone. If another is wanted in its place the slot is empty again, or rests first when workers keep dying right
 %% after their start; one that was called did not die of its start.

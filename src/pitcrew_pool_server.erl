@@ -52,8 +52,8 @@
 
 %% While calls wait, more workers are started, and that long must a call have waited: most are taken sooner than a fork takes.
 -define(GROW_MS, 2).
-%% While the pool drains, how often it looks whether calls wait.
--define(DRAIN_MS, 5).
+%% Calls that a worker had not begun when it died are given back to their callers, who come again within this.
+-define(AGAIN_MS, 200).
 
 -spec start_link(pid(), pitcrew_options:pool()) -> {ok, pid()} | {error, term()}.
 start_link(Sup, Options) -> gen_server:start_link(?MODULE, {Sup, Options}, []).
@@ -174,16 +174,14 @@ handle_info({timeout, _, balance}, State) ->
     {noreply, balance(State)};
 handle_info({pitcrew_dispatch, wanted}, State) ->
     {noreply, wanted(State)};
-handle_info({timeout, _, grow}, State) ->
-    {noreply, grow(State#state{looks_soon = false})};
+handle_info({timeout, _, look}, State) ->
+    {noreply, look(State#state{looks_soon = false})};
 handle_info({timeout, _, holders}, #state{account = Account, options = Options} = State) ->
     ok = pitcrew_pool_info:announce_holders(Account, Options),
     look_for_holders(State),
     {noreply, State};
 handle_info({timeout, _, shrink}, State) ->
     {noreply, shrink(State)};
-handle_info({timeout, _, drain}, State) ->
-    {noreply, go_on_draining(State)};
 handle_info({timeout, _, drained_late}, #state{stopper = From} = State) when From =/= none ->
     gen_server:reply(From, timeout),
     {noreply, State#state{stopper = none}};
@@ -227,7 +225,7 @@ pids_of(Index, #state{pids = Pids}) -> [Pid || {Pid, {_, I}} <- maps:to_list(Pid
 %% Nobody to wait for: at once.
 wanted(#state{crew = Crew} = State) ->
     case pitcrew_crew:present(Crew) of
-        0 -> grow(State);
+        0 -> look(State);
         _ -> look_soon(State)
     end.
 
@@ -235,26 +233,34 @@ wanted(#state{crew = Crew} = State) ->
 look_soon(#state{looks_soon = true} = State) ->
     State;
 look_soon(State) ->
-    later(?GROW_MS, grow),
+    later(?GROW_MS, look),
     State#state{looks_soon = true}.
 
 %% A worker that is ready has taken a call by then, and counted until then as one that was coming for those that still wait.
-look_again(#state{crew = Crew, options = Options} = State) ->
-    case pitcrew_crew:wanted(Crew) < pitcrew_growth:most(Options) of
+look_again(State) ->
+    case is_open_to_more(State) of
         true -> look_soon(State);
         false -> State
     end.
 
+%% While the pool drains, workers that it has are told to leave, and others are wanted if calls wait then.
+is_open_to_more(#state{phase = draining}) -> true;
+is_open_to_more(#state{crew = Crew, options = Options}) -> pitcrew_crew:wanted(Crew) < pitcrew_growth:most(Options).
+
 %% It asks to be told before it looks: whatever call comes in between is seen, or told of.
-grow(#state{phase = draining} = State) ->
-    State;
-grow(#state{crew = Crew, dispatch = Dispatch, options = Options} = State) ->
+look(#state{phase = Phase, dispatch = Dispatch} = State) ->
     Watching = watch(State),
     Load = pitcrew_nif:dispatch_info(Dispatch),
+    case Phase of
+        draining -> go_on_draining(Load, Watching);
+        _ -> grow(Load, Watching)
+    end.
+
+grow(Load, #state{crew = Crew, options = Options} = State) ->
     case pitcrew_growth:grow(Load, Crew, Options) of
-        enough -> Watching;
-        wait -> look_soon(Watching);
-        {grow, N} -> want(pitcrew_crew:wanted(Crew) + N, Watching)
+        enough -> State;
+        wait -> look_soon(State);
+        {grow, N} -> want(pitcrew_crew:wanted(Crew) + N, State)
     end.
 
 later(Delay, What) ->
@@ -270,11 +276,8 @@ want(N, #state{crew = Crew} = State) ->
     end.
 
 %% Asks to be told of the next call that finds every worker busy, if that would make a difference.
-watch(#state{crew = Crew, dispatch = Dispatch, options = Options} = State) ->
-    case pitcrew_crew:wanted(Crew) < pitcrew_growth:most(Options) of
-        true -> ok = pitcrew_nif:dispatch_watch(Dispatch);
-        false -> ok
-    end,
+watch(#state{dispatch = Dispatch} = State) ->
+    _ = [ok = pitcrew_nif:dispatch_watch(Dispatch) || is_open_to_more(State)],
     State.
 
 need_one(#state{crew = Crew} = State) ->
@@ -289,8 +292,6 @@ shrink_later(#state{options = #{idle_timeout := Timeout}} = State) ->
     later(max(1, Timeout div 4), shrink),
     State.
 
-shrink(#state{phase = draining} = State) ->
-    State;
 shrink(#state{crew = Crew, idle = Idle, options = Options} = State) ->
     Workers = [{Index, use(Index, State)} || Index <- pitcrew_crew:idle(Crew)],
     {Surplus, Seen} = pitcrew_growth:shrink(Workers, erlang:monotonic_time(millisecond), Idle, Crew, Options),
@@ -352,27 +353,34 @@ replace(Index, #state{crew = Crew} = State) ->
 
 %% ---- The end: no new calls, and those that there are end first
 
-start_draining(From, Timeout, #state{sup = Sup, crew = Crew, options = #{name := Name}} = State) ->
+start_draining(From, Timeout, #state{sup = Sup, options = #{name := Name}} = State) ->
     ok = pitcrew_pools:withdraw(Name, Sup),
     _ = [later(Timeout, drained_late) || Timeout =/= infinity],
-    go_on_draining(State#state{phase = draining, stopper = From, crew = pitcrew_crew:want(0, Crew)}).
+    look_soon(State#state{phase = draining, stopper = From}).
+
+%% As long as calls wait there are workers for them, as before. Then all leave, and if a call comes back from one of them, it begins anew.
+go_on_draining(#{queued := 0}, State) -> drained(dismiss(State));
+go_on_draining(Load, State) -> look_soon(grow(Load, State)).
 
 %% Those that stay for sessions need not any longer.
-go_on_draining(#state{dispatch = Dispatch, channels = Channels, pids = Pids} = State) ->
-    case pitcrew_nif:dispatch_info(Dispatch) of
-        #{queued := 0} ->
-            lists:foreach(fun pitcrew_nif:drain/1, maps:values(Channels)),
-            _ = [Pid ! {pitcrew_pool, {retire, stop}} || Pid <- maps:keys(Pids)],
-            drained(State);
-        #{} ->
-            later(?DRAIN_MS, drain),
-            State
-    end.
+dismiss(#state{channels = Channels, pids = Pids, crew = Crew} = State) ->
+    lists:foreach(fun pitcrew_nif:drain/1, maps:values(Channels)),
+    _ = [Pid ! {pitcrew_pool, {retire, stop}} || Pid <- maps:keys(Pids)],
+    State#state{crew = pitcrew_crew:dismiss(Crew)}.
 
-drained(#state{phase = draining, stopper = From, pids = Pids} = State) when map_size(Pids) =:= 0, From =/= none ->
+drained(#state{stopper = From, pids = Pids} = State) when map_size(Pids) =:= 0, From =/= none ->
     gen_server:reply(From, ok),
     State#state{stopper = none};
 drained(State) ->
+    State.
+
+%% One that left as it was told to had no calls to give back.
+look_after(stop, #state{phase = draining} = State) ->
+    look_soon(State);
+look_after(_, #state{phase = draining} = State) ->
+    later(?AGAIN_MS, look),
+    State;
+look_after(_, State) ->
     State.
 
 %% ---- Workers
@@ -389,7 +397,7 @@ keeper(down, State) ->
 keeper({failed, Error}, #state{python_failures = Failures} = State) ->
     failed(Error, State#state{python = down, python_failures = Failures + 1}).
 
-refill(#state{python = Python, phase = Phase} = State) when Python =:= down; Phase =:= draining -> State;
+refill(#state{python = down} = State) -> State;
 refill(#state{crew = Crew} = State) -> lists:foldl(fun start_worker/2, State, pitcrew_crew:empty(Crew)).
 
 start_worker(Index, #state{crew = Crew, pids = Pids, options = Options} = State) ->
@@ -417,7 +425,7 @@ worker({ready, OsPid, Channel, Tools}, Pid, #state{crew = Crew, channels = Chann
     {Old, Served} = pitcrew_crew:ready(Index, OsPid, erlang:monotonic_time(millisecond), Crew),
     Ready = limit(State#state{crew = Served, channels = Channels#{Index => Channel}, failure = none}),
     _ = [later(pitcrew_backoff:healthy(), {settled, Index, Pid}) || pitcrew_crew:failures(Served) > 0],
-    go_on_if_draining(go_on_reloading(open(announce(Tools, look_again(succeed(Old, Ready))))));
+    go_on_reloading(open(announce(Tools, look_again(succeed(Old, Ready)))));
 worker({recycle, _}, Pid, #state{pids = Pids} = State) ->
     #{Pid := {_, Index}} = Pids,
     replace(Index, State);
@@ -437,14 +445,14 @@ worker({stopped, Reason, Calls}, Pid, State) ->
         vitals = maps:remove(Index, State#state.vitals),
         pids = Pids
     },
-    Told = limit(drained(start_failure(Reason, pitcrew_crew:is_current(Index, State#state.crew), Emptied))),
+    Told = limit(start_failure(Reason, pitcrew_crew:is_current(Index, State#state.crew), Emptied)),
     case Next of
         {rest, Delay} ->
             later(Delay, {rested, Index});
         _ ->
             ok
     end,
-    go_on_reloading(refill(Told)).
+    look_after(Reason, go_on_reloading(refill(Told))).
 
 succeed(none, State) -> State;
 succeed(Old, #state{reload = Reload} = State) ->
@@ -452,9 +460,6 @@ succeed(Old, #state{reload = Reload} = State) ->
         true -> retire(Old, reload, State);
         false -> retire(Old, recycled, State)
     end.
-
-go_on_if_draining(#state{phase = draining} = State) -> go_on_draining(State);
-go_on_if_draining(State) -> State.
 
 start_failure({start_failed, Error}, true, #state{reload = Reload} = State) ->
     act(pitcrew_reload:start_failed(Error, Reload), failed(Error, State));

@@ -86,6 +86,20 @@ one_that_leaves_slowly_leaves_others_alone_test() ->
     {1, C6} = pitcrew_crew:ready(2, 3, 0, pitcrew_crew:started(2, C5)),
     ?assertEqual([2], pitcrew_crew:idle(C6)).
 
+all_leave_who_are_there_or_come_and_others_may_be_wanted_then_test() ->
+    C0 = pitcrew_crew:started(3, pitcrew_crew:replace(1, up(1, up(0, pitcrew_crew:new(3, 3))))),
+    C1 = pitcrew_crew:dismiss(C0),
+    ?assertEqual([{0, leaving}, {1, leaving}, {3, starting}], [{Index, State} || #{id := Index, state := State} <- pitcrew_crew:list(C1)]),
+    ?assertEqual({0, []}, {pitcrew_crew:wanted(C1), pitcrew_crew:empty(C1)}),
+    {none, C2} = pitcrew_crew:ready(3, 4, 0, C1),
+    C3 = pitcrew_crew:dismiss(C2),
+    ?assertEqual(3, pitcrew_crew:count(leaving, C3)),
+    {vacant, C4} = pitcrew_crew:stopped(3, {0, 10}, C3),
+    ?assertEqual([2], pitcrew_crew:empty(pitcrew_crew:want(1, C4))),
+    %% Whoever dies at its start is not started again.
+    {vacant, C5} = pitcrew_crew:stopped(3, {0, 10}, C1),
+    ?assertEqual([], pitcrew_crew:empty(C5)).
+
 generations_test() ->
     C1 = pitcrew_crew:renew(up(1, up(0, pitcrew_crew:new(2, 2)))),
     ?assertEqual([{0, ready}, {1, ready}], pitcrew_crew:outdated(C1)),

@@ -74,6 +74,12 @@ rows() ->
             {pitcrew_session_tests, a_worker_that_is_replaced_stays_for_its_sessions_test_},
             {pitcrew_ref_tests, a_worker_that_is_replaced_stays_for_its_objects_test_}
         ]},
+        {<<"a pool is stopped with time for its calls (`stop_pool/2`, `pitcrew_pool:stop/2`)">>, [
+            {pitcrew_lives_tests, calls_that_there_are_end_before_a_pool_stops_test_},
+            {pitcrew_lives_tests, calls_that_wait_end_before_a_pool_stops_although_its_worker_dies_test_},
+            {pitcrew_lives_tests, a_call_that_waits_for_the_first_worker_ends_before_a_pool_stops_test_},
+            {pitcrew_lives_tests, what_does_not_end_in_time_is_cut_test_}
+        ]},
         {<<"Python prints, or writes garbage to its output">>, [
             {pitcrew_pool_tests, python_is_logged_line_by_line_test_},
             {pitcrew_fault_tests, garbage_on_both_outputs_test_},

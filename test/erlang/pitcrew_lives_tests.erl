@@ -488,6 +488,71 @@ calls_that_there_are_end_before_a_pool_stops_test_() ->
      || Depth <- [1, 4]
     ].
 
+%% Begins to stop a pool, and returns when its server has been told; {Monitor, its pid}.
+stop_soon(Pool) ->
+    Server = pitcrew_pools:member(whereis(Pool), server),
+    Stopper = spawn_monitor(fun() -> exit(pitcrew:stop_pool(Pool, #{timeout => 20_000})) end),
+    ?assertEqual(ok, until(fun() ->
+        case {pitcrew_pools:find(Pool), drains(Server)} of
+            {absent, _} -> ok;
+            {_, [_ | _]} -> ok;
+            Other -> Other
+        end
+    end)),
+    Stopper.
+
+drains(Process) ->
+    {messages, Messages} = process_info(Process, messages),
+    [Drain || {'$gen_call', _, {drain, _}} = Drain <- Messages].
+
+stopped({_, Ref}) ->
+    receive
+        {'DOWN', Ref, process, _, Outcome} -> Outcome
+    after 30_000 -> goes_on
+    end.
+
+%% Whether it waits in the queue, or in the worker behind the call that dies with it.
+calls_that_wait_end_before_a_pool_stops_although_its_worker_dies_test_() ->
+    [
+        test(fun() ->
+            pitcrew_test:with_pool_to_stop(#{size => 1, pipeline => Depth}, fun(Pool) ->
+                Listener = pitcrew_test:listen(),
+                {[Call], [{Socket, OsPid}]} = meetings(Pool, Listener, 1),
+                Waits = pitcrew:async(Pool, add, [1, 2], #{checkout_timeout => infinity}),
+                ?assertEqual(ok, until(fun() ->
+                    case pitcrew:info(Pool) of
+                        #{workers := [#{calls := 2}]} -> ok;
+                        #{queued := 1} -> ok;
+                        Info -> Info
+                    end
+                end)),
+                Stopper = stop_soon(Pool),
+                pitcrew_test:kill(OsPid),
+                ?assertMatch({error, #{kind := worker_exit}}, pitcrew:await(Call)),
+                ?assertEqual({ok, 3}, pitcrew:await(Waits)),
+                ?assertEqual(ok, stopped(Stopper)),
+                gen_tcp:close(Socket),
+                gen_tcp:close(Listener)
+            end)
+        end)
+     || Depth <- [1, 4]
+    ].
+
+a_call_that_waits_for_the_first_worker_ends_before_a_pool_stops_test_() ->
+    test(fun() ->
+        pitcrew_test:with_pool_to_stop(#{size => 1, lazy => true}, fun(Pool) ->
+            {ok, #pool{server = Server, dispatch = Dispatch}} = pitcrew_pools:find(Pool),
+            %% So it hears of the call when it is to stop already.
+            true = erlang:suspend_process(Server),
+            Stopper = stop_soon(Pool),
+            Waits = pitcrew:async(Pool, add, [1, 2], #{checkout_timeout => infinity}),
+            ?assertEqual(ok, until(fun() -> pitcrew_test:is(1, maps:get(queued, pitcrew_nif:dispatch_info(Dispatch))) end)),
+            true = erlang:resume_process(Server),
+            ?assertEqual({ok, 3}, pitcrew:await(Waits)),
+            ?assertEqual(ok, stopped(Stopper))
+        end)
+    end).
+
 what_does_not_end_in_time_is_cut_test_() ->
     test(fun() ->
         pitcrew_test:gated(fun(Base) ->
