@@ -229,7 +229,8 @@ recycle(Pool, Worker) when is_integer(Worker) ->
 stop(Pool, Given) ->
     with_timeout(Given, 5_000, Pool, fun(#pool{sup = Sup} = Entry, Timeout) ->
         _ = pitcrew_pool_server:drain(Entry, Timeout),
-        stop(Sup)
+        _ = ended(Sup),
+        ok
     end).
 
 with_timeout(Given, Default, Pool, Then) ->
@@ -247,9 +248,17 @@ with_timeout(Given, Default, Pool, Then) ->
 %% would start it again: there, terminate the child instead.
 -spec stop(atom() | pid()) -> ok | {error, pitcrew_error:t()}.
 stop(Pool) ->
+    case ended(Pool) of
+        ok -> ok;
+        absent -> {error, pitcrew_call:no_pool(Pool)}
+    end.
+
+%% Somebody else may end it at the same time, another caller or its own supervisor.
+ended(Pool) ->
     try
         gen_server:stop(Pool, normal, infinity)
     catch
-        exit:noproc -> {error, pitcrew_call:no_pool(Pool)};
-        exit:{noproc, _} -> {error, pitcrew_call:no_pool(Pool)}
+        exit:noproc -> absent;
+        exit:{noproc, _} -> absent;
+        exit:{Reason, {sys, terminate, _}} when Reason =:= normal; Reason =:= shutdown -> ok
     end.

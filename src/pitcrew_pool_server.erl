@@ -37,7 +37,7 @@
     start_by :: integer() | infinity,
     phase = starting :: starting | running | draining,
     starters = [] :: [gen_server:from()],
-    stopper = none :: none | gen_server:from(),
+    stoppers = [] :: [gen_server:from()],
     reload = pitcrew_reload:new() :: pitcrew_reload:reload(),
     failure = none :: none | pitcrew_error:t(),
     status = ok :: pitcrew_pool_info:status(),
@@ -182,9 +182,9 @@ handle_info({timeout, _, holders}, #state{account = Account, options = Options} 
     {noreply, State};
 handle_info({timeout, _, shrink}, State) ->
     {noreply, shrink(State)};
-handle_info({timeout, _, drained_late}, #state{stopper = From} = State) when From =/= none ->
-    gen_server:reply(From, timeout),
-    {noreply, State#state{stopper = none}};
+handle_info({timeout, _, {drained_late, From}}, #state{stoppers = Stoppers} = State) ->
+    _ = [gen_server:reply(From, timeout) || lists:member(From, Stoppers)],
+    {noreply, State#state{stoppers = lists:delete(From, Stoppers)}};
 handle_info({timeout, _, {rested, Index}}, #state{crew = Crew} = State) ->
     {noreply, refill(State#state{crew = pitcrew_crew:rested(Index, Crew)})};
 handle_info({timeout, _, {settled, Index, Pid}}, #state{crew = Crew, pids = Pids} = State) when is_map_key(Pid, Pids) ->
@@ -353,10 +353,10 @@ replace(Index, #state{crew = Crew} = State) ->
 
 %% ---- The end: no new calls, and those that there are end first
 
-start_draining(From, Timeout, #state{sup = Sup, options = #{name := Name}} = State) ->
+start_draining(From, Timeout, #state{sup = Sup, stoppers = Stoppers, options = #{name := Name}} = State) ->
     ok = pitcrew_pools:withdraw(Name, Sup),
-    _ = [later(Timeout, drained_late) || Timeout =/= infinity],
-    look_soon(State#state{phase = draining, stopper = From}).
+    _ = [later(Timeout, {drained_late, From}) || Timeout =/= infinity],
+    look_soon(State#state{phase = draining, stoppers = [From | Stoppers]}).
 
 %% As long as calls wait there are workers for them, as before. Then all leave, and if a call comes back from one of them, it begins anew.
 go_on_draining(#{queued := 0}, State) -> drained(dismiss(State));
@@ -368,9 +368,9 @@ dismiss(#state{channels = Channels, pids = Pids, crew = Crew} = State) ->
     _ = [Pid ! {pitcrew_pool, {retire, stop}} || Pid <- maps:keys(Pids)],
     State#state{crew = pitcrew_crew:dismiss(Crew)}.
 
-drained(#state{stopper = From, pids = Pids} = State) when map_size(Pids) =:= 0, From =/= none ->
-    gen_server:reply(From, ok),
-    State#state{stopper = none};
+drained(#state{stoppers = Stoppers, pids = Pids} = State) when map_size(Pids) =:= 0 ->
+    [gen_server:reply(From, ok) || From <- Stoppers],
+    State#state{stoppers = []};
 drained(State) ->
     State.
 

@@ -566,5 +566,35 @@ what_does_not_end_in_time_is_cut_test_() ->
         end)
     end).
 
+%% Another caller, or whoever supervises it.
+somebody_else_ends_a_pool_that_is_stopped_at_the_same_time_test_() ->
+    [
+        test(fun() ->
+            pitcrew_test:with_pool_to_stop(#{size => 1}, fun(Pool) ->
+                Sup = whereis(Pool),
+                true = erlang:suspend_process(Sup),
+                End(Sup),
+                ?assertEqual(ok, until(fun() -> pitcrew_test:is({message_queue_len, 1}, process_info(Sup, message_queue_len)) end)),
+                Stopper = spawn_monitor(fun() -> exit(pitcrew_pool:stop(Pool)) end),
+                ?assertEqual(ok, until(fun() -> pitcrew_test:is({message_queue_len, 2}, process_info(Sup, message_queue_len)) end)),
+                true = erlang:resume_process(Sup),
+                ?assertEqual(ok, stopped(Stopper))
+            end)
+        end)
+     || End <- [fun(Sup) -> spawn(fun() -> pitcrew_pool:stop(Sup) end) end, fun(Sup) -> exit(Sup, shutdown) end]
+    ].
+
+two_who_let_calls_end_stop_a_pool_at_the_same_time_test_() ->
+    test(fun() ->
+        pitcrew_test:with_pool_to_stop(#{size => 1}, fun(Pool) ->
+            Server = pitcrew_pools:member(whereis(Pool), server),
+            true = erlang:suspend_process(Server),
+            Stoppers = [spawn_monitor(fun() -> exit(pitcrew:stop_pool(Pool, #{timeout => 20_000})) end) || _ <- [1, 2]],
+            ?assertEqual(ok, until(fun() -> pitcrew_test:is(2, length(drains(Server))) end)),
+            true = erlang:resume_process(Server),
+            ?assertEqual([ok, ok], [stopped(Stopper) || Stopper <- Stoppers])
+        end)
+    end).
+
 the_time_to_stop_is_checked_test() ->
     ?assertMatch({error, #{kind := invalid_option}}, pitcrew:stop_pool(pitcrew_test, [{timeout, soon}])).
