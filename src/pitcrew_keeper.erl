@@ -90,7 +90,8 @@ handle_continue(open, State) -> {noreply, open(State)}.
 
 handle_call(_, _, State) -> {reply, {error, unknown}, State}.
 
-handle_cast({subscribe, Server}, State) -> {noreply, introduce(State#state{server = Server})};
+%% A new server has no workers yet, and those of the one before it go with that.
+handle_cast({subscribe, Server}, State) -> {noreply, introduce(retire_former(State#state{server = Server}))};
 handle_cast({fork, Process}, State) -> {noreply, fork_for(Process, State)};
 handle_cast({kill, Process, Signal}, #state{link = Link, roster = Roster} = State) ->
     ok = pitcrew_hands:kill(Process, Signal, Link, Roster),

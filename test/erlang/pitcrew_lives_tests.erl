@@ -436,6 +436,31 @@ the_former_zygote_or_the_port_dies_meanwhile_test_() ->
         end)
     end).
 
+%% It knows of the former zygote, and its successor does not.
+the_server_dies_while_a_former_zygote_is_there_test_() ->
+    test(fun() ->
+        pitcrew_test:quietly(fun() ->
+            with_module(#{size => 2}, fun(Pool, _) ->
+                Listener = pitcrew_test:listen(),
+                #{zygote := Zygote} = pitcrew:info(Pool),
+                {[Call], [{Socket, _}]} = meetings(Pool, Listener, 1),
+                ?assertEqual(ok, pitcrew:reload(Pool)),
+                ?assert(pitcrew_processes:alive(Zygote)),
+                exit(pitcrew_pools:member(whereis(Pool), server), kill),
+                ?assertMatch({error, #{kind := _}}, pitcrew:await(Call)),
+                ?assertEqual([], pitcrew_processes:wait_gone([Zygote], 10_000)),
+                ?assertEqual(ok, until(fun() ->
+                    case pitcrew:call(Pool, version) of
+                        {ok, 1} -> ok;
+                        Other -> Other
+                    end
+                end)),
+                gen_tcp:close(Socket),
+                gen_tcp:close(Listener)
+            end)
+        end)
+    end).
+
 %% ---- Pools of nobody's, and draining
 
 a_pool_of_nobodys_outlives_its_starter_and_stops_when_told_test_() ->
