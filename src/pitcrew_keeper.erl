@@ -257,9 +257,10 @@ event({zygote, Zid, Pid}, #state{zygote = #zygote{zid = Zid} = Zygote} = State) 
     State#state{zygote = Zygote#zygote{pid = Pid}};
 event({zygote, Zid, Pid}, #state{next = #zygote{zid = Zid} = Zygote} = State) ->
     State#state{next = Zygote#zygote{pid = Pid}};
+%% The one whose place it takes may have died meanwhile.
 event({ready, Zid, Payload}, #state{next = #zygote{zid = Zid, phase = starting} = Next, zygote = Former, retired = Retired} = State) ->
-    #zygote{zid = Old} = Former,
-    Renewed = State#state{zygote = now_ready(Payload, Next), next = none, retired = [Old | Retired]},
+    Old = [Id || #zygote{zid = Id} <- [Former]],
+    Renewed = State#state{zygote = now_ready(Payload, Next), next = none, retired = Old ++ Retired, failure = none},
     tell({renewed, facts(Renewed)}, Renewed),
     Renewed;
 event({failed, Zid, Payload}, #state{next = #zygote{zid = Zid, phase = starting} = Next} = State) ->

@@ -388,8 +388,8 @@ look_after(_, State) ->
 keeper({up, Python}, State) ->
     open(refill(State#state{python = Python, python_failures = 0}));
 keeper({renewed, Python}, #state{reload = Reload, crew = Crew} = State) ->
-    Renewed = State#state{python = Python, crew = pitcrew_crew:renew(Crew), reload = pitcrew_reload:renewed(Reload)},
-    go_on_reloading(refill(Renewed));
+    Renewed = State#state{crew = pitcrew_crew:renew(Crew), reload = pitcrew_reload:renewed(Reload)},
+    go_on_reloading(keeper({up, Python}, Renewed));
 keeper({not_renewed, Error}, #state{reload = Reload} = State) ->
     go_on_reloading(act(pitcrew_reload:not_renewed(Error, Reload), State));
 keeper(down, State) ->

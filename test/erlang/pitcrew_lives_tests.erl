@@ -436,6 +436,46 @@ the_former_zygote_or_the_port_dies_meanwhile_test_() ->
         end)
     end).
 
+%% The keeper hears of the death, and that the next one is ready, before it has begun to start another.
+the_zygote_dies_just_before_the_next_one_is_ready_test_() ->
+    test(fun() ->
+        pitcrew_test:quietly(fun() ->
+            with_module(#{size => 2}, fun(Pool, Write) ->
+                Listener = pitcrew_test:listen(),
+                #{zygote := Zygote} = pitcrew:info(Pool),
+                Keeper = pitcrew_pools:member(whereis(Pool), keeper),
+                Write([meets_while_it_is_imported(pitcrew_test:port(Listener)), module("2")]),
+                Reload = spawn_monitor(fun() -> exit(pitcrew:reload(Pool)) end),
+                {Socket, _} = meet(Listener),
+                ok = sys:suspend(Keeper),
+                pitcrew_test:kill(Zygote),
+                ?assertEqual(ok, until(fun() -> has_event(gone, Keeper) end)),
+                answer(Socket, "x"),
+                ?assertEqual(ok, until(fun() -> has_event(ready, Keeper) end)),
+                ok = sys:resume(Keeper),
+                ?assertEqual(ok, stopped(Reload)),
+                ?assertEqual(Keeper, pitcrew_pools:member(whereis(Pool), keeper)),
+                ?assertEqual({ok, 2}, pitcrew:call(Pool, version)),
+                gen_tcp:close(Listener)
+            end)
+        end)
+    end).
+
+meets_while_it_is_imported(Port) ->
+    [
+        "import os, socket\n\nwith socket.create_connection(('127.0.0.1', ", integer_to_list(Port), ")) as s:\n",
+        "    s.sendall(b'%d\\n' % os.getpid())\n    s.recv(1)\n\n"
+    ].
+
+%% Whether such an event of the port waits for the keeper.
+has_event(Name, Keeper) ->
+    {messages, Messages} = process_info(Keeper, messages),
+    Events = [element(1, Event) || {Port, {data, Bytes}} <- Messages, is_port(Port), Event <- [pitcrew_control:decode(Bytes)], is_tuple(Event)],
+    case lists:member(Name, Events) of
+        true -> ok;
+        false -> Events
+    end.
+
 %% It knows of the former zygote, and its successor does not.
 the_server_dies_while_a_former_zygote_is_there_test_() ->
     test(fun() ->
