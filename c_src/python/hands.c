@@ -130,13 +130,14 @@ static PyObject *new_work(struct pc_crowd *c) {
 
 /* Where no thread can be started, those that there are do it all. */
 static void hire(struct pc_crowd *c) {
+    const bool nobody = c->hands == 0; /* before: the traceback of a start that fails keeps the hand that it was for */
     PyObject *start = pc_lazy_get(PC_LAZY_START_HAND);
     PyObject *function = start == NULL ? NULL : new_work(c);
     PyObject *done = function == NULL ? NULL : PyObject_CallFunction(start, "OI", function, c->hands);
     Py_XDECREF(function);
     Py_XDECREF(done);
-    if (done == NULL && c->hands == 0) {
-        struct pc_call *call = pc_call_pop(&c->ready);
+    struct pc_call *call = done == NULL && nobody ? pc_call_pop(&c->ready) : NULL;
+    if (call != NULL) { /* a start that was interrupted may have begun the thread, which has taken it */
         call->start = pc_clock_ns();
         pc_crowd_end_call(call, &c->s.to, NULL);
     }

@@ -122,6 +122,25 @@ def test_they_start_in_the_order_of_their_ids(tools, echo):
     os.close(memory)
 
 
+def test_calls_for_which_no_thread_can_be_started_are_refused(worker):
+    worker.call("let_threads_start", False)
+    for _ in range(2):
+        assert worker.fault("echo", 1)["message"] == "can't start new thread"
+        assert worker.call("echo_later", 2) == 2
+    worker.call("let_threads_start", True)
+    assert worker.call("echo", 3) == 3
+
+
+def test_calls_wait_for_the_threads_that_there_are(tools, worker):
+    first = inside(tools, worker, "wait_in_slices", "a")
+    worker.call("let_threads_start", False)
+    later = [worker.send("echo", [n]) for n in range(3)]
+    assert worker.call("echo_later", 1) == 1
+    assert worker.cancel(first) == "started"
+    assert kind(worker.answer()) == "cancelled"
+    assert values(worker, later) == [0, 1, 2]
+
+
 def test_large_frames_both_ways(worker):
     """More than any buffer holds, on threads and on the loop, while the other end reads nothing at first."""
     data = [bytes([n]) * (8 << 20) for n in range(8)]
