@@ -207,7 +207,7 @@ static void ended(void *whose, PyObject *result) {
     pc_crowd_end_call(call, &call->crowd->s.to, result);
 }
 
-/* The task has a copy of the context that it is made in. */
+/* The task has a copy of the context that it is made in. 1: the call has ended, and is gone. */
 static int start_task(PyObject *driver, const struct pc_call *call) {
     struct pc_context context;
     if (pc_context_enter(&call->q, &context) < 0) {
@@ -244,11 +244,11 @@ void pc_crowd_start_coroutine(struct pc_call *call) {
         return;
     }
     call->driver = driver;
-    if (start_task(driver, call) < 0) {
+    int started = start_task(driver, call);
+    if (started < 0) {
         pc_driver_fail(driver);
-        return;
     }
-    for (; call->interrupts > 0; call->interrupts--) {
+    for (; started == 0 && call->interrupts > 0; call->interrupts--) {
         if (pc_driver_interrupt(driver, true) < 0) {
             PyErr_Clear();
         }

@@ -236,9 +236,19 @@ PyObject *pc_driver_new(PyObject *coroutine, uint64_t id, pc_driver_ended ended,
 
 int pc_driver_start(PyObject *driver, PyObject *loop) {
     struct driver *d = (struct driver *)driver;
+    Py_INCREF(driver); /* a task that begins at once may end, and then whoever has the driver lets go of it */
     d->loop = Py_NewRef(loop);
-    d->task = PyObject_CallMethod(loop, "create_task", "O", driver);
-    return d->task == NULL ? -1 : 0;
+    PyObject *task = PyObject_CallMethod(loop, "create_task", "O", driver);
+    int started = task == NULL ? -1 : 0;
+    if (d->coroutine == NULL) { /* and has told of its end: what has become of the task is nobody's any more */
+        PyErr_Clear();
+        started = 1;
+    } else {
+        d->task = Py_XNewRef(task);
+    }
+    Py_XDECREF(task);
+    Py_DECREF(driver);
+    return started;
 }
 
 void pc_driver_fail(PyObject *driver) {

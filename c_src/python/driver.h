@@ -23,7 +23,10 @@ int pc_driver_init(void);
  */
 PyObject *pc_driver_new(PyObject *coroutine, uint64_t id, pc_driver_ended ended, void *whose);
 
-/* Makes the task; on the loop's thread. */
+/*
+ * Makes the task; on the loop's thread. 1: the loop begins its tasks where they are made, and this one has ended already, which `ended` was told.
+ * -1 with an exception.
+ */
 int pc_driver_start(PyObject *driver, PyObject *loop);
 /* Could not be started: it ends with the exception that is set. */
 void pc_driver_fail(PyObject *driver);

@@ -33,8 +33,9 @@ PyObject *pc_driver_run(PyObject *coroutine) {
     struct outcome o = {NULL, NULL};
     PyObject *driver = pc_driver_new(coroutine, 0, keep, &o);
     PyObject *loop = driver == NULL ? NULL : find_loop();
-    PyObject *ran = NULL;
-    if (loop != NULL && pc_driver_start(driver, loop) == 0) {
+    int started = loop == NULL ? -1 : pc_driver_start(driver, loop);
+    PyObject *ran = started > 0 ? Py_NewRef(Py_None) : NULL;
+    if (started == 0) {
         alone = driver;
         on = loop;
         ran = PyObject_CallMethod(loop, "run_until_complete", "O", pc_driver_task(driver));

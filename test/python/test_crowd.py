@@ -171,6 +171,17 @@ def test_a_tool_that_stops_the_loop(worker):
     assert worker.call("echo_later", 1) == 1
 
 
+@pytest.mark.parametrize("most", [1, MOST])
+def test_a_loop_whose_tasks_begin_at_once(start, most):
+    """And may end there. Memory that is freed is overwritten, so that nothing goes on there."""
+    zygote = start("--start", "fork", "--tools", TOOLS, env={"PYTHONMALLOC": "debug"})
+    zygote.ready()
+    worker = zygote.worker(concurrency=most)
+    worker.call("begin_tasks_at_once")
+    assert [worker.call("echo_at_once", n) for n in range(20)] == list(range(20))
+    assert worker.call("echo_later", 1) == worker.call("echo", 1) == 1
+
+
 def test_shutdown_runs_stop_hooks(tools, worker):
     assert worker.call("echo", 1) == worker.call("echo_later", 1) == 1
     send_frame(worker.call_socket, [_core.KIND_SHUTDOWN, 0])
@@ -222,6 +233,13 @@ def test_a_tool_that_catches_it_answers(tools, most):
         id_ = inside(tools, worker, tool, "x")
         assert worker.cancel(id_) == "started"
         assert answers(worker, [id_])[0][3] == "caught"
+
+
+def test_a_coroutine_that_was_begun_at_once(tools, worker):
+    worker.call("begin_tasks_at_once")
+    id_ = inside(tools, worker, "catch_later", "x")
+    assert worker.cancel(id_) == "started"
+    assert answers(worker, [id_])[0][3] == "caught"
 
 
 @pytest.mark.parametrize("most", [1, MOST])
