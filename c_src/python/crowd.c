@@ -251,8 +251,8 @@ void pc_crowd_close(struct pc_crowd *c) {
     c->closed = true;
     pc_crowd_streams_close(c);
     pc_crowd_functions_close();
+    pc_crowd_leave_loop(c); /* before calls end here, which would stop it for whoever runs it next */
     pc_hands_dismiss(c);
-    pc_crowd_leave_loop(c);
     pc_outflow_destroy(&c->flow);
     pc_bell_close(&c->bell);
     pc_exception_restore(exception);

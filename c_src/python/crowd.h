@@ -42,7 +42,7 @@ struct pc_hand;
 
 struct pc_crowd {
     struct pc_server s; /* the first member, so that one is the other; its responder is the main thread's */
-    unsigned refs;      /* the main thread, each hand, and each call that runs */
+    unsigned refs;      /* the main thread, each hand, each call that runs, and what the loop calls */
     struct pc_outflow flow;
     PyObject *context; /* of which each call in a thread has a copy */
 

@@ -115,43 +115,48 @@ void pc_crowd_settle(struct pc_crowd *c) {
     }
 }
 
-static struct pc_crowd *crowd_of(PyObject *capsule) {
+static void take_input(struct pc_crowd *c) {
+    c->resuming = false;
+    if (c->next == PC_GO_ON) {
+        pc_crowd_read(c);
+    }
+}
+
+/* The loop may call late: others run it, too, once the crowd has left it. */
+static PyObject *called(PyObject *capsule, void (*work)(struct pc_crowd *c)) {
     pc_crowd_leave_fork();
-    return PyCapsule_GetPointer(capsule, NULL);
+    struct pc_crowd *c = PyCapsule_GetPointer(capsule, NULL);
+    if (c->on_input != NULL) {
+        work(c);
+        pc_crowd_settle(c);
+    }
+    return Py_NewRef(Py_None);
 }
 
 static PyObject *input(PyObject *capsule, PyObject *unused) {
     (void)unused;
-    struct pc_crowd *c = crowd_of(capsule);
-    c->resuming = false;
-    if (c->on_input != NULL && c->next == PC_GO_ON) {
-        pc_crowd_read(c);
-    }
-    pc_crowd_settle(c);
-    return Py_NewRef(Py_None);
+    return called(capsule, take_input);
 }
 
 static PyObject *room(PyObject *capsule, PyObject *unused) {
     (void)unused;
-    struct pc_crowd *c = crowd_of(capsule);
-    write_on(c);
-    pc_crowd_settle(c);
-    return Py_NewRef(Py_None);
+    return called(capsule, write_on);
 }
 
 static PyObject *bell(PyObject *capsule, PyObject *unused) {
     (void)unused;
-    struct pc_crowd *c = crowd_of(capsule);
-    answer_bell(c);
-    pc_crowd_settle(c);
-    return Py_NewRef(Py_None);
+    return called(capsule, answer_bell);
 }
 
+static void let_go(PyObject *capsule) { pc_crowd_release(PyCapsule_GetPointer(capsule, NULL)); }
+
+/* For as long as the loop has one of them they have a reference to the crowd. */
 static int make_callbacks(struct pc_crowd *c) {
     static PyMethodDef definitions[] = {
         {"input", input, METH_NOARGS, NULL}, {"room", room, METH_NOARGS, NULL}, {"bell", bell, METH_NOARGS, NULL}};
-    PyObject *capsule = PyCapsule_New(c, NULL, NULL);
+    PyObject *capsule = PyCapsule_New(c, NULL, let_go);
     if (capsule != NULL) {
+        c->refs++;
         c->on_room = PyCFunction_New(&definitions[1], capsule);
         c->on_bell = PyCFunction_New(&definitions[2], capsule);
         c->on_input = PyCFunction_New(&definitions[0], capsule);
@@ -169,10 +174,7 @@ static void run_loop(struct pc_crowd *c) {
         ask(c, "add_reader", c->bell.ends[0], c->on_bell);
     }
     pc_crowd_settle(c);
-    if (c->next != PC_GO_ON) {
-        return;
-    }
-    /* A tool may stop the loop; then it goes on. */
+    /* A tool may stop the loop; then it goes on. If we have, it runs once all the same, or else it would stop for whoever runs it next. */
     PyObject *ran = PyObject_CallMethod(c->loop, "run_forever", NULL);
     if (ran == NULL) {
         pc_crowd_end(c, PC_RAISED);

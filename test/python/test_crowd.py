@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import struct
 import sys
 import time
@@ -196,6 +197,31 @@ def test_end_of_file_ends_the_worker(tools, worker, tool):
     inside(tools, worker, "wait_in_c", "never")
     worker.call_socket.close()
     assert tools.expect("exit", 1)[3:5] == ["exit", 0]
+
+
+def test_the_last_calls_end_when_nobody_is_there_any_more(start):
+    """The loop is left with something to call when it runs again, for a hook. Memory that is freed is overwritten."""
+    zygote = start("--start", "fork", "--tools", TOOLS, env={"PYTHONMALLOC": "debug"})
+    zygote.ready()
+    worker = zygote.worker(concurrency=2)
+    for name in ["a", "b"]:
+        inside(zygote, worker, "wait_for_signal", name)
+    worker.call_socket.close()
+    os.kill(worker.pid, signal.SIGUSR1)
+    assert zygote.expect("exit", 1)[3:5] == ["exit", 0]
+    assert zygote.read_out(1) == "stopped\n"
+
+
+def test_stop_hooks_run_to_their_end_where_a_call_has_not_begun(tools, worker):
+    """The end of such a call must not stop the loop, which the hook runs next."""
+    assert worker.call("echo_later", 1) == 1
+    inside(tools, worker, "wait_in_c", "never")
+    worker.call("let_threads_start", False)
+    worker.send("echo", [1])
+    assert worker.call("echo_later", 2) == 2
+    worker.call_socket.close()
+    assert tools.expect("exit", 1)[3:5] == ["exit", 0]
+    assert tools.read_out(1) == "stopped\n"
 
 
 @pytest.mark.parametrize("tool", ["fork_and_return", "fork_later"])
