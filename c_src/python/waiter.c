@@ -94,8 +94,7 @@ static struct pc_waiter *find(uint64_t id) {
     return w != NULL && w->state == PC_WAITER_WAITS ? w : NULL;
 }
 
-static void change(struct pc_waiter *w, enum pc_waiter_state state) {
-    w->state = state;
+static void wake(struct pc_waiter *w) {
     if (w->wake != NULL) {
         w->wake(w);
     }
@@ -116,7 +115,8 @@ static void answer(struct pc_decoder *d, int64_t kind, uint64_t id) {
     }
     w->result = result;
     w->exception = exception;
-    change(w, PC_WAITER_ANSWERED);
+    w->state = PC_WAITER_ANSWERED;
+    wake(w);
 }
 
 void pc_waiter_hear(struct pc_decoder *d, int64_t kind, uint64_t id) {
@@ -130,26 +130,39 @@ void pc_waiter_hear(struct pc_decoder *d, int64_t kind, uint64_t id) {
 
 /* ---- Ends */
 
-static struct pc_waiter *find_of_call(uint64_t call, bool all) {
+static void mark_ended(uint64_t call, bool all) {
+    for (struct pc_waiter *w = first; w != NULL; w = w->next) {
+        if (w->state == PC_WAITER_WAITS && (all || w->call == call)) {
+            w->state = PC_WAITER_ENDED;
+        }
+    }
+}
+
+static struct pc_waiter *find_untold(uint64_t call, bool all) {
     struct pc_waiter *w = first;
-    while (w != NULL && (w->state != PC_WAITER_WAITS || !(all || w->call == call))) {
+    while (w != NULL && (w->state != PC_WAITER_ENDED || w->told || !(all || w->call == call))) {
         w = w->next;
     }
     return w;
 }
 
-/* Waking one may run Python, and any other may be gone afterwards: each time from the beginning. */
+/*
+ * Waking one may run Python. So none is left by then that waits for a call that has ended, and each time one is looked for from the beginning: any may be
+ * gone.
+ */
 void pc_waiter_end_call(uint64_t call, bool all) {
     struct pc_waiter *w;
-    while ((w = find_of_call(call, all)) != NULL) {
-        change(w, PC_WAITER_ENDED);
+    mark_ended(call, all);
+    while ((w = find_untold(call, all)) != NULL) {
+        w->told = true;
+        wake(w);
     }
 }
 
 void pc_waiter_ring(uint64_t call) {
     for (struct pc_waiter *w = first; w != NULL; w = w->next) {
-        if (w->call == call && w->state == PC_WAITER_WAITS && w->wake != NULL) {
-            w->wake(w);
+        if (w->call == call && w->state == PC_WAITER_WAITS) {
+            wake(w);
         }
     }
 }

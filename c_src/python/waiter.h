@@ -17,6 +17,7 @@ struct pc_waiter {
     uint64_t id;   /* of its frame; given by pc_waiter_begin */
     uint64_t call; /* that the function came with */
     enum pc_waiter_state state;
+    bool told;                         /* that its call has ended */
     PyObject *result, *exception;      /* owned: one of them, once it is answered */
     void (*wake)(struct pc_waiter *w); /* its state has changed; or NULL. It may end the waiter */
     struct pc_waiter *next;
@@ -41,7 +42,7 @@ PyObject *pc_waiter_settle(PyObject *future, PyObject *result, PyObject *excepti
  */
 void pc_waiter_hear(struct pc_decoder *d, int64_t kind, uint64_t id);
 
-/* Those of a call have nothing to wait for any more; with `all' nobody has. */
+/* Those of a call have nothing to wait for any more, all of them before the first is woken; with `all' nobody has. */
 void pc_waiter_end_call(uint64_t call, bool all);
 /* Those of a call look up. */
 void pc_waiter_ring(uint64_t call);

@@ -198,6 +198,15 @@ def test_a_call_that_ends_while_an_argument_of_its_function_is_encoded(worker, f
     assert nothing_comes(worker)
 
 
+def test_a_call_whose_end_is_told_to_another_first_while_an_argument_of_its_function_is_encoded(tools, fifo):
+    worker = tools.worker(concurrency=4)
+    id_ = begin(worker, "leaves_future_and_encoding", str(fifo))
+    called(worker, id_)
+    assert worker.answer()[1] == id_
+    assert worker.call("take_kept")[0][:2] == ["error", "gone"]
+    assert nothing_comes(worker)
+
+
 def test_a_call_that_ends_while_the_loop_encodes_an_argument_of_its_function(tools, fifo):
     worker = tools.worker(concurrency=4)
     other = worker.send("takes_over", [str(fifo)])
@@ -228,11 +237,11 @@ def test_a_call_that_ends_while_what_it_waits_for_is_answered(start, fifo):
     id_ = begin(worker, "hands_over", "/dev/null")
     first, second = [called(worker, id_)[0] for _ in range(2)]
     assert zygote.read_line(1) == "ending\n"  # of the second one
-    give(worker, first, "in time")
+    give(worker, first, "too late, too")
     give(worker, second, "too late")
     assert worker.call("echo", 1) == 1
     fifo.write_text("on")
-    assert sorted(worker.answer()[1:4:2] for _ in range(2)) == [[other, ["in time", "CancelledError"]], [id_, ""]]
+    assert sorted(worker.answer()[1:4:2] for _ in range(2)) == [[other, ["CancelledError"] * 2], [id_, ""]]
 
 
 def test_a_large_argument_and_a_large_result(worker):
