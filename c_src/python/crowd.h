@@ -16,6 +16,7 @@
 #include "core.h"
 #include "outflow.h"
 #include "serving.h"
+#include "turn.h"
 
 /* One call, from its frame to its answer. */
 struct pc_call {
@@ -106,8 +107,10 @@ void pc_crowd_read(struct pc_crowd *c);
 /* Whether something is to be read, be it only for streams. */
 static inline bool pc_crowd_reads(const struct pc_crowd *c) { return !c->paused || c->streams > 0 || c->listeners > 0; }
 
-/* Whether as many calls run as may, those that wait not counted. */
-static inline bool pc_crowd_is_full(const struct pc_crowd *c) { return c->running - c->waiting >= c->most; }
+/* Whether as many calls run as may, those that wait not counted; or, with them, as many as turn.h has room for. */
+static inline bool pc_crowd_is_full(const struct pc_crowd *c) {
+    return c->running - c->waiting >= c->most || c->running >= PC_TURN_MOST;
+}
 
 /* A call has returned a value, whose reference is stolen, or NULL and an exception. It is answered, and no more. */
 void pc_crowd_end_call(struct pc_call *call, struct pc_responder *to, PyObject *result);

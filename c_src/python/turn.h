@@ -55,7 +55,7 @@ bool pc_turn_interrupted(void);
 
 /* ---- The same where many calls run at once. Whoever calls these holds the GIL, so none of them comes between another's steps. */
 
-enum { PC_TURN_MOST = 1024 }; /* calls that run */
+enum { PC_TURN_MOST = 1024 }; /* calls that run, whether they wait or not; for whoever has them begin to see to */
 
 /*
  * `wake` is called by the side thread when pc_turn_take_interrupts has something new. The thread that opens is the only one

@@ -157,6 +157,24 @@ def test_a_call_that_waits_for_a_function_does_not_count_among_those_that_run(to
         assert worker.answer()[1:4:2] == [id_, id_]
 
 
+def test_no_more_calls_wait_for_functions_than_there_is_room_for(tools):
+    worker = tools.worker(concurrency=2)
+    room = 1024
+    ids = [begin(worker, "async_apply") for _ in range(room + 8)]
+    waiting = [called(worker, id_)[0] for id_ in ids[:room]]
+    assert nothing_comes(worker)
+    for function in waiting:
+        give(worker, function, 1)
+    answered = []
+    while len(answered) < len(ids):
+        kind, id_, *_ = worker.answer()
+        if kind == CALL:
+            give(worker, id_, 1)
+        else:
+            answered.append(id_)
+    assert sorted(answered) == ids
+
+
 @pytest.mark.parametrize("tool", ["apply_to", "async_apply", "catches_cancel"])
 def test_a_call_that_waits_is_cancelled(worker, tool):
     id_ = begin(worker, tool)
