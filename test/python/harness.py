@@ -301,7 +301,9 @@ class Zygote:
         data = bytearray()
         while not data.endswith(b"\n"):
             assert wait_readable(fd)
-            data += os.read(fd, 1)
+            piece = os.read(fd, 1)
+            assert piece, f"only {data!r} was read"
+            data += piece
         return data.decode()
 
     def read_err(self) -> str:
