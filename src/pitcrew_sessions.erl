@@ -186,21 +186,21 @@ start_session(Pool, Name, Options, From, #state{table = Table, sessions = Sessio
     _ = [ets:insert(Table, {none, Name, No}) || Name =/= none],
     State#state{sessions = Sessions#{Pid => #session{no = No, name = Name}}}.
 
-share({Pid, _} = From, Tenant, #state{workers = Workers, waiting = Waiting} = State) ->
+share({Pid, _} = From, Tenant, #state{workers = Workers} = State) ->
     Counted = [{map_size(Sessions), Worker, Channel} || {Worker, {Channel, stays, Sessions}} <- maps:to_list(Workers)],
     case first_to_share(Tenant, lists:sort(Counted)) of
         {ok, Worker} ->
             gen_server:reply(From, true),
             settle(Pid, Tenant, Worker, State);
         none ->
-            case [Worker || {Worker, {_, comes, _}} <- maps:to_list(Workers)] of
-                [] ->
-                    gen_server:reply(From, false),
-                    State;
-                [_ | _] ->
-                    State#state{waiting = [{From, Tenant} | Waiting]}
-            end
+            share_later([Worker || {Worker, {_, comes, _}} <- maps:to_list(Workers)], From, Tenant, State)
     end.
+
+share_later([], From, _, State) ->
+    gen_server:reply(From, false),
+    State;
+share_later([_ | _], From, Tenant, #state{waiting = Waiting} = State) ->
+    State#state{waiting = [{From, Tenant} | Waiting]}.
 
 share_again(#state{waiting = Waiting} = State) ->
     lists:foldr(fun({From, Tenant}, Now) -> share(From, Tenant, Now) end, State#state{waiting = []}, Waiting).

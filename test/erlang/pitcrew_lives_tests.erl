@@ -519,6 +519,16 @@ a_pool_of_nobodys_outlives_its_starter_and_stops_when_told_test_() ->
         end)
     end).
 
+%% One call runs, and another one waits in the queue, or in the worker behind it.
+one_waits(Pool) ->
+    ?assertEqual(ok, until(fun() ->
+        case pitcrew:info(Pool) of
+            #{workers := [#{calls := 2}]} -> ok;
+            #{queued := 1} -> ok;
+            Info -> Info
+        end
+    end)).
+
 calls_that_there_are_end_before_a_pool_stops_test_() ->
     [
         test(fun() ->
@@ -528,13 +538,7 @@ calls_that_there_are_end_before_a_pool_stops_test_() ->
                 Listener = pitcrew_test:listen(),
                 {[Call], [{Socket, OsPid}]} = meetings(pitcrew_test, Listener, 1),
                 Waits = pitcrew:async(pitcrew_test, add, [1, 2], #{checkout_timeout => infinity}),
-                ?assertEqual(ok, until(fun() ->
-                    case pitcrew:info(pitcrew_test) of
-                        #{workers := [#{calls := 2}]} -> ok;
-                        #{queued := 1} -> ok;
-                        Info -> Info
-                    end
-                end)),
+                one_waits(pitcrew_test),
                 {Stopper, Ref} = spawn_monitor(fun() -> exit(pitcrew:stop_pool(pitcrew_test, [{timeout, 20_000}])) end),
                 ?assertEqual(ok, until(fun() ->
                     case pitcrew_pools:find(pitcrew_test) of
@@ -584,13 +588,7 @@ calls_that_wait_end_before_a_pool_stops_although_its_worker_dies_test_() ->
                 Listener = pitcrew_test:listen(),
                 {[Call], [{Socket, OsPid}]} = meetings(Pool, Listener, 1),
                 Waits = pitcrew:async(Pool, add, [1, 2], #{checkout_timeout => infinity}),
-                ?assertEqual(ok, until(fun() ->
-                    case pitcrew:info(Pool) of
-                        #{workers := [#{calls := 2}]} -> ok;
-                        #{queued := 1} -> ok;
-                        Info -> Info
-                    end
-                end)),
+                one_waits(Pool),
                 Stopper = stop_soon(Pool),
                 pitcrew_test:kill(OsPid),
                 ?assertMatch({error, #{kind := worker_exit}}, pitcrew:await(Call)),
